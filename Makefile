@@ -1,0 +1,49 @@
+# Two commands on a fresh machine: `make ingest` and `make test`. Both set up what they need.
+PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3.11)
+DATASET ?= pigment-data
+ARGS ?=
+CORPUS ?= pigment-corpus
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help setup ingest corpus test check soak format lock clean
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY)  ## the virtual environment, from the lock file
+$(READY): requirements.lock pyproject.toml
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip --version >/dev/null && $(RUN) -m pip install --quiet --disable-pip-version-check uv
+	$(RUN) -m uv pip install --quiet --python $(RUN) --require-hashes -r requirements.lock
+	$(RUN) -m uv pip install --quiet --python $(RUN) --no-deps -e .
+	@touch $@
+
+ingest: $(READY)  ## the main job on the bundled sample, over HTTP from the small web, into pigment-data/
+	@$(RUN) -m tests.web --out pigment-web -- $(RUN) -m pipelines.ingest --runner DirectRunner --dataset $(DATASET) \
+		--source '{pairs}' --host_map '{host_map}' --unit_size 100 --image_timeout 10 $(ARGS)
+
+corpus: $(READY)  ## the full corpus (25,000 pairs or more) from Debian and npm packages, into pigment-corpus/
+	$(RUN) -m training.corpus --out $(CORPUS)
+
+test: $(READY)  ## all tests
+	$(RUN) -m pytest
+
+check: $(READY)  ## lint, format, types, import direction
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy schemas quality pipelines training
+	$(VENV)/bin/lint-imports
+
+soak: $(READY)  ## the long proofs: the same tests with larger counts
+	PIGMENT_SOAK=1 $(RUN) -m pytest -q
+
+format: $(READY)
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+lock:  ## requirements.lock from pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) pigment-data pigment-sample pigment-web build *.egg-info

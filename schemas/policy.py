@@ -1,0 +1,227 @@
+"""A policy: which pairs are kept, reviewed or dropped, as data. Read from TOML, validated with messages that name file, rule and field.
+
+name = "embedded"
+description = "what this policy is for"
+
+[duplicates]
+exact = true            # same bytes, or same picture, colours and caption: the better pair stays
+pdq_quality = 50        # PDQ hashes below this quality (0..100) say nothing (threatexchange)
+colour_distance = 6.0   # largest mean Lab distance of two 8x8 thumbnails that count as the same colours
+
+[[rule]]
+column = "clip.similarity"
+scorer = "clip:pigment-embedded"   # the scorer and weights that the bound was calibrated on
+min = 0.10                         # bounds are inclusive: min, max, in, not_in; or top_fraction
+do = "drop"                        # or "review"
+missing = "drop"                   # what a null means: "keep", "review" or "drop"
+reason = "clip:low_similarity"
+overrule = true                    # whether a person may decide otherwise
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from schemas.digest import digest_of_json
+from schemas.reasons import check_reason
+
+Value = str | int | float | bool
+
+
+class PolicyError(Exception):
+    """The policy is not valid; the message names file, rule and field."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A bound on one column. A pair that violates it gets `reason` and at least the verdict `do`.
+
+    min, max: inclusive. in_, not_in: allowed and forbidden values. top_fraction: the best share (0..1] of `of` stays, ties kept.
+    missing: the verdict of a pair without the value, under the reason `<family>:missing`; "keep" passes it.
+    """
+
+    column: str
+    reason: str
+    scorer: str | None = None
+    min: float | None = None
+    max: float | None = None
+    in_: tuple[Value, ...] | None = None
+    not_in: tuple[Value, ...] | None = None
+    top_fraction: float | None = None
+    of: Literal["pool", "passing"] = "passing"
+    do: Literal["drop", "review"] = "drop"
+    missing: Literal["keep", "review", "drop"] = "drop"
+    overrule: bool = True
+
+    @property
+    def missing_reason(self) -> str:
+        return self.reason.partition(":")[0] + ":missing"
+
+    def bound_text(self) -> str:
+        """The bound as a person reads it: `at least 0.1`, `one of a, b`."""
+        parts = []
+        if self.min is not None:
+            parts.append(f"at least {self.min:g}")
+        if self.max is not None:
+            parts.append(f"at most {self.max:g}")
+        if self.in_ is not None:
+            parts.append("one of " + ", ".join(map(str, self.in_)))
+        if self.not_in is not None:
+            parts.append("none of " + ", ".join(map(str, self.not_in)))
+        if self.top_fraction is not None:
+            parts.append(f"in the top {self.top_fraction:.0%} of the {'pool' if self.of == 'pool' else 'passing pairs'}")
+        return " and ".join(parts)
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """exact: whether equal bytes and equal pictures are dropped. colour_distance: mean Lab distance (8-bit scale), inclusive."""
+
+    exact: bool = True
+    pdq_quality: int = 50
+    colour_distance: float = 6.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A parsed policy. similarity: the column that ranks equal pairs after verdict, licence class and pixels; null ranks last."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    description: str = ""
+    similarity: str = "clip.similarity"
+    duplicates: Duplicates = Duplicates()
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that can change a decision; the description cannot."""
+        return digest_of_json({key: value for key, value in self.as_dict().items() if key != "description"})
+
+
+_RULE_KEYS: Final = {"in" if field.name == "in_" else field.name for field in fields(Rule)}
+_BOUNDS: Final = ("min", "max", "in", "not_in", "top_fraction")
+
+
+def read_policy(path: str | Path) -> Policy:
+    """The policy in a TOML file. Raises PolicyError."""
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise PolicyError(f"{path}: {error.strerror}; give the path of a policy file") from error
+    return parse_policy(text, where=str(path))
+
+
+def parse_policy(text: str, *, where: str) -> Policy:
+    """The policy in TOML text; `where` begins every message. Raises PolicyError."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{where}: not TOML: {error}") from error
+    _only(data, {"name", "description", "similarity", "duplicates", "rule"}, where)
+    rules = data.get("rule", [])
+    if not isinstance(rules, list) or not rules:
+        raise PolicyError(f"{where}: no [[rule]]; a policy needs at least one")
+    duplicates = data.get("duplicates", {})
+    _only(duplicates, {field.name for field in fields(Duplicates)}, f"{where}: [duplicates]")
+    return Policy(
+        name=_typed(data, "name", str, where),
+        description=_typed(data, "description", str, where, default=""),
+        similarity=_typed(data, "similarity", str, where, default="clip.similarity"),
+        duplicates=Duplicates(
+            exact=_typed(duplicates, "exact", bool, f"{where}: [duplicates]", default=True),
+            pdq_quality=_typed(duplicates, "pdq_quality", int, f"{where}: [duplicates]", default=50),
+            colour_distance=_typed(duplicates, "colour_distance", float, f"{where}: [duplicates]", default=6.0),
+        ),
+        rules=tuple(_rule(rule, f"{where}: rule {number} ({_label(rule)})") for number, rule in enumerate(rules, 1)),
+    )
+
+
+def parse_stored_policy(data: Mapping[str, Any]) -> Policy:
+    """The policy that :meth:`Policy.as_dict` gave, as a run or a manifest holds it (JSON has no tuples)."""
+    rules = tuple(Rule(**_tupled(rule)) for rule in data["rules"])
+    return Policy(**{**data, "rules": rules, "duplicates": Duplicates(**data["duplicates"])})
+
+
+def _tupled(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+def _label(rule: Any) -> str:
+    return str(rule.get("column", "no column")) if isinstance(rule, dict) else "not a table"
+
+
+def _rule(data: Any, where: str) -> Rule:
+    if not isinstance(data, dict):
+        raise PolicyError(f"{where}: write it as [[rule]]")
+    _only(data, _RULE_KEYS, where)
+    if not any(bound in data for bound in _BOUNDS):
+        raise PolicyError(f"{where}: no bound; give one of {', '.join(_BOUNDS)}")
+    top = _typed(data, "top_fraction", float, where, default=None)
+    if top is not None and not 0 < top <= 1:
+        raise PolicyError(f"{where}: field 'top_fraction' must be above 0 and at most 1, got {top:g}")
+    try:
+        reason = check_reason(_typed(data, "reason", str, where))
+        rule = Rule(
+            column=_typed(data, "column", str, where),
+            reason=reason,
+            scorer=_typed(data, "scorer", str, where, default=None),
+            min=_typed(data, "min", float, where, default=None),
+            max=_typed(data, "max", float, where, default=None),
+            in_=_values(data, "in", where),
+            not_in=_values(data, "not_in", where),
+            top_fraction=top,
+            of=_one_of(data, "of", ("pool", "passing"), where, default="passing"),
+            do=_one_of(data, "do", ("drop", "review"), where, default="drop"),
+            missing=_one_of(data, "missing", ("keep", "review", "drop"), where, default="drop"),
+            overrule=_typed(data, "overrule", bool, where, default=True),
+        )
+        if rule.missing != "keep":
+            check_reason(rule.missing_reason)
+    except ValueError as error:
+        raise PolicyError(f"{where}: field 'reason': {error}") from error
+    return rule
+
+
+def _only(data: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in data:
+        if key not in known:
+            raise PolicyError(f"{where}: unknown field {key!r}; known: {', '.join(sorted(known))}")
+
+
+_REQUIRED: Final = object()
+
+
+def _typed(data: Mapping[str, Any], key: str, kind: type, where: str, default: Any = _REQUIRED) -> Any:
+    if key not in data:
+        if default is _REQUIRED:
+            raise PolicyError(f"{where}: field {key!r} is missing")
+        return default
+    value = data[key]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind in (int, float) and isinstance(value, bool)) or value != value:
+        names = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
+        raise PolicyError(f"{where}: field {key!r} must be {names[kind]}, got {value!r}")
+    return value
+
+
+def _values(data: Mapping[str, Any], key: str, where: str) -> tuple[Value, ...] | None:
+    if key not in data:
+        return None
+    value = data[key]
+    if not isinstance(value, list) or not value or not all(isinstance(item, str | int | float | bool) for item in value):
+        raise PolicyError(f"{where}: field {key!r} must be a list of values, got {value!r}")
+    return tuple(value)
+
+
+def _one_of(data: Mapping[str, Any], key: str, choices: tuple[str, ...], where: str, default: str) -> Any:
+    value = data.get(key, default)
+    if value not in choices:
+        raise PolicyError(f"{where}: field {key!r} must be one of {', '.join(choices)}, got {value!r}")
+    return value

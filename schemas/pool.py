@@ -1,0 +1,353 @@
+"""The pool: everything that was fetched and measured. It only grows.
+
+    pool/source.json                    sources, unit_size, what fetch was told: fixed by the first run
+    pool/engines.json                   the inference engine of each scorer: fixed by the first run
+    pool/files/<file>.json              how a source file is cut into units
+    pool/raw/<unit>-<sha8>.tar          the stored images of a unit
+    pool/raw/<unit>.parquet             the commit of a unit: names the tar and its digest
+    pool/deferred/<unit>.json           a unit whose network was down: not committed
+    pool/scores/<pass>/pass.json        the scorers of a pass
+    pool/scores/<pass>/<unit>.parquet   their columns, "<scorer>.<field>"
+
+The Parquet is the commit: it is put in one create-only go, after its tar. An attempt that finds a commit adopts it.
+"""
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.columns import RAW
+from schemas.digest import digest_of_json, digest_of_table
+from schemas.store import Store
+
+META: Final = b"pigment"  # key of our JSON in a Parquet file's metadata
+_UNIT: Final = re.compile(r"([0-9a-f]{16})-(\d{5,})")
+
+
+class PoolError(Exception):
+    """The pool does not fit what was asked; the message says what, where and what to do."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """How one source file is cut into units.
+
+    file: 16 hex digits of SHA-256 over path, size and digest. source: the root folder; path: below it. kind: "rows" for a row file,
+    "folder" for the listing of a directory. rows: in the whole file. offsets: where each chunk starts: bytes for plain text formats, rows
+    otherwise; lines: the line there, from 1. columns: ours -> the file's, as the user mapped them. sample: share of the rows taken, by
+    hash of their number; None for all.
+    """
+
+    file: str
+    source: str
+    path: str
+    kind: str
+    size: int
+    digest: str
+    rows: int
+    unit_size: int
+    offsets: tuple[int, ...]
+    lines: tuple[int, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    sample: float | None = None
+
+    @property
+    def units(self) -> list[str]:
+        return [unit_name(self.file, chunk) for chunk in range(len(self.offsets))]
+
+    def rows_of(self, chunk: int) -> int:
+        """Rows of the unit that a chunk makes."""
+        return len(self.sampled(chunk)) if self.sample is not None else min(self.unit_size, self.rows - chunk * self.unit_size)
+
+    def sampled(self, chunk: int) -> list[int]:
+        """Which rows of a chunk a sample takes, from 0."""
+        start = chunk * self.unit_size
+        bound = int((1.0 if self.sample is None else self.sample) * 2**64)
+        rows = range(min(self.unit_size, self.rows - start))
+        return [row for row in rows if int.from_bytes(hashlib.sha256(f"{self.file}:{start + row}".encode()).digest()[:8]) < bound]
+
+
+@dataclass(frozen=True)
+class ScorerInfo:
+    """A scorer as a pass records it. calibration: "<name>:<model>", what a policy's `scorer` names."""
+
+    name: str
+    version: str
+    columns: tuple[str, ...]
+
+    @property
+    def calibration(self) -> str:
+        return f"{self.name}:{self.version.partition('@')[0]}"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A set of scorers that ran together; `name` is also its folder's."""
+
+    name: str
+    scorers: tuple[ScorerInfo, ...]
+
+    @classmethod
+    def of(cls, scorers: Sequence[ScorerInfo]) -> "Pass":
+        digest = digest_of_json([[scorer.name, scorer.version] for scorer in scorers])
+        return cls("+".join(scorer.name for scorer in scorers) + "-" + digest[:8], tuple(scorers))
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What the footer of a unit's Parquet says. `statuses` counts rows by fetch status."""
+
+    unit: str
+    input_digest: str
+    content_digest: str
+    rows: int
+    tar: str | None = None
+    tar_sha256: str | None = None
+    statuses: Mapping[str, int] = field(default_factory=dict)
+
+
+def unit_name(file: str, chunk: int) -> str:
+    return f"{file}-{chunk:05d}"
+
+
+def split_unit(unit: str) -> tuple[str, int]:
+    """(file, chunk) of a unit's name. Raises PoolError for anything else."""
+    match = _UNIT.fullmatch(unit)
+    if match is None:
+        raise PoolError(f"{unit!r} is no unit's name (16 hex digits, '-', number)")
+    return match[1], int(match[2])
+
+
+def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path, *, row_group_size: int = 1 << 20) -> None:
+    """The one way we write Parquet: zstd, our JSON in the footer, nothing that depends on time or machine."""
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), META: json.dumps(meta, sort_keys=True).encode()})
+    dictionary = [name for name in table.column_names if name in _DICTIONARY_COLUMNS]
+    pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=dictionary, row_group_size=row_group_size)
+
+
+# Columns with few distinct values; for all others a dictionary costs time and saves nothing.
+_DICTIONARY_COLUMNS: Final = frozenset(
+    {"status", "error_message", "format", "license", "license_url", "creator", "lang", "verdict", "error", "license.class", "image.error"}
+)
+
+
+def footer_of(file: pq.ParquetFile | Mapping[bytes, bytes] | None, path: str) -> dict[str, Any]:
+    """Our JSON from a Parquet footer. Raises PoolError when the file is not ours."""
+    metadata = file.schema_arrow.metadata if isinstance(file, pq.ParquetFile) else file
+    if not metadata or META not in metadata:
+        raise PoolError(f"{path} was not written by pigment; move it away")
+    return json.loads(metadata[META])
+
+
+class Pool:
+    """The pool of the dataset at `root` (the dataset's folder). Cheap to make and to pickle; holds no open file."""
+
+    def __init__(self, root: str | Path | Store):
+        self.store = root if isinstance(root, Store) else Store(root)
+
+    # ---- what the first run fixed
+
+    def settings(self, name: str) -> dict[str, Any] | None:
+        """pool/<name>.json, or None before the first run."""
+        try:
+            return json.loads(self.store.read(f"pool/{name}.json"))
+        except FileNotFoundError:
+            return None
+
+    def adopt_settings(self, name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        """Puts pool/<name>.json unless there is one; returns what is there now."""
+        self.store.put_new(f"pool/{name}.json", json.dumps(value, indent=1, sort_keys=True).encode())
+        settings = self.settings(name)
+        assert settings is not None
+        return settings
+
+    def replace_settings(self, name: str, value: Mapping[str, Any]) -> None:
+        """Puts pool/<name>.json in place of the old one (only `--add_source` may)."""
+        self.store.put(f"pool/{name}.json", json.dumps(value, indent=1, sort_keys=True).encode())
+
+    # ---- source files and units
+
+    def put_file(self, file: SourceFile) -> None:
+        self.store.put_new(f"pool/files/{file.file}.json", json.dumps(asdict(file), sort_keys=True).encode())
+
+    def file(self, file: str) -> SourceFile | None:
+        try:
+            data = json.loads(self.store.read(f"pool/files/{file}.json"))
+        except FileNotFoundError:
+            return None
+        return SourceFile(**{**data, "offsets": tuple(data["offsets"]), "lines": tuple(data["lines"])})
+
+    def files(self) -> list[SourceFile]:
+        found = (self.file(Path(path).stem) for path, _ in self.store.list("pool/files"))
+        return [file for file in found if file is not None]
+
+    def planned_units(self) -> dict[str, int]:
+        """All units of all indexed files, in order, with their number of rows."""
+        return {unit: file.rows_of(chunk) for file in self.files() for chunk, unit in enumerate(file.units)}
+
+    # ---- raw commits
+
+    def committed(self) -> set[str]:
+        """Names of units whose fetch is committed."""
+        return {Path(path).stem for path, _ in self.store.list("pool/raw") if path.endswith(".parquet")}
+
+    def commit(self, unit: str, table: pa.Table, *, tar: Path | None, input_digest: str, tar_sha256: str | None = None) -> Commit:
+        """Commits a fetched unit: the tar under a name of its digest, then the Parquet in one create-only put.
+
+        table: RAW's columns, then carried ones; one row per source row, sorted by `row`. tar: a local file, or None when no row has
+        bytes. tar_sha256: its digest, when the writer has it at hand. Returns the commit that stands: this one, or a rival's with the same
+        input, whose work is then adopted and ours discarded. Raises PoolError when the standing commit was made from another input.
+        """
+        assert table.schema.names[: len(RAW)] == RAW.names, "columns of a raw commit begin with RAW"
+        name, digest = None, None
+        if tar is not None:
+            digest = tar_sha256 or _sha256(tar)
+            name = f"pool/raw/{unit}-{digest[:8]}.tar"
+            self.store.put_new(name, tar)
+        statuses = {row["values"]: row["counts"] for row in table.column("status").value_counts().to_pylist()}
+        commit = Commit(unit, input_digest, digest_of_table(table), table.num_rows, name, digest, dict(sorted(statuses.items())))
+        if self._put_parquet(f"pool/raw/{unit}.parquet", table, asdict(commit)):
+            return commit
+        standing = self.raw_commit(unit)
+        assert standing is not None
+        if standing.input_digest != input_digest:
+            raise PoolError(
+                f"{self.store.path_of(f'pool/raw/{unit}.parquet')} was made from another input "
+                f"({standing.input_digest[:12]}, now {input_digest[:12]}); use a new --dataset, or put the source back as it was"
+            )
+        if name is not None and name != standing.tar:
+            self.store.delete(name)
+        return standing
+
+    def raw_commit(self, unit: str) -> Commit | None:
+        return self._commit(f"pool/raw/{unit}.parquet")
+
+    def read_raw(self, unit: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Columns of a unit's raw commit, rows in order. Raises FileNotFoundError."""
+        return self._read(f"pool/raw/{unit}.parquet", columns)
+
+    def raw_schema(self, unit: str) -> pa.Schema:
+        """The columns of a unit's raw commit, carried ones included."""
+        return self._schema(f"pool/raw/{unit}.parquet")
+
+    def read_bytes(self, unit: str, offsets: Sequence[int], sizes: Sequence[int], *, tar: str | None = None) -> Sequence[bytes]:
+        """Stored image bytes of a unit at (offset, size), in the order asked. tar: its name, when the caller has the commit at hand."""
+        if tar is None:
+            commit = self.raw_commit(unit)
+            if commit is None or commit.tar is None:
+                raise PoolError(f"unit {unit} has no stored images")
+            tar = commit.tar
+        return self.store.read_ranges(tar, list(zip(offsets, sizes, strict=True)))
+
+    # ---- units whose network was down
+
+    def defer(self, unit: str, rows: int, why: str) -> None:
+        """Notes that a unit of `rows` rows was not committed, for the reason `why`; a later run commits it."""
+        data = json.dumps({"unit": unit, "rows": rows, "why": why}, sort_keys=True).encode()
+        self.store.put(f"pool/deferred/{unit}.json", data)
+
+    def undefer(self, unit: str) -> None:
+        """Forgets that the unit was deferred; one that was not is no error."""
+        self.store.delete(f"pool/deferred/{unit}.json")
+
+    def deferred(self) -> dict[str, dict[str, Any]]:
+        """{unit: {unit, rows, why}} of the units that are deferred and not committed since."""
+        committed = self.committed()
+        paths = {Path(path).stem: path for path, _ in self.store.list("pool/deferred")}
+        return {unit: json.loads(self.store.read(path)) for unit, path in paths.items() if unit not in committed}
+
+    def sweep(self) -> list[str]:
+        """Removes tars that no commit names and temporary files of killed writers; returns their paths. Only while no run is active."""
+        named = {commit.tar for unit in self.committed() if (commit := self.raw_commit(unit)) is not None}
+        orphans = [path for path, _ in self.store.list("pool/raw") if path.endswith(".tar") and path not in named]
+        for path in orphans:
+            self.store.delete(path)
+        leftovers = self.store.leftovers()
+        for path in leftovers:
+            self.store.delete_leftover(path)
+        return [*orphans, *leftovers]
+
+    # ---- scores
+
+    def put_pass(self, pass_: Pass) -> None:
+        data = {"name": pass_.name, "scorers": [asdict(scorer) for scorer in pass_.scorers]}
+        self.store.put_new(f"pool/scores/{pass_.name}/pass.json", json.dumps(data, indent=1, sort_keys=True).encode())
+
+    def passes(self) -> list[Pass]:
+        """All passes of the pool, sorted by name."""
+        found = []
+        for path, _ in self.store.list("pool/scores"):
+            if path.endswith("/pass.json"):
+                data = json.loads(self.store.read(path))
+                scorers = tuple(ScorerInfo(info["name"], info["version"], tuple(info["columns"])) for info in data["scorers"])
+                found.append(Pass(data["name"], scorers))
+        return found
+
+    def scored(self, pass_name: str) -> set[str]:
+        """Names of units whose scores of this pass are committed."""
+        return {Path(path).stem for path, _ in self.store.list(f"pool/scores/{pass_name}") if path.endswith(".parquet")}
+
+    def commit_scores(self, pass_name: str, unit: str, table: pa.Table, *, input_digest: str) -> Commit:
+        """Commits a unit's scores; row i belongs to row i of the raw commit. input_digest: the raw commit's content digest.
+
+        Adopts a rival's commit like :meth:`commit`. Raises PoolError when the standing scores were made from another raw commit.
+        """
+        path = f"pool/scores/{pass_name}/{unit}.parquet"
+        commit = Commit(unit, input_digest, digest_of_table(table), table.num_rows)
+        if self._put_parquet(path, table, asdict(commit)):
+            return commit
+        standing = self._commit(path)
+        assert standing is not None
+        if standing.input_digest != input_digest:
+            raise PoolError(f"{self.store.path_of(path)} belongs to another commit of the unit; delete {pass_name}/ and score again")
+        return standing
+
+    def score_commit(self, pass_name: str, unit: str) -> Commit | None:
+        return self._commit(f"pool/scores/{pass_name}/{unit}.parquet")
+
+    def read_scores(self, pass_name: str, unit: str, columns: Sequence[str] | None = None) -> pa.Table:
+        return self._read(f"pool/scores/{pass_name}/{unit}.parquet", columns)
+
+    def score_schema(self, pass_name: str, unit: str) -> pa.Schema:
+        """The columns of a unit's scores, with each field's metadata."""
+        return self._schema(f"pool/scores/{pass_name}/{unit}.parquet")
+
+    # ---- Parquet
+
+    def _put_parquet(self, path: str, table: pa.Table, meta: Mapping[str, Any]) -> bool:
+        with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+            local = Path(folder, "commit.parquet")
+            write_parquet(table, meta, local)
+            return self.store.put_new(path, local)
+
+    def _commit(self, path: str) -> Commit | None:
+        try:
+            with self.store.open(path) as file:
+                return Commit(**footer_of(pq.read_schema(file).metadata, path))
+        except FileNotFoundError:
+            return None
+
+    def _schema(self, path: str) -> pa.Schema:
+        with self.store.open(path) as file:
+            return pq.read_schema(file)
+
+    def _read(self, path: str, columns: Sequence[str] | None) -> pa.Table:
+        with self.store.open(path) as file:
+            parquet = pq.ParquetFile(file)
+            missing = set(columns or ()) - set(parquet.schema_arrow.names)
+            if missing:
+                raise KeyError(f"{self.store.path_of(path)} has no column {sorted(missing)}")
+            return parquet.read(columns=None if columns is None else list(columns), use_threads=False)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,120 @@
+"""The closed set of words that verdicts, fetch statuses, fetch errors and reasons are made of.
+
+A reason is ``<family>:<word>``. A word that is not in this file cannot enter the ledger: :func:`check_reason` raises.
+"""
+
+from typing import Final, Literal
+
+Verdict = Literal["keep", "review", "drop"]
+VERDICTS: Final = ("keep", "review", "drop")  # in order of severity; the position is the code used in arrays
+
+FETCH_STATUSES: Final = {
+    "success": "the bytes are stored",
+    "failed_to_download": "the bytes did not come, or were no image",
+    "failed_to_resize": "the bytes came but the image could not be taken",
+    "refused": "a safety rule or an opt-out forbade the request",
+    "blocked": "the pair is on a block list",
+    "postponed": "the deadline passed before the answer came",
+    "crashed": "the pair killed the process that handled it",
+    "invalid": "the source row is no pair",
+}
+
+# The first word of `error_message`; details follow after ": ". `http_<code>` is open in its number.
+FETCH_ERRORS: Final = {
+    "timeout": "no answer, or no whole answer, in time",
+    "connect": "the connection was refused, unreachable or reset before an answer",
+    "dns": "the host name does not resolve",
+    "truncated": "the body ended before its announced length",
+    "too_large": "the body is larger than the byte cap",
+    "not_image": "the bytes are no supported image by their magic number",
+    "pixels": "the header announces more pixels than the cap",
+    "undecodable": "the image could not be decoded (when fetching converts)",
+    "redirects": "a redirect loop, or too many redirects",
+    "private_address": "the host resolves to an address that is not public",
+    "bad_redirect": "a redirect leaves http and https",
+    "missing_file": "the folder has no such file",
+    "no_url": "the row has no url or file name",
+    "bad_url": "the url is no http or https url, or the file name leaves the folder",
+    "no_caption": "the row has no caption",
+    "wrong_type": "a known column holds something else than text",
+    "bad_row": "the line could not be parsed",
+    "deadline": "the unit's deadline passed",
+}
+
+REASONS: Final = {
+    "source": {
+        "no_url": "the row has no url or file name",
+        "bad_url": "the url is no http or https url",
+        "no_caption": "the row has no caption",
+        "wrong_type": "a known column holds something else than text",
+        "bad_row": "the line could not be parsed",
+    },
+    "fetch": {status: text for status, text in FETCH_STATUSES.items() if status not in ("success", "invalid")},
+    "image": {
+        "undecodable": "the stored bytes cannot be decoded",
+        "too_small": "the smallest side is below the bound",
+        "aspect": "one side is too many times the other",
+        "small_file": "the file has fewer bytes than the bound",
+        "too_large": "the image has more pixels than the bound",
+        "blurred": "the image has hardly any detail",
+        "empty": "the image is nearly one colour",
+        "missing": "the image was not measured",
+    },
+    "caption": {
+        "too_short": "the caption has too few words or characters",
+        "too_long": "the caption has too many words",
+        "repeats": "one word makes up too much of the caption",
+        "language": "the caption is in another language",
+        "boilerplate": "the caption is a file name, a date or a link",
+        "missing": "the caption was not measured",
+    },
+    "clip": {
+        "low_similarity": "caption and image do not match well enough",
+        "not_in_top": "caption and image match less well than the wanted fraction",
+        "missing": "the similarity was not measured",
+    },
+    "nsfw": {
+        "high": "the image is probably not safe for work",
+        "possible": "the image is possibly not safe for work",
+        "missing": "the image was not measured",
+    },
+    "license": {
+        "not_allowed": "the licence class is not allowed",
+        "unknown": "no known licence is stated",
+        "missing": "the licence was not measured",
+    },
+    "duplicate": {
+        "pair": "the same url and caption stand earlier in the pool",
+        "exact": "a better pair has the same image bytes",
+        "picture": "a better pair has the same picture, colours and caption",
+    },
+    "optout": {"disallowed": "the owner reserved text and data mining"},
+    "list": {"blocked": "the pair is on a block list"},
+    "deepfake": {"high": "the evidence for a deepfake risk is strong", "possible": "there is evidence for a deepfake risk"},
+    "review": {"rejected": "a person decided against the pair", "accepted": "a person decided for the pair"},
+}
+
+
+def reason_text(reason: str) -> str:
+    """What a reason means, in one clause. Raises KeyError for a word outside the closed set."""
+    family, _, word = reason.partition(":")
+    return REASONS[family][word]
+
+
+def check_reason(reason: str) -> str:
+    """Returns `reason`; raises ValueError, naming the words there are, when it is outside the closed set."""
+    family, _, word = reason.partition(":")
+    if word not in REASONS.get(family, {}):
+        known = ", ".join(f"{family}:{known}" for known in REASONS[family]) if family in REASONS else "families " + ", ".join(REASONS)
+        raise ValueError(f"unknown reason {reason!r}; known: {known}")
+    return reason
+
+
+def reason_of_fetch(status: str, error: str) -> str:
+    """The reason of a pair that was not fetched: `source:<error>` for an invalid row, else `fetch:<status>`."""
+    return check_reason(f"source:{error}" if status == "invalid" else f"fetch:{status}")
+
+
+def error_word(error_message: str | None) -> str | None:
+    """The machine-readable first word of an `error_message`."""
+    return None if error_message is None else error_message.partition(":")[0]

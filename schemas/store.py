@@ -1,0 +1,120 @@
+"""The only code that touches storage: put, put_new, read, read_ranges, list, delete, below one root.
+
+Local folders go through obstore's LocalStore, whose create-only put refuses a second writer (a hard link of a whole temporary file).
+Paths are relative, with "/" between parts.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pyarrow as pa
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore
+
+
+class StoreError(Exception):
+    """Storage could not be read or written; the message says what, where and what to do."""
+
+
+class Store:
+    """Objects below `root`, a local folder. Cheap to make, safe to pickle: every process opens its own."""
+
+    def __init__(self, root: str | Path):
+        if "://" in str(root):
+            raise StoreError(f"{root}: only local folders can be used; give a path without '://'")
+        self.root = str(Path(root).absolute())
+
+    def __repr__(self) -> str:
+        return f"Store({self.root!r})"
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"root": self.root}
+
+    @property
+    def _objects(self) -> LocalStore:
+        store = self.__dict__.get("_local")
+        if store is None:
+            try:
+                store = self.__dict__["_local"] = LocalStore(self.root, mkdir=True)
+            except (OSError, obstore.exceptions.BaseError) as error:
+                raise StoreError(f"cannot write to {self.root}: {_first_line(error)}; give another --dataset or mend its rights") from error
+        return store
+
+    def path_of(self, path: str) -> str:
+        """What a person would type to see the object."""
+        return os.path.join(self.root, path)
+
+    def put(self, path: str, data: bytes | Path) -> None:
+        """Writes the object whole, in place of what was there."""
+        self._put(path, data, "overwrite")
+
+    def put_new(self, path: str, data: bytes | Path) -> bool:
+        """Writes the object whole unless there is one. Returns whether this call wrote it: exactly one of several writers does."""
+        try:
+            self._put(path, data, "create")
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def _put(self, path: str, data: bytes | Path, mode: Any) -> None:
+        try:
+            # One put, never multipart: create-only is refused for multipart uploads.
+            obstore.put(self._objects, path, data, mode=mode, use_multipart=False)
+        except AlreadyExistsError:
+            raise
+        except (OSError, obstore.exceptions.BaseError) as error:
+            raise StoreError(f"cannot write {self.path_of(path)}: {_first_line(error)}") from error
+
+    def read(self, path: str) -> bytes:
+        """The whole object. Raises FileNotFoundError."""
+        return bytes(obstore.get(self._objects, path).bytes())
+
+    def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """The bytes of each (offset, size); neighbours are fetched together. Raises FileNotFoundError."""
+        if not ranges:
+            return []
+        starts, sizes = zip(*ranges, strict=True)
+        return [bytes(part) for part in obstore.get_ranges(self._objects, path, starts=starts, lengths=sizes)]
+
+    def open(self, path: str) -> pa.NativeFile:
+        """A seekable Arrow file for Parquet and tar readers. Raises FileNotFoundError."""
+        return pa.memory_map(self.path_of(path), "r")
+
+    def exists(self, path: str) -> bool:
+        try:
+            obstore.head(self._objects, path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """(path, size) of all objects below the folder `prefix`, sorted by path."""
+        if not os.path.isdir(self.root):
+            return iter(())
+        found = obstore.list(self._objects, prefix or None).collect()
+        return iter(sorted((str(meta["path"]), int(meta["size"])) for meta in found))
+
+    def delete(self, path: str) -> None:
+        """Removes the object; one that is not there is no error."""
+        try:
+            obstore.delete(self._objects, path)
+        except FileNotFoundError:
+            return
+
+    def leftovers(self, prefix: str = "") -> Sequence[str]:
+        """Temporary files of writers that were killed (obstore's `name#1`), as paths; `list` never shows them."""
+        base = Path(self.root, prefix)
+        return sorted(
+            str(path.relative_to(self.root)) for path in base.rglob("*#*") if path.is_file() and path.name.rpartition("#")[2].isdigit()
+        )
+
+    def delete_leftover(self, path: str) -> None:
+        """Removes one of :meth:`leftovers`."""
+        Path(self.root, path).unlink(missing_ok=True)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
