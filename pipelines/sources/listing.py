@@ -1,0 +1,89 @@
+"""What `--source` may name: a row file, a glob of them, or a folder (metadata.*, or name.jpg + name.txt|json)."""
+
+import glob
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from pipelines.sources.formats import COMPRESSIONS, TEXT_FORMATS, SourceError, column_names, format_of
+from schemas.store import Store
+
+IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
+URL_LIST_UNIT, FOLDER_UNIT = 10_000, 1_000  # rows (DESIGN 3)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One source file.
+
+    kind: "rows" for a row file, "folder" for the listing of a directory of images with sidecars. images: whether rows name files below the
+    root, not urls. columns: ours -> the file's. limit: rows from the top; sample: share of rows, by hash of their number; None for all.
+    """
+
+    root: str
+    path: str
+    kind: str
+    images: bool
+    columns: Mapping[str, str]
+    limit: int | None = None
+    sample: float | None = None
+
+    @property
+    def default_unit_size(self) -> int:
+        return FOLDER_UNIT if self.images else URL_LIST_UNIT
+
+
+def list_source(spec: str, columns: Mapping[str, str], *, limit: int | None = None, sample: float | None = None) -> list[Entry]:
+    """The files of a source, sorted. columns: ours -> the source's, as the user mapped them. Raises SourceError."""
+    return [replace(entry, limit=limit, sample=sample) for entry in _list(spec, columns)]
+
+
+def _list(spec: str, columns: Mapping[str, str]) -> list[Entry]:
+    if os.path.isdir(spec):
+        return _list_folder(Path(spec).absolute(), columns)
+    paths = sorted(glob.glob(spec, recursive=True)) if glob.has_magic(spec) else [spec]
+    paths = [path for path in paths if os.path.isfile(path)] if glob.has_magic(spec) else paths
+    if not paths:
+        raise SourceError(f"{spec}: no file matches; check the pattern (quote it, so that the shell leaves it alone)")
+    for path in paths:
+        if not os.path.exists(path):
+            raise SourceError(f"{path}: no such file or folder; give --source a row file, a glob or a folder")
+        if not os.access(path, os.R_OK):
+            raise SourceError(f"{path}: not readable; mend its rights")
+    root = Path(os.path.commonpath([str(Path(path).absolute().parent) for path in paths]))
+    return [_row_entry(root, str(Path(path).absolute().relative_to(root)), columns) for path in paths]
+
+
+def _row_entry(root: Path, path: str, columns: Mapping[str, str]) -> Entry:
+    format_of(path)
+    there = column_names(Store(root), path)
+    for ours, theirs in columns.items():
+        if theirs not in there:
+            raise SourceError(f"{root / path}: no column {theirs!r} (asked for as {ours}); the file has {', '.join(there) or 'none'}")
+    known = {*there, *columns}
+    if "caption" not in known or not known & {"url", "file_name"}:
+        lacking = "caption" if "caption" not in known else "url (or file_name)"
+        raise SourceError(
+            f"{root / path}: no column {lacking}; the file has {', '.join(there) or 'none'}: "
+            "say which one it is, e.g. --columns caption=TEXT,url=URL"
+        )
+    return Entry(str(root), path, "rows", images="url" not in known, columns=dict(columns))
+
+
+def _list_folder(root: Path, columns: Mapping[str, str]) -> list[Entry]:
+    endings = [suffix + end for suffix in [*TEXT_FORMATS, ".parquet"] for end in ["", *COMPRESSIONS]]
+    metadata = [root / f"metadata{ending}" for ending in endings if (root / f"metadata{ending}").is_file()]
+    if len(metadata) > 1:
+        raise SourceError(
+            f"{root}: several metadata files ({', '.join(path.name for path in metadata)}); name one as --source, or keep one"
+        )
+    if metadata:
+        return [_row_entry(root, metadata[0].name, columns)]
+    folders = sorted(
+        {str(path.parent.relative_to(root)) for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()}
+    )
+    if not folders:
+        raise SourceError(f"{root}: no metadata.csv|tsv|jsonl|parquet and no images in it; a folder source needs one of them")
+    return [Entry(str(root), folder, "folder", images=True, columns=dict(columns)) for folder in folders]
