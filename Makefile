@@ -15,7 +15,7 @@ setup: $(READY)  ## the virtual environment, from the lock file
 $(READY): requirements.lock pyproject.toml
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip --version >/dev/null && $(RUN) -m pip install --quiet --disable-pip-version-check uv
-	$(RUN) -m uv pip install --quiet --python $(RUN) --require-hashes -r requirements.lock
+	$(RUN) -m uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements.lock
 	$(RUN) -m uv pip install --quiet --python $(RUN) --no-deps -e .
 	@touch $@
 

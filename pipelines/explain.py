@@ -1,0 +1,159 @@
+"""What happened to a pair, and what would have kept it. `python -m pipelines.explain --help`."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+
+from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
+from pipelines.progress import say
+from pipelines.run import command
+from quality.column_plan import plan_columns
+from quality.rules import ALWAYS_READ, DUPLICATES, UNDECODABLE, judge
+from schemas.policy import Policy, Rule, parse_stored_policy
+from schemas.pool import Pool
+from schemas.reasons import reason_text
+from schemas.release import Release, latest
+
+_EXAMPLES = """examples:
+  python -m pipelines.explain --dataset pigment-sample --uid 3f2a…
+  python -m pipelines.explain --dataset cats --url http://clips.example/cat.png --release strict
+
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A pair in the ledger: its unit, its row there, its raw columns and its decision."""
+
+    unit: str
+    row: int
+    raw: dict[str, Any]
+    decision: dict[str, Any] | None
+
+
+def find(pool: Pool, release: Release | None, *, uid: str | None, url: str | None) -> Iterator[Found]:
+    """Every pair with this uid (or a prefix of 8 digits or more) or url, in the pool's order."""
+    for unit in sorted(pool.committed()):
+        keys = pool.read_raw(unit, ["uid", "url", "final_url", "file_name"])
+        if uid is not None:
+            hit = pc.starts_with(keys["uid"], uid)
+        else:
+            hits = [pc.fill_null(pc.equal(keys[name], url), False) for name in ("url", "final_url", "file_name")]
+            hit = pc.or_(pc.or_(hits[0], hits[1]), hits[2])
+        rows = [row for row, yes in enumerate(hit.to_pylist()) if yes]
+        if rows:
+            raw = pool.read_raw(unit).take(rows).to_pylist()
+            decided = None if release is None else release.read_decisions(unit).take(rows).to_pylist()
+            for number, row in enumerate(rows):
+                yield Found(unit, row, raw[number], None if decided is None else decided[number])
+
+
+def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy | None) -> list[str]:
+    """The pair's story: where it came from, what fetching said, each value beside its bound, what would have kept it."""
+    raw, decision = found.raw, found.decision
+    file = pool.file(found.unit.rpartition("-")[0])
+    lines = [
+        f"uid        {raw['uid']}",
+        f"caption    {raw['caption'] if raw['caption'] is not None else '(none)'}",
+        f"image      {raw['url'] or raw['file_name'] or '(none)'}",
+        f"source     {file.path if file else '?'}, line {raw['source_line']}; unit {found.unit}, row {found.row}",
+        f"licence    {raw['license'] or raw['license_url'] or 'none stated'}" + (f", by {raw['creator']}" if raw["creator"] else ""),
+        f"fetch      {raw['status']}" + (f": {raw['error_message']}" if raw["error_message"] else "")
+        + (f", {raw['width']}x{raw['height']} {raw['format']}, {raw['size']:,} bytes" if raw["width"] else ""),
+    ]  # fmt: skip
+    if decision is None or release is None or policy is None:
+        return [*lines, "verdict    none yet: no release has decided about it"]
+    lines.append(f"verdict    {decision['verdict']}  (release {release.name}, policy {policy.name})")
+    lines += [f"  because  {reason}: {reason_text(reason)}" for reason in decision["reasons"]]
+    if decision["duplicate_of"]:
+        lines.append(f"  better   {decision['duplicate_of']}  (explain that uid to see it)")
+    if raw["status"] == "success":
+        lines += _bounds(pool, found, policy, decision)
+    return [*lines, *_would_keep(decision, policy)]
+
+
+def _bounds(pool: Pool, found: Found, policy: Policy, decision: dict[str, Any]) -> list[str]:
+    names = dict.fromkeys((*ALWAYS_READ, *(rule.column for rule in policy.rules)))
+    table = plan_columns(pool, [found.unit], policy, names).read(pool, found.unit).slice(found.row, 1)
+    lines = ["values"]
+    for rule in policy.rules:
+        value = table[rule.column][0].as_py()
+        missing, violates = judge(rule, table[rule.column], None)
+        outside = bool(violates[0]) or rule.reason in decision["reasons"]
+        state = "not measured" if missing[0] else "outside" if outside else "ok"
+        shown = "not measured" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+        lines.append(f"  {rule.column:<24}{shown:<16}{rule.bound_text():<28}{state}")
+    return lines
+
+
+def _would_keep(decision: dict[str, Any], policy: Policy) -> list[str]:
+    if decision["verdict"] == "keep":
+        return []
+    return [
+        "would have kept it",
+        *(f"  {what}" for what in dict.fromkeys(_remedy(reason, decision, policy) for reason in decision["reasons"])),
+    ]
+
+
+def _remedy(reason: str, decision: dict[str, Any], policy: Policy) -> str:
+    if reason in DUPLICATES:
+        return f"that {decision['duplicate_of']} were not in the pool, or ranked below it"
+    if reason == UNDECODABLE:
+        return "an image file that decodes"
+    rules = [rule for rule in policy.rules if reason in (rule.reason, rule.missing_reason)]
+    if not rules:
+        return f"a successful fetch ({decision['error'] or reason})"
+    return " and ".join(_wanted(rule, decision.get(rule.column), reason) for rule in rules)
+
+
+def _wanted(rule: Rule, value: Any, reason: str) -> str:
+    if reason == rule.missing_reason and value is None:
+        return f"a value of {rule.column}"
+    loosened = _loosened(rule, value)
+    return f"{rule.column} {rule.bound_text()}" + (f", or a policy with {loosened}" if loosened else "")
+
+
+def _loosened(rule: Rule, value: Any) -> str | None:
+    if rule.min is not None and isinstance(value, int | float) and value < rule.min:
+        return f"min = {value:.4g}"
+    if rule.max is not None and isinstance(value, int | float) and value > rule.max:
+        return f"max = {value:.4g}"
+    return None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(
+        prog="python -m pipelines.explain",
+        description="What happened to a pair: each value beside its bound, and what would have kept it.",
+        epilog=_EXAMPLES + EXIT_CODES,
+    )
+    parser.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
+    parser.add_argument("--uid", metavar="UID", help="identity of the pair, or its first digits")
+    parser.add_argument("--url", metavar="URL", help="its url, or its file name for a folder")
+    parser.add_argument("--release", metavar="NAME", help="default: the newest")
+    args = parser.parse_args(argv)
+    if (args.uid is None) == (args.url is None):
+        raise UsageError("give --uid or --url (one of them)")
+    if args.uid is not None and len(args.uid) < 8:
+        raise UsageError(f"--uid {args.uid}: give at least 8 digits")
+    pool = Pool(args.dataset)
+    if pool.settings("source") is None:
+        raise UsageError(f"{args.dataset}: no dataset here; check --dataset")
+    name = args.release or latest(pool.store)
+    release = None if name is None else Release(pool.store, name)
+    if args.release is not None and release is not None and release.run() is None:
+        raise UsageError(f"{args.dataset} has no release {name}")
+    run = None if release is None else release.run()
+    policy = None if run is None else parse_stored_policy(run["policy"])
+    stories = [lines_of(pool, release, found, policy) for found in find(pool, release, uid=args.uid, url=args.url)]
+    if not stories:
+        raise UsageError(f"{args.dataset} has no pair with {'uid ' + args.uid if args.uid else 'url ' + args.url}")
+    say("\n\n".join("\n".join(story) for story in stories))
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

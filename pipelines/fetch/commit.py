@@ -1,0 +1,77 @@
+"""From the outcomes of a unit to its commit, or to the note that its network was down."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from pipelines.fetch.sink import key_of
+from pipelines.fetch.store import Outcome
+from schemas.columns import RAW, SOURCE, uid_of
+from schemas.pool import Pool
+from schemas.reasons import error_word
+
+NETWORK_WORDS: Final = frozenset({"connect", "dns", "timeout"})
+FEWEST_ROWS: Final = 20  # that all have to fail by the network before the fault is taken to be ours
+MOST: Final = 0.5  # share of a unit's rows that may be postponed before the unit is deferred
+_FETCHED: Final = tuple(field.name for field in fields(Outcome))
+
+
+def commit_unit(
+    pool: Pool, unit: str, source: pa.Table, outcomes: Sequence[Outcome], tar: tuple[Path, str] | None, *, input_digest: str
+) -> bool:
+    """Commits the unit, adopting a rival's commit; or, when the network was down, notes it as deferred. Returns whether it is committed.
+
+    source: the reader's rows, columns SOURCE, then carried ones. outcomes: one a row. tar: its path and SHA-256 (hex), None without images.
+    """
+    why = why_deferred(source, outcomes)
+    if why is not None:
+        pool.defer(unit, source.num_rows, why)
+        return False
+    path, sha256 = tar or (None, None)
+    pool.commit(unit, raw_table(unit, source, outcomes), tar=path, input_digest=input_digest, tar_sha256=sha256)
+    pool.undefer(unit)
+    return True
+
+
+def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
+    """The table of a raw commit: RAW, then carried columns. Rows whose status the source set keep it and its message."""
+    rows = range(source.num_rows)
+    given = source.column("status").to_pylist()
+    columns = {name: [getattr(outcome, name) for outcome in outcomes] for name in _FETCHED}
+    messages = source.column("error_message").to_pylist()
+    columns["error_message"] = [
+        message if status is not None else found for status, message, found in zip(given, messages, columns["error_message"], strict=True)
+    ]
+    columns["row"] = list(rows)
+    columns["key"] = [key_of(row) for row in rows]
+    columns["uid"] = [
+        _uid(unit, row, url, file_name, caption, sha256)
+        for row, url, file_name, caption, sha256 in zip(
+            rows, *(source.column(name).to_pylist() for name in ("url", "file_name", "caption")), columns["sha256"], strict=True
+        )
+    ]
+    arrays = [pa.array(columns[field.name], field.type) if field.name in columns else source.column(field.name) for field in RAW]
+    carried = [field for field in source.schema if field.name not in SOURCE.names]
+    return pa.table([*arrays, *(source.column(field.name) for field in carried)], schema=pa.schema([*RAW, *carried]))
+
+
+def _uid(unit: str, row: int, url: str | None, file_name: str | None, caption: str | None, sha256: str | None) -> str:
+    """uid_of; where there is neither url nor image, the file's name, or the row's place, stands for the image."""
+    return uid_of(url=url, sha256=sha256 or file_name or f"{unit}:{row}", caption=caption)
+
+
+def why_deferred(source: pa.Table, outcomes: Sequence[Outcome]) -> str | None:
+    """Why the unit must not be committed: too much of it failed in a way that says nothing about the images. None when it may be."""
+    given = source.column("status").to_pylist()
+    asked = [outcome for status, outcome in zip(given, outcomes, strict=True) if status is None and outcome.status != "invalid"]
+    postponed = sum(outcome.status == "postponed" for outcome in asked)
+    if postponed > MOST * len(asked):
+        return f"{postponed} of {len(asked)} rows were postponed at the unit's deadline"
+    words = Counter(error_word(outcome.error_message) for outcome in asked)
+    if len(asked) >= FEWEST_ROWS and set(words) <= NETWORK_WORDS:
+        return "all rows failed: " + ", ".join(f"{word} {count}" for word, count in sorted(words.items()))
+    return None

@@ -1,0 +1,178 @@
+"""Who may be asked: urls are checked and written as they are sent, names resolve to public addresses or not at all.
+
+A resolver's answer is what aiohttp connects to, port included, so a name cannot change its address between check and use.
+"""
+
+import asyncio
+import ipaddress
+import json
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")  # RFC 4291; all that is assigned to hosts of the internet
+_TUNNELS: Final = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("2002::/16"))  # Teredo, 6to4: an IPv4 address inside
+_WIRE_SERVER: Final = ipaddress.IPv4Address("168.63.129.16")  # a public address that answers as metadata service inside one cloud
+_SENT_AS_IS: Final = "/?%:@!$&'()*+,;=~"  # all that a request target may hold besides letters, digits and -._
+_PLAIN_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
+_NUMERIC_HOST: Final = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}\.?")
+_KEPT_S: Final = 300.0  # a name's addresses are asked for again after this time
+_KEPT_FAILURE_S: Final = 30.0
+
+
+class BadUrl(Exception):
+    """The text is no url of http or https that can be asked for."""
+
+
+class PrivateAddress(Exception):
+    """The host is, or resolves to, an address that is not public."""
+
+
+class Unresolved(Exception):
+    """The name has no address. `passing`: the resolver could not say."""
+
+    def __init__(self, *, passing: bool):
+        super().__init__(passing)
+        self.passing = passing
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to a host of the public internet.
+
+    False for private, loopback, link-local, metadata, multicast, documentation and reserved addresses, and for IPv6 addresses that
+    stand for an IPv4 one (mapped, Teredo, 6to4); the NAT64 prefix is judged by the address inside.
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip in _NAT64:
+            ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        elif ip not in _GLOBAL_UNICAST or any(ip in tunnel for tunnel in _TUNNELS):
+            return False
+    return ip.is_global and not ip.is_multicast and ip != _WIRE_SERVER
+
+
+def url_of(text: str) -> URL:
+    """The url as it is sent: ASCII host in lower case, target percent-encoded where it must be, no fragment. Raises BadUrl.
+
+    Percent escapes stay as they are (signed urls depend on them). A number that a socket takes for an IPv4 address becomes that address.
+    """
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+        host = parts.hostname
+    except ValueError as error:  # unbalanced brackets, a port that is no number or too large
+        raise BadUrl from error
+    if parts.scheme not in ("http", "https") or not host or port == 0 or "@" in parts.netloc:
+        raise BadUrl
+    where = _written_host(host) + ("" if port is None else f":{port}")
+    target = quote(parts.path or "/", safe=_SENT_AS_IS) + ("?" + quote(parts.query, safe=_SENT_AS_IS) if parts.query else "")
+    return URL(f"{parts.scheme}://{where}{target}", encoded=True)
+
+
+def _written_host(host: str) -> str:
+    if ":" in host:
+        if "%" in host:  # a zone means something on one machine only
+            raise BadUrl
+        try:
+            return f"[{ipaddress.IPv6Address(host)}]"
+        except ValueError as error:
+            raise BadUrl from error
+    if not host.isascii():
+        try:
+            host = URL.build(scheme="http", host=host).raw_host or ""
+        except ValueError as error:  # UnicodeError is one
+            raise BadUrl from error
+    host = host.lower()
+    if _NUMERIC_HOST.fullmatch(host):
+        try:
+            return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
+        except OSError as error:
+            raise BadUrl from error
+    if not _PLAIN_HOST.fullmatch(host):
+        raise BadUrl
+    return host
+
+
+def read_host_map(path: str | Path) -> dict[str, tuple[str, int]]:
+    """{host: (address, port)} from a JSON file {"host": "address:port"}. Raises ValueError that says what is wrong with it."""
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = {}
+        for host, where in entries.items():
+            address, _, port = where.rpartition(":")
+            found[host.lower().rstrip(".")] = str(ipaddress.ip_address(address.strip("[]"))), int(port)
+        return found
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f'host map {path}: {error}; it has to be JSON like {{"images.example.org": "127.0.0.1:8080"}}') from error
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves names for aiohttp by `host_map`, then by the system; remembers answers and failures; refuses what is not public.
+
+    A name is refused when any of its addresses is: which of them is connected to would be chance.
+    """
+
+    def __init__(self, *, host_map: Mapping[str, tuple[str, int]], allow_private: bool, timeout_s: float):
+        self._host_map = host_map
+        self._timeout_s = timeout_s
+        self._allow_private = allow_private
+        self._known: dict[tuple[str, int], tuple[float, asyncio.Task[list[ResolveResult]]]] = {}
+
+    def check_literal(self, url: URL) -> None:
+        """Raises PrivateAddress when the url's host is an address that is not public; aiohttp asks no resolver for those."""
+        host = url.raw_host or ""
+        if (":" in host or host[-1:].isdigit()) and not self._allow_private:
+            try:
+                public = is_public(host)
+            except ValueError:  # a name that ends in a digit
+                return
+            if not public:
+                raise PrivateAddress
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        """Raises PrivateAddress and Unresolved."""
+        mapped = self._host_map.get(host.rstrip("."))
+        if mapped is not None:
+            return [_result(host, mapped[0], mapped[1])]
+        now = asyncio.get_running_loop().time()
+        until, task = self._known.get((host, port), (0.0, None))
+        if task is None or (task.done() and now >= until):
+            task = asyncio.create_task(self._ask(host, port))
+            self._known[host, port] = now + _KEPT_S, task
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.shield(task)  # one caller's time-out must not end the others' question
+        except TimeoutError as error:
+            raise Unresolved(passing=True) from error
+
+    async def _ask(self, host: str, port: int) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        try:
+            infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
+            self._known[host, port] = loop.time() + _KEPT_FAILURE_S, self._known[host, port][1]
+            raise Unresolved(passing=isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN) from error
+        addresses = [str(info[4][0]) for info in infos]
+        if not addresses:
+            raise Unresolved(passing=False)
+        if not self._allow_private and not all(is_public(address) for address in addresses):
+            raise PrivateAddress
+        return [_result(host, address, port) for address in addresses]
+
+    async def close(self) -> None:
+        for _, task in self._known.values():
+            task.cancel()
+        await asyncio.gather(*(task for _, task in self._known.values()), return_exceptions=True)
+        self._known.clear()
+
+
+def _result(host: str, address: str, port: int) -> ResolveResult:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return {"hostname": host, "host": address, "port": port, "family": family, "proto": 0, "flags": socket.AI_NUMERICHOST}

@@ -1,0 +1,151 @@
+"""Which image is asked for next: limits in all and per host, pauses, and hosts that are down, so that no host holds up another."""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from yarl import URL
+
+from pipelines.fetch.client import Failed
+
+if TYPE_CHECKING:
+    from pipelines.fetch.job import Job
+
+DOWN_AFTER: Final = 5  # connections to a host that fail in a row, after which its images fail without a request
+DOWN_S: Final = 60.0  # and for how long
+REMEMBERED: Final = 20_000  # hosts, before idle ones are forgotten
+
+
+@dataclass(slots=True)
+class Image:
+    """One url, or one file (url None), of a unit, for all of its rows that name it; rows[0] is the first.
+
+    hops: redirects followed. attempts: requests that failed so far. give_up: time of the loop's clock, set by the first request.
+    """
+
+    job: "Job"
+    rows: list[int]
+    url: URL | None
+    file_name: str | None = None
+    hops: int = 0
+    attempts: int = 0
+    give_up: float | None = None
+
+    @property
+    def host(self) -> str:
+        """Host and port: what limits, pauses and being down are about; "" for a file."""
+        return "" if self.url is None else f"{self.url.raw_host}:{self.url.port}"
+
+
+@dataclass(slots=True)
+class Host:
+    """Images that wait for one host, and what is known about it. Times are of the loop's clock."""
+
+    name: str
+    waiting: list[tuple[int, int, Image]] = field(default_factory=list)  # a heap: the oldest unit's lowest row first
+    active: int = 0
+    not_before: float = 0.0
+    unreachable: int = 0  # in a row
+    down_until: float = 0.0
+    down: Failed | None = None
+    ready: bool = False  # stands in Queue._ready
+    timer: bool = False  # a wake-up at not_before is set
+
+
+class Queue:
+    """Images by host. Single-threaded: everything is called inside the loop.
+
+    call_at: the loop's. wake: called when an image may have become ready by the passing of time.
+    """
+
+    def __init__(self, *, per_host: int, rate: float | None, call_at: Callable[..., object], wake: Callable[[], None]):
+        self._per_host = per_host
+        self._gap_s = 0.0 if rate is None else 1.0 / rate
+        self._call_at = call_at
+        self._wake = wake
+        self._hosts: dict[str, Host] = {}
+        self._ready: list[tuple[int, int, str]] = []  # a heap of hosts by their first image
+        self._forget_at = REMEMBERED
+
+    def add(self, image: Image, now: float) -> None:
+        host = self._hosts.get(image.host)
+        if host is None:
+            if len(self._hosts) >= self._forget_at:
+                self._forget(now)
+            host = self._hosts[image.host] = Host(image.host)
+        heapq.heappush(host.waiting, (image.job.number, image.rows[0], image))
+        self._offer(host, now)
+
+    def pop(self, now: float) -> tuple[Image, Failed | None] | None:
+        """The next image that may be asked for now, and why it need not be where its host is down; None when all have to wait.
+
+        An image that is to be asked for counts as active until :meth:`done`.
+        """
+        while self._ready:
+            host = self._hosts[heapq.heappop(self._ready)[2]]
+            host.ready = False
+            while host.waiting and host.waiting[0][2].job.closed:
+                heapq.heappop(host.waiting)
+            if not host.waiting or not self._may_start(host, now):
+                self._offer(host, now)
+                continue
+            image = heapq.heappop(host.waiting)[2]
+            down = host.down if now < host.down_until else None
+            if down is None and image.url is not None:
+                host.active += 1
+                host.not_before = max(host.not_before, now) + self._gap_s
+            self._offer(host, now)
+            return image, down
+        return None
+
+    def done(self, name: str, now: float, failed: Failed | None) -> None:
+        """A request to the host ended; `failed` if nothing came."""
+        host = self._hosts[name]
+        host.active -= 1
+        if failed is not None and failed.unreachable:
+            host.unreachable += 1
+            if host.unreachable >= DOWN_AFTER:
+                host.down, host.down_until = Failed(failed.word, failed.detail, unreachable=True), now + DOWN_S
+                host.unreachable = 0
+        else:
+            host.unreachable = 0
+        self._offer(host, now)
+
+    def pause(self, name: str, until: float) -> list[Image]:
+        """The host asked to be left alone; returns the images that would have to wait beyond their unit's deadline, no longer waiting."""
+        host = self._hosts[name]
+        host.not_before = max(host.not_before, until)
+        late = [entry for entry in host.waiting if not entry[2].job.closed and entry[2].job.ends_before(until)]
+        if late:
+            gone = {id(entry[2]) for entry in late}
+            host.waiting = [entry for entry in host.waiting if id(entry[2]) not in gone]
+            heapq.heapify(host.waiting)
+        return [entry[2] for entry in late]
+
+    def _may_start(self, host: Host, now: float) -> bool:
+        return now < host.down_until or not host.name or (host.active < self._per_host and now >= host.not_before)
+
+    def _offer(self, host: Host, now: float) -> None:
+        if host.ready or not host.waiting:
+            return
+        if self._may_start(host, now):
+            host.ready = True
+            heapq.heappush(self._ready, (*host.waiting[0][:2], host.name))
+        elif host.active < self._per_host and not host.timer:
+            host.timer = True
+            self._call_at(host.not_before, self._rung, host)
+
+    def _forget(self, now: float) -> None:
+        """Lets go of idle hosts of which nothing need be known: the lists that are fetched name millions."""
+        self._hosts = {
+            name: host for name, host in self._hosts.items() if host.waiting or host.active or now < max(host.not_before, host.down_until)
+        }
+        self._forget_at = max(REMEMBERED, 2 * len(self._hosts))
+
+    def _rung(self, host: Host) -> None:
+        host.timer = False
+        if self._hosts.get(host.name) is host:
+            now = host.not_before
+            self._offer(host, now)
+            self._wake()

@@ -1,0 +1,82 @@
+"""One unit while it is being fetched: which rows need a request, what is still open, and when it has to end."""
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pipelines.fetch.guard import BadUrl, url_of
+from pipelines.fetch.hosts import Image
+from pipelines.fetch.sink import Sink
+from pipelines.fetch.store import Outcome
+
+WINDOW: Final = 0.1  # of unit_timeout_s
+MOVES: Final = 0.01  # share of a unit's rows that has to come in a window for the unit to go on beyond its deadline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a unit asks of the engine, row by row: a url, or a file name, or a status that stands already.
+
+    read_image: the bytes of a file name; raises OSError. finish(outcomes, tar): called once in the commit thread when all rows have an
+    outcome (just the status where it stood); tar is (path, SHA-256), removed afterwards, or None. The unit's future has what it returns.
+    """
+
+    urls: Sequence[str | None]
+    files: Sequence[str | None]
+    statuses: Sequence[str | None]
+    read_image: Callable[[str], bytes]
+    finish: Callable[[Sequence[Outcome], tuple[Path, str] | None], Any]
+
+
+class Job:
+    """number: order among the units of the process. Belongs to the loop; `sink` and `future` may be used by all threads."""
+
+    def __init__(self, number: int, work: Work, sink: Sink):
+        self.number = number
+        self.work = work
+        self.sink = sink
+        self.future: Future[Any] = Future()
+        self.complete = not work.urls
+        self.closed = False
+        self.deadline: float | None = None
+        self._came = 0
+        self._came_before = 0
+        self.open = self._images()
+
+    def _images(self) -> dict[int, Image]:
+        """The images to ask for by first row, a url once however many rows have it; all other rows get their outcome here."""
+        found: dict[tuple[str, bool], Image] = {}
+        for row, (url, file, status) in enumerate(zip(self.work.urls, self.work.files, self.work.statuses, strict=True)):
+            text = url if url is not None else file
+            if status is not None or text is None:
+                self._settle(row, Outcome(status) if status is not None else Outcome("invalid", "no_url"))
+            elif (known := found.get((text, url is None))) is not None:
+                known.rows.append(row)
+            elif url is None:
+                found[text, True] = Image(self, [row], None, file_name=file)
+            else:
+                try:
+                    found[text, False] = Image(self, [row], url_of(url))
+                except BadUrl:
+                    self._settle(row, Outcome("invalid", "bad_url"))
+        return {image.rows[0]: image for image in found.values()}
+
+    def _settle(self, row: int, outcome: Outcome) -> None:
+        self.complete = self.sink.put(row, outcome, None)
+
+    def begin(self, now: float, seconds: float) -> None:
+        self.deadline = now + seconds
+
+    def ends_before(self, until: float) -> bool:
+        return self.deadline is not None and self.deadline < until
+
+    def came(self, image: Image) -> None:
+        self._came += len(image.rows)
+
+    def moves(self) -> bool:
+        """Whether enough rows came since the last call."""
+        since, self._came_before = self._came - self._came_before, self._came
+        return since >= max(1, math.ceil(MOVES * len(self.work.urls)))

@@ -1,0 +1,309 @@
+"""The engine: one event loop for the requests, threads that hash and convert, one thread that commits. One per process."""
+
+import asyncio
+import atexit
+import contextlib
+import hashlib
+import queue
+import tempfile
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from pipelines.fetch.client import Answer, Client, Failed, Fetched, Moved
+from pipelines.fetch.guard import BadUrl, url_of
+from pipelines.fetch.hosts import Image, Queue
+from pipelines.fetch.job import WINDOW, Job, Work
+from pipelines.fetch.settings import FetchSettings
+from pipelines.fetch.sink import Sink
+from pipelines.fetch.store import Outcome, stored
+
+BACKLOG: Final = 16_000_000  # bytes that wait to be hashed and converted before no further request is begun
+_LOOKUPS: Final = 16  # names that are resolved at a time
+_READERS: Final = 4  # files of a folder that are read at a time
+_LATE: Final = Failed("deadline", status="postponed")
+
+
+class Engine:
+    """Fetches units side by side. Starts its threads at once; :meth:`close` ends them and removes temporary files."""
+
+    def __init__(self, settings: FetchSettings, *, threads: int):
+        self.settings = settings
+        self._folder = tempfile.TemporaryDirectory(prefix="pigment-fetch-")
+        self._came: queue.SimpleQueue[tuple[Image, Fetched | Failed] | None] = queue.SimpleQueue()
+        self._backlog = 0
+        self._backlog_lock = threading.Lock()
+        self._held_back = False
+        self._numbers = 0
+        self._requests = 0
+        self._jobs: set[Job] = set()
+        self._tasks: dict[asyncio.Task[None], Image] = {}
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix="fetch-commit")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="fetch-read")
+        self._loop = asyncio.new_event_loop()
+        self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="fetch-dns")
+        self._loop.set_default_executor(self._lookups)
+        self._queue = Queue(
+            per_host=settings.connections_per_host, rate=settings.rate_per_host, call_at=self._loop.call_at, wake=self._pump
+        )
+        self._client = self._loop.run_until_complete(self._make_client())
+        self._loop_thread = threading.Thread(target=self._loop.run_forever, name="fetch-loop", daemon=True)
+        self._workers = [threading.Thread(target=self._work, name=f"fetch-work-{number}", daemon=True) for number in range(threads)]
+        for thread in (self._loop_thread, *self._workers):
+            thread.start()
+
+    async def _make_client(self) -> Client:
+        return Client(self.settings)
+
+    def submit(self, work: Work) -> "Future[Any]":
+        """Fetches the rows of a unit; returns the future of what `work.finish` returns. Units that were submitted first come first."""
+        self._numbers += 1
+        job = Job(self._numbers, work, Sink(Path(self._folder.name, f"{self._numbers:06d}.tar"), len(work.urls)))
+        if job.complete:
+            self._committer.submit(self._commit, job)
+        else:
+            self._loop.call_soon_threadsafe(self._add, job)
+        return job.future
+
+    def close(self) -> None:
+        """Ends all requests and threads; units that are not committed stay so, their futures are cancelled."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop_thread.join()
+        for _ in self._workers:
+            self._came.put(None)
+        for worker in self._workers:
+            worker.join()
+        self._committer.shutdown()
+        self._readers.shutdown(cancel_futures=True)
+        self._lookups.shutdown(wait=False, cancel_futures=True)  # a name server that does not answer is not waited for
+        self._loop.close()
+        self._folder.cleanup()
+
+    async def _close(self) -> None:
+        jobs, self._jobs = self._jobs, set()
+        for job in jobs:
+            job.closed = True
+            job.future.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
+
+    # ---- in the loop
+
+    def _add(self, job: Job) -> None:
+        self._jobs.add(job)
+        now = self._loop.time()
+        for image in job.open.values():
+            self._queue.add(image, now)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Begins requests until a limit is reached."""
+        while self._requests < self.settings.connections:
+            if self._backlog >= BACKLOG:
+                self._held_back = True
+                if self._backlog >= BACKLOG:  # again: a worker that emptied the queue meanwhile did not know that it has to wake us
+                    return
+                self._held_back = False
+            now = self._loop.time()
+            popped = self._queue.pop(now)
+            if popped is None:
+                return
+            image, down = popped
+            if image.job.deadline is None:
+                self._start_clock(image.job, now)
+            if down is not None:
+                self._settle(image, down)
+                continue
+            if image.give_up is None:
+                image.give_up = now + self.settings.image_timeout_s
+            self._requests += 1
+            task = self._loop.create_task(self._ask(image))
+            self._tasks[task] = image
+            task.add_done_callback(self._tasks.pop)
+
+    async def _ask(self, image: Image) -> None:
+        answer: Answer | None = None
+        host = image.host
+        try:
+            answer = await (self._read_file(image) if image.url is None else self._client.get(image.url, deadline=image.give_up or 0.0))
+        except asyncio.CancelledError:
+            if not image.job.closed:
+                raise
+        except Exception as error:  # a bug of ours: the job's owner gets it, the other jobs go on
+            self._abandon(image.job, error)
+        finally:
+            self._requests -= 1
+            if image.url is not None:
+                self._queue.done(host, self._loop.time(), answer if isinstance(answer, Failed) else None)
+        if answer is not None and not image.job.closed:
+            self._heed(image, answer)
+        self._pump()
+
+    async def _read_file(self, image: Image) -> Answer:
+        assert image.file_name is not None
+        try:
+            data = await self._loop.run_in_executor(self._readers, image.job.work.read_image, image.file_name)
+        except FileNotFoundError:
+            return Failed("missing_file")
+        except OSError as error:
+            return Failed("missing_file", error.strerror or type(error).__name__)
+        cap = self.settings.max_bytes
+        return Fetched(data) if len(data) <= cap else Failed("too_large", f"more than {cap:,} bytes")
+
+    def _heed(self, image: Image, answer: Answer) -> None:
+        """Settles the image, or asks again elsewhere or later."""
+        now = self._loop.time()
+        if isinstance(answer, Moved):
+            answer = self._follow(image, answer, now)
+            if answer is None:
+                return
+        if isinstance(answer, Fetched):
+            image.job.came(image)
+            self._settle(image, answer)
+            return
+        if answer.wait_s:
+            for late in self._queue.pause(image.host, now + answer.wait_s):
+                self._settle(late, _LATE)
+        again_at = now + max(answer.wait_s or 0.0, self._backoff(image))
+        image.attempts += 1
+        if not answer.again or image.attempts > self.settings.retries or again_at >= (image.give_up or 0.0):
+            self._settle(image, answer)
+        else:
+            self._loop.call_at(again_at, self._again, image)
+
+    def _follow(self, image: Image, moved: Moved, now: float) -> Failed | None:
+        image.hops += 1
+        if image.hops > self.settings.max_redirects:
+            return Failed("redirects", f"more than {self.settings.max_redirects}")
+        try:
+            image.url = url_of(moved.target)
+        except BadUrl:
+            return Failed("bad_redirect", status="refused")
+        self._queue.add(image, now)
+        return None
+
+    def _backoff(self, image: Image) -> float:
+        """Seconds until the next attempt: doubled each time, half to one and a half of that by a hash, so that retries spread."""
+        digest = hashlib.sha256(f"{image.url} {image.attempts}".encode()).digest()
+        return self.settings.backoff_s * 2**image.attempts * (0.5 + int.from_bytes(digest[:4], "big") / 2**32)
+
+    def _again(self, image: Image) -> None:
+        if not image.job.closed:
+            self._queue.add(image, self._loop.time())
+            self._pump()
+
+    def _settle(self, image: Image, answer: Fetched | Failed) -> None:
+        del image.job.open[image.rows[0]]
+        if isinstance(answer, Fetched):
+            with self._backlog_lock:
+                self._backlog += len(answer.data)
+        self._came.put((image, answer))
+
+    # ---- deadlines, in the loop
+
+    def _start_clock(self, job: Job, now: float) -> None:
+        limit = self.settings.unit_timeout_s
+        job.begin(now, limit)
+        self._loop.call_at(now + (1 - WINDOW) * limit, job.moves)
+        self._loop.call_at(now + limit, self._deadline, job)
+
+    def _deadline(self, job: Job) -> None:
+        if job.closed or not job.open:
+            return
+        if job.moves():
+            job.begin(self._loop.time(), WINDOW * self.settings.unit_timeout_s)
+            self._loop.call_at(job.deadline or 0.0, self._deadline, job)
+            return
+        job.closed = True
+        for image in list(job.open.values()):
+            self._settle(image, _LATE)
+        for task, image in self._tasks.items():
+            if image.job is job:
+                task.cancel()
+
+    def _abandon(self, job: Job, error: BaseException) -> None:
+        job.closed = True
+        if not job.future.done():
+            job.future.set_exception(error)
+
+    # ---- in the worker and commit threads
+
+    def _work(self) -> None:
+        while (taken := self._came.get()) is not None:
+            image, answer = taken
+            job = image.job
+            try:
+                if not job.future.done() and self._take(image, answer):
+                    self._committer.submit(self._commit, job)
+            except Exception as error:  # a bug of ours: the job's owner gets it, the other jobs go on
+                self._abandon(job, error)
+            if isinstance(answer, Fetched):
+                with self._backlog_lock:
+                    self._backlog -= len(answer.data)
+                if self._held_back and self._backlog < BACKLOG // 2:
+                    self._held_back = False
+                    with contextlib.suppress(RuntimeError):  # the loop is closed
+                        self._loop.call_soon_threadsafe(self._pump)
+
+    def _take(self, image: Image, answer: Fetched | Failed) -> bool:
+        """Puts the outcome of an image into all of its rows; True when the unit is complete."""
+        final_url = None if image.url is None else str(image.url)
+        if isinstance(answer, Fetched):
+            outcome, data = stored(answer.data, self.settings, final_url=final_url)
+        else:
+            outcome, data = Outcome(answer.status, answer.message), None
+        complete = image.job.sink.put(image.rows[0], outcome, data)
+        for row in image.rows[1:]:
+            complete = image.job.sink.put(row, replace(outcome, offset=None), data)
+        return complete
+
+    def _commit(self, job: Job) -> None:
+        try:
+            job.future.set_result(job.work.finish(job.sink.outcomes, job.sink.close()))
+        except Exception as error:  # goes to the one who asked for the unit
+            self._abandon(job, error)
+        finally:
+            job.sink.discard()
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._jobs.discard, job)
+
+
+_engines: dict[tuple[FetchSettings, int], tuple[Engine, int]] = {}
+_engines_lock = threading.Lock()
+
+
+def acquire(settings: FetchSettings, *, threads: int) -> Engine:
+    """The process's engine for these settings, made when first asked for; :func:`release` it."""
+    with _engines_lock:
+        engine, users = _engines.get((settings, threads), (None, 0))
+        if engine is None:
+            engine = Engine(settings, threads=threads)
+        _engines[settings, threads] = engine, users + 1
+        return engine
+
+
+def release(engine: Engine) -> None:
+    """Gives the engine back; the last one closes it."""
+    with _engines_lock:
+        for key, (known, users) in list(_engines.items()):
+            if known is engine:
+                if users > 1:
+                    _engines[key] = engine, users - 1
+                    return
+                del _engines[key]
+                break
+        else:
+            return
+    engine.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    """For processes that end without a teardown of their steps: leaves no temporary file."""
+    for engine, _ in _engines.values():
+        engine.close()

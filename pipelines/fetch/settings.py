@@ -1,0 +1,75 @@
+"""What fetching is told: what to store, how long to wait, how much to take, how polite to be."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from quality.images.convert import Target
+from quality.images.header import MAX_PIXELS
+
+USER_AGENT: Final = "pigment/0.1 (text-image data sets)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchSettings:
+    """store: keep the bytes as they came, or converted to `target` (img2dataset's way).
+
+    connect_timeout_s: to resolve a name, and to connect. image_timeout_s: for one image, redirects and retries included, from its first
+    request on.
+    unit_timeout_s: for one unit, from its first request on; a unit that still stores 1 % of its rows in a tenth of that time goes on.
+    retries: further attempts after 408, 425, 429, 5xx and network errors, `backoff_s` apart, doubled each time, with jitter.
+    max_bytes: of one image, after Content-Encoding is undone. max_pixels: width times height that a header may announce.
+    connections, connections_per_host: open requests of one process. rate_per_host: requests a second of one process; None for no bound.
+    allow_private_hosts: also connect to addresses that are not public. host_map: a JSON file {"host": "address:port"}; it alone passes the
+    address guard. units_ahead: units in flight. threads: that hash and convert; None for cores / workers.
+    """
+
+    store: Literal["original", "resized"] = "original"
+    target: Target | None = None
+    max_bytes: int = 50_000_000
+    max_pixels: int = MAX_PIXELS
+    connect_timeout_s: float = 5.0
+    image_timeout_s: float = 30.0
+    unit_timeout_s: float = 300.0
+    retries: int = 2
+    backoff_s: float = 0.5
+    max_redirects: int = 5
+    connections: int = 64
+    connections_per_host: int = 8
+    rate_per_host: float | None = None
+    user_agent: str = USER_AGENT
+    allow_private_hosts: bool = False
+    host_map: str | None = None
+    units_ahead: int = 8
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.store not in ("original", "resized"):
+            raise ValueError(f"store is {self.store!r}; it can be 'original' or 'resized'")
+        if (self.store == "resized") != (self.target is not None):
+            raise ValueError("store 'resized' needs a target, and only it takes one")
+        for name in ("max_bytes", "max_pixels", "connections", "connections_per_host", "units_ahead"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("connect_timeout_s", "image_timeout_s", "unit_timeout_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("retries", "max_redirects", "backoff_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if self.rate_per_host is not None and not self.rate_per_host > 0:
+            raise ValueError(f"rate_per_host is {self.rate_per_host}; it must be above 0, or None for no bound")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads is {self.threads}; it must be at least 1, or None")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings as JSON values."""
+        return asdict(self)
+
+    def identity(self) -> dict[str, Any]:
+        """What changes stored bytes, as JSON values: of two runs that differ elsewhere, the same answers give the same pool."""
+        return {
+            "store": self.store,
+            "target": None if self.target is None else asdict(self.target),
+            "max_bytes": self.max_bytes,
+            "max_pixels": self.max_pixels,
+        }

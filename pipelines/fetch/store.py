@@ -1,0 +1,97 @@
+"""What of the bytes that came is stored, and what the row then says."""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from pipelines.fetch.settings import FetchSettings
+from quality.images.convert import convert
+from quality.images.decode import ImageError
+from quality.images.header import read_header
+
+EXTENSIONS: Final = {"jpeg": "jpg", "png": "png", "gif": "gif", "webp": "webp", "bmp": "bmp", "tiff": "tif"}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What fetching adds to a row, by RAW's names; offset is filled in when the bytes are written."""
+
+    status: str
+    error_message: str | None = None
+    width: int | None = None
+    height: int | None = None
+    original_width: int | None = None
+    original_height: int | None = None
+    format: str | None = None
+    sha256: str | None = None
+    exif: str | None = None
+    final_url: str | None = None
+    offset: int | None = None
+    size: int | None = None
+
+
+def stored(data: bytes, settings: FetchSettings, *, final_url: str | None) -> tuple[Outcome, bytes | None]:
+    """The outcome for a body that came whole, and the bytes to store; None where it is no image that we take."""
+    header = read_header(data)
+    if header is None:
+        return Outcome("failed_to_download", "not_image", final_url=final_url), None
+    width, height = header.width, header.height
+    outcome = Outcome("success", None, width, height, width, height, header.format, final_url=final_url)
+    if width * height > settings.max_pixels:
+        outcome.status, outcome.error_message = "failed_to_resize", f"pixels: {width} x {height}"
+        return outcome, None
+    outcome.sha256 = hashlib.sha256(data).hexdigest()
+    kept = data
+    if settings.target is not None:
+        try:
+            converted = convert(data, settings.target, max_pixels=settings.max_pixels)
+        except ImageError as error:
+            outcome.status, outcome.error_message = "failed_to_resize", error.word
+            return outcome, None
+        kept = converted.data
+        outcome.width, outcome.height, outcome.format = converted.width, converted.height, converted.format
+        outcome.exif = exif_json(data)
+    outcome.size = len(kept)
+    return outcome, kept
+
+
+def exif_json(data: bytes) -> str | None:
+    """EXIF tags of an image as a JSON object of names and texts, main directory and its Exif directory; None where there are none."""
+    if not _may_have_exif(data):
+        return None
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            exif = image.getexif()
+            tags: dict[int, Any] = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ):  # what Pillow raises for broken metadata
+        return None
+    named = {ExifTags.TAGS.get(tag, str(tag)): _text(value) for tag, value in tags.items()}
+    return json.dumps(named, sort_keys=True, ensure_ascii=False) if named else None
+
+
+def _may_have_exif(data: bytes) -> bool:
+    """Whether it is worth while to let Pillow look: most images have none, and this is a hundred times cheaper."""
+    if data.startswith(b"\xff\xd8"):
+        start = 2
+        while data[start : start + 1] == b"\xff" and data[start + 1 : start + 2] >= b"\xe0":  # APP0 to APP15 and comments come first
+            if data[start + 4 : start + 8] == b"Exif":
+                return True
+            start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        return False
+    return b"eXIf" in data or b"EXIF" in data or data.startswith((b"II*\0", b"MM\0*"))  # PNG, WebP, TIFF
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return str(value).replace("\0", "").strip()

@@ -1,0 +1,111 @@
+"""The flags of `python -m pipelines.ingest`, each with its default."""
+
+import os
+
+from pipelines.options import EXIT_CODES, Parser, mapping, positive, share, size_in_bytes
+from pipelines.run import RUNNING_MODES
+from quality.images.convert import FORMATS, RESIZES
+
+STEPS = ("fetch", "score", "select", "shard")
+
+_EXAMPLES = """examples:
+  python -m pipelines.ingest --runner DirectRunner
+      the packaged sample, offline, into ./pigment-sample
+  python -m pipelines.ingest --dataset cats --source 'lists/*.parquet' --columns url=URL,caption=TEXT
+      a list of urls, fetched politely, into ./cats
+  python -m pipelines.ingest --dataset cats --source my-photos/ --policy my-policy.toml
+      a folder of images (metadata.csv, or name.jpg + name.txt)
+  python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml --what_if
+      what another policy would keep, beside the newest release; nothing is written
+  python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml
+      a new release from stored scores; no network, no model
+
+The same command continues after Ctrl-C, a crash or a dead network, and ends in the same bytes.
+
+"""
+
+
+def parser() -> Parser:
+    """The parser of the main job."""
+    p = Parser(
+        prog="python -m pipelines.ingest",
+        description="Fetch caption-image pairs, score them, decide about each one, and shard what is kept into WebDataset tars.",
+        epilog=_EXAMPLES + EXIT_CODES,
+    )
+    data = p.add_argument_group("data")
+    data.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset; made if it is not there")
+    data.add_argument(
+        "--source",
+        metavar="PATH",
+        help="row file (csv tsv jsonl parquet, also .gz .zst), quoted glob, or folder; default: the packaged sample",
+    )
+    data.add_argument(
+        "--columns",
+        metavar="OURS=YOURS",
+        type=mapping,
+        default=None,
+        help="names of your columns, e.g. url=URL,caption=TEXT,license=LICENSE",
+    )
+    data.add_argument("--add_source", action="store_true", help="add this source to a dataset that has another one")
+    data.add_argument("--unit_size", metavar="ROWS", type=positive, help="rows of a unit (default: 10000 for url lists, 1000 for folders)")
+    data.add_argument("--limit", metavar="N", type=positive, help="only the first N rows of each file")
+    data.add_argument("--sample", metavar="SHARE", type=share, help="only this share of the rows, chosen by hash")
+
+    fetch = p.add_argument_group("fetch")
+    fetch.add_argument("--store", choices=("original", "resized"), default="original", help="keep the bytes as they came, or resized ones")
+    fetch.add_argument("--store_size", metavar="PIXELS", type=positive, default=1024, help="with --store resized: the larger side")
+    fetch.add_argument(
+        "--host_map", metavar="FILE", help="JSON of {host: address:port}, for mirrors and tests; alone passes the address guard"
+    )
+    fetch.add_argument("--allow_private_hosts", action="store_true", help="also connect to private, loopback and link-local addresses")
+    fetch.add_argument("--image_timeout", metavar="S", type=float, default=30.0, help="seconds for one image, retries included")
+    fetch.add_argument("--connect_timeout", metavar="S", type=float, default=5.0, help="seconds to resolve and connect")
+    fetch.add_argument(
+        "--unit_timeout", metavar="S", type=float, default=300.0, help="seconds for one unit; what is not done then is postponed"
+    )
+    fetch.add_argument("--retries", metavar="N", type=int, default=2, help="after 408, 425, 429, 5xx and network errors")
+    fetch.add_argument(
+        "--max_image_bytes", metavar="SIZE", type=size_in_bytes, default="50MB", help="larger bodies are cut off and refused"
+    )
+    fetch.add_argument("--connections", metavar="N", type=positive, default=64, help="open requests of one process")
+    fetch.add_argument("--connections_per_host", metavar="N", type=positive, default=8, help="open requests of one process to one host")
+    fetch.add_argument("--rate_per_host", metavar="R", type=float, help="requests a second of one process to one host (default: no bound)")
+    fetch.add_argument("--fetch_workers", metavar="N", type=positive, help="how many workers fetch (default: all)")
+    fetch.add_argument("--units_ahead", metavar="N", type=positive, default=8, help="units in flight in one process")
+    fetch.add_argument("--user_agent", metavar="TEXT", default="pigment/0.1 (text-image data sets)", help="how requests name themselves")
+
+    score = p.add_argument_group("score")
+    score.add_argument(
+        "--scorers", metavar="NAMES", default="embed,clip,nsfw,image", help="packaged names, or package.module:Class for your own"
+    )
+    score.add_argument("--clip_model", metavar="NAME", default="pigment-embedded", help="embedded model, or an open_clip architecture")
+    score.add_argument("--clip_checkpoint", metavar="PATH", help="weights of --clip_model: a file, or an open_clip tag")
+    score.add_argument("--clip_label", metavar="NAME", help="how policies call the weights, after the model and a slash (default: tag or file name)")
+    score.add_argument(
+        "--engine", metavar="NAME", default="auto", help="inference engine; auto measures once and the pool keeps the answer"
+    )
+
+    select = p.add_argument_group("select, shard and publish")
+    select.add_argument("--policy", metavar="NAME|FILE", default="embedded", help="packaged policy or TOML file")
+    select.add_argument("--what_if", action="store_true", help="with --start_at select: print the funnel, write nothing")
+    select.add_argument("--release", metavar="NAME", help="name of the release (default: 12 digits of its digest)")
+    select.add_argument("--take_over", action="store_true", help="go on with a release that another run seems to be writing")
+    select.add_argument("--allow_missing", action="store_true", help="publish although units were deferred; their rows are counted so")
+    select.add_argument("--resize_mode", choices=RESIZES, default="keep_ratio_largest", help="how images in shards are resized")
+    select.add_argument("--image_size", metavar="PIXELS", type=positive, default=512, help="of images in shards")
+    select.add_argument("--image_format", choices=FORMATS, default="jpeg", help="of images in shards")
+    select.add_argument("--image_quality", metavar="1-100", type=int, default=95, help="of JPEG and WebP in shards")
+    select.add_argument("--shard_bytes", metavar="SIZE", type=size_in_bytes, default="256MB", help="about this much a shard")
+    select.add_argument("--shard_count", metavar="N", type=positive, default=10_000, help="at most about this many pairs a shard")
+
+    job = p.add_argument_group("job")
+    job.add_argument("--start_at", choices=STEPS, default="fetch", help="first step to run")
+    job.add_argument("--stop_after", choices=STEPS, help="last step to run (default: publish)")
+    job.add_argument("--plan", action="store_true", help="say units, requests, bytes and time, then stop; nothing is written")
+    job.add_argument(
+        "--runner", metavar="NAME", default="DirectRunner", help="DirectRunner is Beam's in-process FnApiRunner; others as Beam names them"
+    )
+    job.add_argument("--running_mode", choices=RUNNING_MODES, default="multi_processing", help="of DirectRunner")
+    job.add_argument("--workers", metavar="N", type=positive, default=os.cpu_count() or 1, help="processes or threads of DirectRunner")
+    job.add_argument("--json", action="store_true", help="the summary as one JSON object on stdout, nothing else there")
+    return p

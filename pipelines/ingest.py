@@ -1,0 +1,182 @@
+"""The main job: pairs in, a published release out. `python -m pipelines.ingest --help`.
+
+The picture's two boxes are the pool's graph and the release's two. A decision depends on all units, so the release begins when the pool's
+graph has ended: its digest, and how columns are cut, are then known. How many shards there are follows from what was kept.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import apache_beam as beam
+
+from pipelines.flags import parser
+from pipelines.funnel import Funnel, funnel_lines, funnel_of
+from pipelines.jobs import PoolJob, ReleaseJob, open_pool_job, open_release_job
+from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
+from pipelines.plan import plan_lines
+from pipelines.progress import Progress, duration, say
+from pipelines.publish import GateFailed, publish
+from pipelines.run import command, logs_to, run_graph, screen
+from pipelines.steps.fetch_units import FetchUnits
+from pipelines.steps.read_units import ReadUnits
+from pipelines.steps.score_units import ScoreUnits
+from pipelines.steps.select_pairs import SelectPairs
+from pipelines.steps.write_shards import WriteShards
+from pipelines.what_if import what_if
+
+
+def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
+    """Source rows to committed and scored units."""
+    if job.fetches:
+        units = pipeline | "Read" >> ReadUnits(job.pool, job.entries, unit_size=job.unit_size)
+        units = units | "Fetch" >> FetchUnits(job.pool, job.rows, job.fetch, workers=job.fetch_workers)
+    else:
+        units = pipeline | "Committed" >> beam.Create(job.committed)
+    if job.scores:
+        _ = units | "Score" >> ScoreUnits(job.pool, job.scorers, job.pass_, threads=1)
+
+
+def select_graph(pipeline: beam.Pipeline, job: ReleaseJob) -> None:
+    """Scored units to decisions. Keys and ranks are shuffled."""
+    units = pipeline | "Scored" >> beam.Create(job.units)
+    _ = units | "Select" >> SelectPairs(job.pool, job.release, job.rules, job.plan, rows=job.rows)
+
+
+def shard_graph(pipeline: beam.Pipeline, job: ReleaseJob, *, shards: int) -> None:
+    """Decided units to shards. Uid, unit and row of what is kept are shuffled."""
+    units = pipeline | "Decided" >> beam.Create(job.units)
+    _ = units | "Shard" >> WriteShards(job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code. Raises what pipelines.run.command turns into messages."""
+    args, beam_flags = parser().parse_with_beam(sys.argv[1:] if argv is None else argv)
+    _check(args)
+    if args.plan:
+        say("\n".join(plan_lines(args)))
+        return EXIT_DONE
+    started = time.monotonic()
+    dataset = Path(args.dataset)
+    out = sys.stderr if args.json else sys.stdout
+    if args.what_if:
+        for line in what_if(args):
+            say(line)
+        return EXIT_DONE
+    pool_job = open_pool_job(args)
+    with screen(out) as shown, logs_to(dataset / "logs" / "ingest.log"):
+        graph = {"runner": args.runner, "mode": args.running_mode, "workers": args.workers, "beam_flags": beam_flags}
+        if pool_job.runs:
+            say(pool_job.headline(), out=shown)
+            with Progress(pool_job.pool, pass_name=pool_job.pass_.name if pool_job.scores else None, release=None, out=shown).running():
+                run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph)
+        deferred = pool_job.deferred()
+        if deferred and not args.allow_missing:
+            say(_deferred_text(deferred, args), out=out)
+            return EXIT_DEFERRED
+        if args.stop_after in ("fetch", "score"):
+            say(_pool_text(pool_job, args), out=out)
+            return EXIT_DONE
+        release_job = open_release_job(args, pool_job.pool)
+        published = release_job.published
+        if not published:
+            with release_job.writing(), Progress(pool_job.pool, pass_name=None, release=release_job.release, out=shown).running():
+                if release_job.selects:
+                    run_graph(lambda pipeline: select_graph(pipeline, release_job), **graph)
+                if release_job.shards:
+                    shards = release_job.fix_shards()
+                    run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
+                if args.stop_after is None:
+                    try:
+                        publish(release_job.pool, release_job.release, allow_missing=args.allow_missing)
+                    except GateFailed as error:
+                        say(f"Release {release_job.release.name} is not published: a critical gate failed.\n{error}", out=shown)
+                        return EXIT_GATE
+    funnel = funnel_of(release_job.pool, release_job.release)
+    if args.json:
+        say(json.dumps(_as_json(release_job, funnel, time.monotonic() - started), sort_keys=True), out=sys.stdout)
+    else:
+        for line in _summary(release_job, funnel, already=published, seconds=time.monotonic() - started, finished=args.stop_after is None):
+            say(line)
+    return EXIT_DEFERRED if deferred else EXIT_DONE
+
+
+def _check(args: argparse.Namespace) -> None:
+    steps = ["fetch", "score", "select", "shard"]
+    if args.stop_after and steps.index(args.stop_after) < steps.index(args.start_at):
+        raise UsageError(f"--stop_after {args.stop_after} comes before --start_at {args.start_at}")
+    if args.what_if and args.start_at != "select":
+        raise UsageError("--what_if decides about stored scores: add --start_at select")
+    if args.add_source and args.source is None:
+        raise UsageError("--add_source needs --source")
+
+
+def _deferred_text(deferred: dict[str, int], args: argparse.Namespace) -> str:
+    return (
+        f"{len(deferred)} units ({sum(deferred.values()):,} pairs) were deferred: their hosts could not be reached.\n"
+        f"Run the same command again to fetch them; nothing that is done is done twice. To publish without them: --allow_missing"
+    )
+
+
+def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
+    return f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}\nnext: python -m pipelines.ingest --dataset {args.dataset}"
+
+
+def _summary(job: ReleaseJob, funnel: Funnel, *, already: bool, seconds: float, finished: bool) -> list[str]:
+    root = Path(job.pool.store.root)
+    place = root / job.release.path
+    lines = ["", f"Release {job.release.name}" + (" (already published)" if already else ""), ""]
+    lines += funnel_lines(funnel)
+    if funnel.reasons:
+        lines += ["", "commonest reasons"] + [f"  {reason:<28}{count:>9,}  {text}" for reason, count, text in funnel.commonest()]
+    shards = job.release.shards()
+    lines += ["", "where everything is"]
+    if shards:
+        lines.append(f"  shards     {place / 'shards'}  ({len(shards)} tars, {sum(shard.bytes for shard in shards) / 1e6:,.1f} MB)")
+    lines += [
+        f"  decisions  {place / 'decisions'}  (a verdict and its reasons for every pair)",
+        *([f"  manifest   {place / 'manifest.json'}"] if finished else []),
+        f"  pool       {root / 'pool'}  (what was fetched and measured)",
+        f"  log        {root / 'logs' / 'ingest.log'}",
+        "",
+        f"{funnel.rows:,} pairs in {duration(seconds)}"
+        + (f", {funnel.rows / seconds:,.0f} pairs/s" if seconds >= 1 and not already else ""),
+        f"next: python -m pipelines.explain --dataset {_shown(root)} --uid {_an_uid(job)}",
+    ]
+    return lines
+
+
+def _shown(root: Path) -> str:
+    """The path as a person would type it here."""
+    return str(root.relative_to(Path.cwd())) if root.is_relative_to(Path.cwd()) else str(root)
+
+
+def _an_uid(job: ReleaseJob) -> str:
+    """One pair that was dropped, if any was: what a user asks about first."""
+    for unit in job.release.decided():
+        table = job.release.read_decisions(unit.unit, ["uid", "verdict"])
+        for uid, verdict in zip(table["uid"].to_pylist(), table["verdict"].to_pylist(), strict=True):
+            if verdict != "keep":
+                return uid
+    return "UID"
+
+
+def _as_json(job: ReleaseJob, funnel: Funnel, seconds: float) -> dict:
+    shards = job.release.shards()
+    return {
+        "dataset": job.pool.store.root,
+        "release": job.release.name,
+        "funnel": asdict(funnel),
+        "balanced": funnel.balanced,
+        "shards": len(shards),
+        "shard_bytes": sum(shard.bytes for shard in shards),
+        "seconds": round(seconds, 3),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,96 @@
+"""The command line of a job: our flags, Beam's flags, and nothing else. An unknown flag is refused, never dropped."""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+EXIT_DONE, EXIT_GATE, EXIT_USAGE, EXIT_DEFERRED, EXIT_BUG, EXIT_INTERRUPTED = 0, 1, 2, 3, 70, 130
+EXIT_CODES = """exit codes:
+  0 done   1 a critical gate failed   2 wrong use   3 units deferred: run the same command again   70 a bug   130 interrupted"""
+
+
+class UsageError(Exception):
+    """The command cannot be done as given; the message says what, where and what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that shows every default, never guesses abbreviations, and raises UsageError."""
+
+    def __init__(self, **kwargs):
+        super().__init__(allow_abbrev=False, formatter_class=_Help, **kwargs)
+
+    def error(self, message: str):
+        raise UsageError(f"{message}\nTry: {self.prog} --help")
+
+    def parse_with_beam(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """(our flags, flags for Beam); what follows a bare `--` goes to the runner unseen. Raises UsageError for an unknown flag."""
+        argv, extra = list(argv), []
+        if "--" in argv:
+            place = argv.index("--")
+            argv, extra = argv[:place], argv[place + 1 :]
+        ours, rest = self.parse_known_args(argv)
+        beams = _beam_parser()
+        _, unknown = beams.parse_known_args(rest)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            known = [name for parser in (self, beams) for action in parser._actions for name in action.option_strings]
+            near = difflib.get_close_matches(flag, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            if not flag.startswith("-"):
+                hint = "; put values behind their flag, and quote patterns and names with spaces"
+            raise UsageError(f"unknown flag {flag}{hint} (flags of a runner that Beam's Python SDK does not know go after a bare --)")
+        return ours, rest + extra
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        if action.default not in (None, argparse.SUPPRESS, False) and action.option_strings:
+            text += " (default: %(default)s)"
+        return text
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=30, width=110)
+
+
+def _beam_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="beam", add_help=False, conflict_handler="resolve")
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)  # type: ignore[arg-type]  # any ArgumentParser will do
+    return parser
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
+    return value
+
+
+def share(text: str) -> float:
+    """A number above 0 and at most 1."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return value
+
+
+def size_in_bytes(text: str) -> int:
+    """Bytes, from "256MB", "1.5 GB", "50000"."""
+    units = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+    number = text.strip().rstrip("BbKkMmGgIi ")
+    unit = text.strip()[len(number) :].strip().lower()
+    if unit not in units:
+        raise argparse.ArgumentTypeError(f"{text} is no size; write 256MB or 1GB")
+    return int(float(number) * units[unit])
+
+
+def mapping(text: str) -> dict[str, str]:
+    """`caption=TEXT,url=URL` as {"caption": "TEXT", "url": "URL"}."""
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not pairs or any(not name.strip() or not value.strip() for name, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"{text} is not like caption=TEXT,url=URL (ours=yours)")
+    return {name.strip(): value.strip() for name, _, value in pairs}

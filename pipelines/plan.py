@@ -1,0 +1,39 @@
+"""`--plan`: what a job would do and take, before it does anything. Writes nothing."""
+
+import argparse
+import tempfile
+
+from pipelines.jobs import plan_source
+from pipelines.progress import duration
+from pipelines.sources.rows import index_file
+from schemas.pool import Pool
+
+_BYTES_AN_IMAGE = 75_000  # mean of web images in LAION-like lists, and of our fetch benchmark
+_PAIRS_A_SECOND = 100.0  # fetch with score on two cores and the embedded model; REFERENCES, "Figures to beat", has the range by model
+
+
+def plan_lines(args: argparse.Namespace) -> list[str]:
+    """Units, requests, bytes and time, each with what it rests on. Counts the source for real, in a folder that is thrown away."""
+    pool = Pool(args.dataset)
+    entries, source = plan_source(args, pool)
+    with tempfile.TemporaryDirectory(prefix="pigment-plan-") as folder:
+        scratch = Pool(folder)
+        files = [index_file(scratch, entry, unit_size=source["unit_size"]) for entry in entries]
+    units = {unit: file.rows_of(chunk) for file in files for chunk, unit in enumerate(file.units)}
+    done = pool.committed() & set(units)
+    rows, left = sum(units.values()), sum(rows for unit, rows in units.items() if unit not in done)
+    mean, known = _mean_bytes(pool, sorted(done))
+    local = entries[0].images
+    return [
+        f"source     {len(files)} file{'s' if len(files) != 1 else ''}, {rows:,} rows",
+        f"units      {len(units)} of {source['unit_size']:,} rows; {len(done)} are committed already",
+        f"requests   {'none: a folder' if local else f'about {left:,}, retries and redirects apart'}",
+        f"bytes      about {left * mean / 1e9:,.2f} GB to fetch and keep ({mean / 1000:.0f} KB an image, {known})",
+        f"time       about {duration(left / _PAIRS_A_SECOND)} at {_PAIRS_A_SECOND:.0f} pairs/s (two cores, embedded model)",
+        "nothing was written",
+    ]
+
+
+def _mean_bytes(pool: Pool, done: list[str]) -> tuple[float, str]:
+    sizes = [size for unit in done[:20] for size in pool.read_raw(unit, ["size"])["size"].to_pylist() if size is not None]
+    return (sum(sizes) / len(sizes), "as measured in this pool") if sizes else (_BYTES_AN_IMAGE, "the usual on the web")

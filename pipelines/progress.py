@@ -1,0 +1,105 @@
+"""Progress of a job, counted from commits under the dataset by a thread of the launcher: the same on every runner."""
+
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from schemas.pool import Pool
+from schemas.release import Release
+
+_EVERY_S = {True: 1.0, False: 10.0}  # terminal: one line rewritten; file or pipe: a line now and then
+
+
+class Progress:
+    """One line of units, rate, time left and failures while a graph runs.
+
+    stages: which commits to count, each a name with a function that returns {unit: rows} done so far; `total` says {unit: rows} planned.
+    """
+
+    def __init__(self, pool: Pool, *, pass_name: str | None, release: Release | None, out: TextIO):
+        self.pool, self.pass_name, self.release, self.out = pool, pass_name, release, out
+        self.tty = out.isatty()
+        self._stop = threading.Event()
+        self._rows: dict[str, int] = {}
+        self._statuses: Counter[str] = Counter()
+        self._history: deque[tuple[float, int]] = deque(maxlen=60)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Shows progress until the block ends."""
+        thread = threading.Thread(target=self._loop, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join(timeout=5)
+            if self.tty:
+                self.out.write("\r\x1b[K")
+                self.out.flush()
+
+    def _loop(self) -> None:
+        shown = None
+        while not self._stop.wait(_EVERY_S[self.tty]):
+            line = self.line()
+            if line != shown:
+                self.out.write(f"\r\x1b[K{line}" if self.tty else f"{line}\n")
+                self.out.flush()
+                shown = line
+
+    def line(self) -> str:
+        """What is done now. Reads the footers of new commits only."""
+        planned = self.pool.planned_units()
+        if self.release is not None:
+            decided = sum(1 for _ in self.pool.store.list(f"{self.release.path}/decisions"))
+            shards = sum(path.endswith(".parquet") for path, _ in self.pool.store.list(f"{self.release.path}/shards"))
+            return f"select  {decided}/{len(planned)} units decided" if not shards else f"shard   {shards} shards written"
+        committed = self.pool.committed() & set(planned)
+        for unit in committed - set(self._rows):
+            commit = self.pool.raw_commit(unit)
+            if commit is not None:
+                self._rows[unit] = commit.rows
+                self._statuses.update(commit.statuses)
+        scored = set() if self.pass_name is None else self.pool.scored(self.pass_name) & committed
+        if not planned:
+            return "read    counting the source's rows"
+        fetching = len(committed) < len(planned) or self.pass_name is None
+        done_units = committed if fetching else scored
+        done = sum(self._rows.get(unit, 0) for unit in done_units)
+        total = sum(planned.values())
+        parts = [f"{'fetch' if fetching else 'score':7} {len(done_units)}/{len(planned)} units", f"{done:,}/{total:,} pairs"]
+        # Fetching and scoring run together: the pace is that of the slower end.
+        at_end = sum(self._rows.get(unit, 0) for unit in (scored if self.pass_name is not None else committed))
+        self._history.append((time.monotonic(), at_end))
+        (then, before), (now, after) = self._history[0], self._history[-1]
+        if now > then and after > before:
+            rate = (after - before) / (now - then)
+            parts += [f"{rate:,.0f} pairs/s", f"{duration((total - after) / rate)} left"]
+        failed = {status: count for status, count in self._statuses.items() if status != "success"}
+        if failed and sum(self._statuses.values()):
+            shares = (
+                f"{status} {count / sum(self._statuses.values()):.1%}"
+                for status, count in sorted(failed.items(), key=lambda item: -item[1])
+            )
+            parts.append(", ".join(shares))
+        return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def say(text: str = "", *, out: TextIO | None = None) -> None:
+    """A line for the person at the terminal."""
+    (out or sys.stdout).write(text + "\n")
+    (out or sys.stdout).flush()

@@ -1,0 +1,226 @@
+"""Publish: checks a release from its files and writes its manifest, in one put, last. `python -m pipelines.publish --help`."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from pipelines.options import EXIT_CODES, EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, Parser, UsageError
+from pipelines.progress import say
+from pipelines.run import command
+from quality.columns import COLUMN_FUNCTIONS
+from quality.gates import GateResults, Outcome, run_gates
+from schemas.pool import Pool, PoolError
+from schemas.release import Decided, Release, ReleaseError
+
+FORMAT = 1  # of the manifest
+
+T = TypeVar("T")
+
+
+class GateFailed(Exception):
+    """A critical gate failed: there is no manifest. `results` has every outcome; the message has those that failed."""
+
+    def __init__(self, results: GateResults):
+        super().__init__(results.text())
+        self.results = results
+
+
+class DeferredUnits(Exception):
+    """Planned units were never committed. `units`: their names and rows."""
+
+    def __init__(self, units: dict[str, int]):
+        super().__init__(
+            f"{len(units)} units ({sum(units.values()):,} pairs) are deferred: they were never fetched, {min(units)} is the first; run "
+            "python -m pipelines.ingest again to fetch them, or give --allow_missing to publish without them"
+        )
+        self.units = units
+
+
+@dataclass(frozen=True)
+class Published:
+    """manifest: as it stands. adopted: it stood already, made from the same inputs. gates: None when adopted."""
+
+    name: str
+    manifest: dict[str, Any]
+    adopted: bool
+    gates: GateResults | None
+
+
+def publish(
+    pool: Pool, release: Release, *, gates: Callable[[Pool, Release], GateResults] = run_gates, allow_missing: bool = False
+) -> Published:
+    """Publishes a release: all units decided, all shards there, gates passed, then releases/<name>/manifest.json and releases/latest.
+
+    Idempotent: a release that is published and was made from the inputs that run.json names is adopted. What the policy, the target and
+    the digest were, run.json says. allow_missing: units that were never committed are counted as deferred in the manifest.
+    Raises ReleaseError (not selected or not sharded to the end, or published from other inputs), DeferredUnits, GateFailed.
+    """
+    run = release.run()
+    if run is None:
+        raise ReleaseError(f"there is no release {release.name} in {pool.store.root}; run python -m pipelines.ingest first")
+    standing = release.manifest()
+    if standing is not None:
+        if standing["digest"] != run["digest"]:
+            raise ReleaseError(f"release {release.name} is published and was made from other inputs; give another --release")
+        return Published(release.name, standing, True, None)
+    planned = pool.planned_units()
+    decided = {unit.unit: unit for unit in _footers(release.decided, release)}
+    deferred = _deferred(pool, release, planned, decided)
+    if deferred and not allow_missing:
+        raise DeferredUnits(deferred)
+    _check_shards(release, run)
+    results = gates(pool, release)
+    if not results.passed:
+        raise GateFailed(results)
+    manifest = make_manifest(pool, release, run, decided=decided, deferred=deferred, gates=results)
+    release.put_manifest(manifest)
+    return Published(release.name, manifest, False, results)
+
+
+def _footers(read: Callable[[], list[T]], release: Release) -> list[T]:
+    """What `read` returns. A file without a whole footer is damaged, which is what gates are for: raises GateFailed."""
+    try:
+        return read()
+    except (pa.ArrowInvalid, PoolError) as error:
+        message = f"a Parquet file of {release.path} is damaged: {error}"
+        outcome = Outcome("schema", "parquet files have footers", "critical", False, 1, message)
+        raise GateFailed(GateResults((outcome,))) from error
+
+
+def _deferred(pool: Pool, release: Release, planned: dict[str, int], decided: dict[str, Decided]) -> dict[str, int]:
+    """Planned units that are not committed. Raises ReleaseError when decisions and pool do not cover the same units."""
+    committed = pool.committed()
+    undecided = sorted(committed - set(decided))
+    if undecided:
+        raise ReleaseError(
+            f"release {release.name} has no decisions about {len(undecided)} fetched units, {undecided[0]} is the first; "
+            "run python -m pipelines.ingest --start_at select"
+        )
+    strange = sorted(set(decided) - committed | set(decided) - set(planned))
+    if strange:
+        raise ReleaseError(
+            f"release {release.name} decides about {len(strange)} units that the pool does not have, {strange[0]} is the first"
+        )
+    return {unit: rows for unit, rows in planned.items() if unit not in committed}
+
+
+def _check_shards(release: Release, run: dict[str, Any]) -> None:
+    """Raises ReleaseError when sharding has not begun or not ended."""
+    found = {shard.shard for shard in _footers(release.shards, release)}
+    shards = run.get("shards")
+    missing = sorted(set(range(max(found, default=0) + 1 if shards is None else shards)) - found)
+    if missing:
+        raise ReleaseError(
+            f"release {release.name} lacks {len(missing)} shards, {release.shard_path(missing[0], 'parquet')} is the first; "
+            "run python -m pipelines.ingest --start_at shard"
+        )
+
+
+def make_manifest(
+    pool: Pool, release: Release, run: dict[str, Any], *, decided: dict[str, Decided], deferred: dict[str, int], gates: GateResults
+) -> dict[str, Any]:
+    """What a release is, and what it was made from. Holds no time, no path and no host: the same inputs give the same bytes."""
+    statuses, reasons, cuts, units = Counter[str](), Counter[str](), dict[str, float](), dict[str, Any]()
+    passes = [pass_ for pass_ in pool.passes() if pass_.name in run["passes"]]
+    for name, unit in sorted(decided.items()):
+        commit = pool.raw_commit(name)
+        assert commit is not None  # _deferred has checked
+        statuses.update(commit.statuses)
+        reasons.update(unit.reasons)
+        cuts.update(unit.cuts)
+        scores = {pass_.name: score.content_digest for pass_ in passes if (score := pool.score_commit(pass_.name, name)) is not None}
+        counts = {verdict: getattr(unit, verdict) for verdict in ("rows", "keep", "review", "drop")}
+        units[name] = {**counts, "raw": commit.content_digest, "tar": commit.tar_sha256, "scores": scores, "decisions": unit.content_digest}
+    counts = {verdict: sum(getattr(unit, verdict) for unit in decided.values()) for verdict in ("keep", "review", "drop")}
+    missing = sum(deferred.values())
+    return {
+        "format": FORMAT,
+        "pigment": version("pigment"),
+        "release": release.name,
+        "parent": run.get("parent"),
+        "digest": run["digest"],
+        "counts": {"rows": sum(unit.rows for unit in decided.values()) + missing, **counts, "deferred": missing},
+        "funnel": {"statuses": dict(sorted(statuses.items())), "reasons": dict(sorted(reasons.items())), "cuts": cuts},
+        "policy": run["policy"],
+        "policy_digest": run.get("policy_digest"),
+        "scorers": [
+            {"pass": pass_.name, **asdict(scorer), "columns": list(scorer.columns)} for pass_ in passes for scorer in pass_.scorers
+        ],
+        "engines": pool.settings("engines"),
+        "column_functions": {function.name: function.version for function in COLUMN_FUNCTIONS.values()},
+        "target": run["target"],
+        "shards": [{"path": f"shards/{shard.shard:06d}.tar", **asdict(shard)} for shard in release.shards()],
+        "units": units,
+        "deferred_units": deferred,
+        "gates": [asdict(outcome) for outcome in gates.outcomes],
+    }
+
+
+# ---- the command
+
+_EXAMPLES = """examples:
+  python -m pipelines.publish --dataset cats
+      the release that is written and not yet published
+  python -m pipelines.publish --dataset cats --release 3f9ab1c2d4e5 --allow_missing
+      although some units were never fetched; the manifest counts their rows as deferred
+
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code. Raises what pipelines.run.command turns into messages."""
+    args = _parser().parse_args(argv)
+    if not Path(args.dataset).is_dir():
+        raise UsageError(f"{args.dataset} is no dataset; give the folder that python -m pipelines.ingest wrote as --dataset")
+    pool = Pool(args.dataset)
+    release = Release(pool.store, args.release or _unpublished(pool))
+    try:
+        published = publish(pool, release, allow_missing=args.allow_missing)
+    except DeferredUnits as error:
+        say(str(error), out=sys.stderr)
+        return EXIT_DEFERRED
+    except GateFailed as error:
+        say(f"Release {release.name} is not published: a critical gate failed.\n{error}", out=sys.stderr)
+        return EXIT_GATE
+    say(_summary(pool, release, published))
+    return EXIT_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = Parser(
+        prog="python -m pipelines.publish",
+        description="Check a release from its files and write its manifest. A published release is left as it is.",
+        epilog=_EXAMPLES + EXIT_CODES,
+    )
+    p.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
+    p.add_argument("--release", metavar="NAME", help="name of the release (default: the one that is not yet published)")
+    p.add_argument("--allow_missing", action="store_true", help="publish although units were deferred; their rows are counted so")
+    return p
+
+
+def _unpublished(pool: Pool) -> str:
+    names = sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.count("/") > 1})
+    waiting = [name for name in names if Release(pool.store, name).manifest() is None]
+    if len(waiting) != 1:
+        there = f"; there are {', '.join(waiting)}" if waiting else "; all are published" if names else "; there is none"
+        raise UsageError(f"{pool.store.root} has {len(waiting)} releases to publish{there}: give one as --release")
+    return waiting[0]
+
+
+def _summary(pool: Pool, release: Release, published: Published) -> str:
+    counts = published.manifest["counts"]
+    place = pool.store.path_of(f"{release.path}/manifest.json")
+    told = "already published" if published.gates is None else f"published; {published.gates.text()}"
+    figures = ", ".join(f"{counts[name]:,} {name}" for name in ("keep", "review", "drop", "deferred"))
+    return f"Release {release.name}: {told}\n{counts['rows']:,} pairs = {figures}\nmanifest: {place}"
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,109 @@
+"""Runs a Beam graph: which runner, in how many processes, with quiet logs."""
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from pipelines.options import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from pipelines.sources.formats import SourceError
+from quality.engines import EngineError
+from quality.scorers import ScorerError
+from schemas.policy import PolicyError
+from schemas.pool import PoolError
+from schemas.release import ReleaseError
+from schemas.store import StoreError
+
+RUNNING_MODES = ("in_memory", "multi_threading", "multi_processing")
+
+
+def run_graph(build: Callable[[beam.Pipeline], object], *, runner: str, mode: str, workers: int, beam_flags: Sequence[str] = ()) -> None:
+    """Builds and runs a graph to its end. Raises what a step raised.
+
+    runner: "DirectRunner" is Beam's in-process FnApiRunner, pinned (by itself it tries Prism, and to download it); else a name for Beam.
+    mode and workers are the FnApiRunner's.
+    """
+    options = PipelineOptions(list(beam_flags))
+    if runner == "DirectRunner":
+        direct = options.view_as(DirectOptions)
+        direct.direct_running_mode, direct.direct_num_workers = mode, workers
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
+    else:
+        options.view_as(StandardOptions).runner = runner
+        pipeline = beam.Pipeline(options=options)
+    build(pipeline)
+    pipeline.run().wait_until_finish()
+
+
+@contextlib.contextmanager
+def logs_to(path: Path) -> Iterator[None]:
+    """Sends logging, and what workers and libraries write to stderr, to a file; the screen keeps its own descriptor (see screen())."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 2)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    root.handlers, root.level = [handler], logging.INFO
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers, root.level = before, level
+        handler.close()
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+@contextlib.contextmanager
+def screen(out: TextIO) -> Iterator[TextIO]:
+    """What a person sees, on a descriptor of its own: it stays the terminal while :func:`logs_to` sends the others away."""
+    out.flush()
+    with os.fdopen(os.dup(out.fileno()), "w", encoding="utf-8") as shown:
+        yield shown
+
+
+# Errors whose message is for the user; a worker's arrive as text within another exception.
+_USER_ERRORS = (UsageError, ScorerError, EngineError, SourceError, PolicyError, PoolError, StoreError, ReleaseError)
+_IN_A_WORKER = re.compile(rf"(?:{'|'.join(error.__name__ for error in _USER_ERRORS)}): (.+?)(?: \[while running|\n|\\n|$)")
+
+
+def command(main: Callable[[], int]) -> int:
+    """Runs a command line: errors become one line on stderr that says what to do, and an exit code (options.EXIT_CODES)."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        _complain("interrupted; what is committed stays: the same command goes on from here")
+        # Threads of the runner may still wait for workers that the signal ended; nothing of ours is left to be written.
+        sys.stdout.flush()
+        os._exit(EXIT_INTERRUPTED)
+    except _USER_ERRORS as error:
+        _complain(f"error: {error}")
+        return EXIT_USAGE
+    except Exception as error:
+        found = _IN_A_WORKER.search(str(error))
+        if found is None:
+            traceback.print_exc()
+            _complain("this is a bug of pigment or of a scorer; what is committed stays")
+            return EXIT_BUG
+        _complain(f"error: {found[1]}")
+        return EXIT_USAGE
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"pigment: {text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,268 @@
+"""One shard: a deterministic tar of image, caption and JSON of each pair, in the order of uids, and its index."""
+
+import hashlib
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.tar import TarWriter
+from quality.images import Converted, ImageError, Target, convert
+from schemas.columns import table_of
+from schemas.pool import Pool
+from schemas.release import INDEX, Release
+
+MEMBERS: Final = pa.schema([("uid", pa.string()), ("unit", pa.string()), ("row", pa.int32())])  # what of a pair is shuffled
+SUFFIXES: Final = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+_WINDOW_BYTES: Final = 32_000_000  # of stored images, read together: of three windows one is read, one converted, one written
+_TASK_PAIRS: Final = 16  # converted by one task of a thread pool
+_UNTOLD: Final = frozenset({"key", "status", "error_message", "offset", "size"})  # columns about the unit's tar, not about the pair
+
+T = TypeVar("T")
+
+
+class Pair(NamedTuple):
+    """A kept pair. known: all that is told of it, in the order of names. tar, offset, size: where its stored bytes are."""
+
+    known: dict[str, Any]
+    tar: str
+    offset: int
+    size: int
+
+
+class ShardError(Exception):
+    """A kept pair cannot be put into its shard; the message says which, why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A pair as its shard holds it. known: all that is told of it. sha256: of the image's bytes."""
+
+    known: dict[str, Any]
+    image: Converted
+    sha256: str
+    json: bytes
+
+
+class ShardWriter:
+    """Writes shards of a release from the pool. Cheap to pickle. For the arguments see pipelines.steps.write_shards.WriteShards."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        release: Release,
+        target: Target,
+        *,
+        score_columns: Sequence[tuple[str, Sequence[str]]] = (),
+        reads: int = 32,
+        threads: int = 1,
+    ):
+        self.pool, self.release, self.target = pool, release, target
+        self.score_columns = [(name, list(columns)) for name, columns in score_columns]
+        self.reads, self.threads = reads, threads
+        # Then the pool has the digest of the stored bytes already; hashing them again takes as long as all the rest (measured).
+        self.stored_as_came = ((pool.settings("source") or {}).get("fetch") or {}).get("store") == "original"
+
+    def write(self, shards: Sequence[tuple[int, pa.Table]]) -> Iterator[int]:
+        """Writes (number, its members as MEMBERS in any order), and yields each number once its shard is committed.
+
+        A unit is opened once for all of them: what is known of their pairs is in memory, their images are not. Raises ShardError.
+        """
+        missing = {number: members for number, members in shards if self.release.shard(number) is None}
+        yield from (number for number, _ in shards if number not in missing)
+        if not missing:
+            return
+        known = _Known(self.pool, self.score_columns, missing)
+        with ThreadPoolExecutor(self.reads) as readers, ThreadPoolExecutor(self.threads) as converters:
+            for number in sorted(missing):
+                self._write_one(number, known, readers, converters)
+                yield number
+
+    def _write_one(self, number: int, known: "_Known", readers: ThreadPoolExecutor, converters: ThreadPoolExecutor) -> None:
+        pairs = known.pairs(number)
+        reading = _one_ahead((window, self._start_reading(window, readers)) for window in _windows(pairs))
+        converting = _one_ahead(self._start_converting(window, _read(reads), converters) for window, reads in reading)
+        rows: list[dict[str, Any]] = []
+        with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+            path = Path(folder, "shard.tar")
+            with TarWriter(path) as tar:
+                for tasks in converting:
+                    rows += [_add(tar, sample, known.index.names) for task in tasks for sample in task.result()]
+            self.release.put_shard(number, path, table_of(rows, known.index), sha256=tar.close())
+
+    def _start_reading(self, window: Sequence[Pair], readers: ThreadPoolExecutor) -> list[tuple[list[int], Future]]:
+        """Reads of a window, one a tar, sorted by offset: (positions in the window, future bytes)."""
+        by_tar: dict[str, list[int]] = defaultdict(list)
+        for position, pair in enumerate(window):
+            by_tar[pair.tar].append(position)
+        reads = []
+        for tar, positions in sorted(by_tar.items()):
+            positions.sort(key=lambda position: window[position].offset)
+            ranges = [(window[position].offset, window[position].size) for position in positions]
+            reads.append((positions, readers.submit(self.pool.store.read_ranges, tar, ranges)))
+        return reads
+
+    def _start_converting(self, window: Sequence[Pair], images: Sequence[bytes], converters: ThreadPoolExecutor) -> list[Future]:
+        return [
+            converters.submit(
+                _samples, window[start : start + _TASK_PAIRS], images[start : start + _TASK_PAIRS], self.target, self.stored_as_came
+            )
+            for start in range(0, len(window), _TASK_PAIRS)
+        ]
+
+
+class _Known:
+    """All that the pool says of the pairs of some shards."""
+
+    def __init__(self, pool: Pool, score_columns: Sequence[tuple[str, Sequence[str]]], shards: Mapping[int, pa.Table]):
+        self.pool, self.score_columns = pool, score_columns
+        self.index = pa.schema([*INDEX, *self._score_fields()])
+        # Units of one schema are one table; those of different schemas stay apart: a pair's JSON must not depend on its company.
+        parts: dict[str, list[pa.Table]] = defaultdict(list)
+        members = pa.concat_tables(
+            table.append_column("shard", pa.array([number] * table.num_rows, pa.int32())) for number, table in shards.items()
+        )
+        for unit, of_unit in _by_unit(members):
+            part = self._read_unit(unit, of_unit)
+            parts[part.schema.to_string(show_field_metadata=False, show_schema_metadata=False)].append(part)
+        self._tables = [pa.concat_tables(tables).sort_by([("#shard", "ascending"), ("uid", "ascending")]) for tables in parts.values()]
+
+    def pairs(self, number: int) -> list[Pair]:
+        """The pairs of a shard, by uid."""
+        found = [pair for table in self._tables for pair in _rows(_slice_of(table, number))]
+        found.sort(key=lambda pair: pair.known["uid"])
+        for one, other in pairwise(pair.known for pair in found):
+            if one["uid"] == other["uid"]:
+                raise ShardError(
+                    f"uid {one['uid']} is kept twice, as unit {one['unit']}, row {one['row']} and as unit {other['unit']}, "
+                    f"row {other['row']}; a tar with both could not be read: select again, duplicates have to be dropped"
+                )
+        return found
+
+    def _read_unit(self, unit: str, members: pa.Table) -> pa.Table:
+        """Everything about the given rows of a unit, columns in the order of names."""
+        rows = members["row"]
+        commit = self.pool.raw_commit(unit)
+        raw = self.pool.read_raw(unit).take(rows)
+        if commit is None or commit.tar is None or not raw["uid"].equals(members["uid"]) or raw["offset"].null_count:
+            raise ShardError(f"unit {unit}: decisions and pool do not fit, a kept pair has no stored image or another uid; select again")
+        columns = {name: raw[name] for name in raw.column_names if name not in _UNTOLD}
+        for pass_name, names in self.score_columns:
+            columns.update(zip(names, self.pool.read_scores(pass_name, unit, names).take(rows).columns, strict=True))
+        columns["unit"] = members["unit"]
+        columns = {name: columns[name] for name in sorted(columns)}
+        tar = pa.array([commit.tar] * raw.num_rows, pa.string())
+        return pa.table({**columns, "#tar": tar, "#offset": raw["offset"], "#size": raw["size"], "#shard": members["shard"]})  # "#": ours
+
+    def _score_fields(self) -> Iterator[pa.Field]:
+        """Fields of the score columns as the pool has them, so that a shard without pairs has the index of all others."""
+        for pass_name, names in self.score_columns:
+            unit = min(self.pool.scored(pass_name), default=None)
+            schema = None if unit is None else self.pool.read_scores(pass_name, unit, names).schema
+            yield from (pa.field(name, pa.null()) if schema is None else schema.field(name) for name in names)
+
+
+def _by_unit(members: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    members = members.sort_by([("unit", "ascending"), ("row", "ascending")])
+    units, starts = np.unique(members["unit"].to_numpy().astype(str), return_index=True)
+    bounds = [*starts.tolist(), members.num_rows]
+    for unit, (start, stop) in zip(units.tolist(), pairwise(bounds), strict=True):
+        yield unit, members.slice(start, stop - start)
+
+
+def _slice_of(table: pa.Table, number: int) -> pa.Table:
+    start, stop = np.searchsorted(table["#shard"].to_numpy(), [number, number + 1])
+    return table.slice(start, stop - start).drop_columns("#shard")
+
+
+def _rows(table: pa.Table) -> Iterator[Pair]:
+    *columns, tars, offsets, sizes = (_finite(column).to_pylist() for column in table.columns)
+    names = table.column_names[:-3]
+    known = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+    return (Pair(*pair) for pair in zip(known, tars, offsets, sizes, strict=True))
+
+
+def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """JSON has no word for NaN; a score that is none is null."""
+    return pc.if_else(pc.is_finite(column), column, None) if pa.types.is_floating(column.type) else column
+
+
+def _windows(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
+    start, size = 0, 0
+    for position, pair in enumerate(pairs):
+        if size and size + pair.size > _WINDOW_BYTES:
+            yield pairs[start:position]
+            start, size = position, 0
+        size += pair.size
+    if start < len(pairs):
+        yield pairs[start:]
+
+
+def _one_ahead(started: Iterable[T]) -> Iterator[T]:
+    """The same elements; each is taken, and so started, before the one in front of it is handed out."""
+    iterator = iter(started)
+    for ready in iterator:
+        for next_ in iterator:
+            yield ready
+            ready = next_
+        yield ready
+
+
+def _read(reads: Iterable[tuple[list[int], Future]]) -> list[bytes]:
+    images = {position: image for positions, future in reads for position, image in zip(positions, future.result(), strict=True)}
+    return [images[position] for position in range(len(images))]
+
+
+def _samples(pairs: Sequence[Pair], images: Sequence[bytes], target: Target, stored_as_came: bool) -> list[Sample]:
+    return [_sample(pair, image, target, stored_as_came) for pair, image in zip(pairs, images, strict=True)]
+
+
+def _sample(pair: Pair, stored: bytes, target: Target, stored_as_came: bool) -> Sample:
+    known = pair.known
+    try:
+        image = convert(stored, target)
+    except ImageError as error:
+        raise ShardError(
+            f"unit {known['unit']}, row {known['row']} (uid {known['uid']}) is kept, but its image cannot be converted: {error}; "
+            "let the policy drop what is undecodable, and select again"
+        ) from error
+    digest = known["sha256"] if stored_as_came and image.data == stored else hashlib.sha256(image.data).hexdigest()
+    known["width"], known["height"] = image.width, image.height
+    return Sample(known, image, digest, _encode_json(known).encode())
+
+
+def _plain(value: Any) -> str:
+    """Carried values that JSON does not know: times in ISO 8601, bytes in hex, all else as its text."""
+    return value.hex() if isinstance(value, bytes) else value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+_encode_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
+
+
+def _add(tar: TarWriter, sample: Sample, columns: Sequence[str]) -> dict[str, Any]:
+    """Adds a sample's members; returns its row of the index."""
+    known, image = sample.known, sample.image
+    uid = known["uid"]
+    member = f"{uid}.{SUFFIXES[image.format]}"
+    offset = tar.add(member, image.data)
+    tar.add(f"{uid}.txt", (known["caption"] or "").encode())
+    tar.add(f"{uid}.json", sample.json)
+    of_shard = {
+        "member": member,
+        "offset": offset,
+        "size": len(image.data),
+        "width": image.width,
+        "height": image.height,
+        "sha256": sample.sha256,
+    }
+    return {name: of_shard[name] if name in of_shard else known[name] for name in columns}

@@ -1,0 +1,141 @@
+"""Fetches units: one event loop per process, several units in flight, each passed on when it is committed."""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
+from typing import Protocol
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipelines.fetch import loop
+from pipelines.fetch.commit import commit_unit
+from pipelines.fetch.guard import read_host_map
+from pipelines.fetch.job import Work
+from pipelines.fetch.settings import FetchSettings
+from schemas.pool import Pool, PoolError, split_unit
+
+
+class RowReader(Protocol):
+    """Gives the rows of a unit. Picklable."""
+
+    def read(self, unit: str) -> pa.Table:
+        """One row per source row, in order: schemas.columns.SOURCE, then carried columns. Rows with a `status` are not asked for."""
+
+    def read_image(self, unit: str, file_name: str) -> bytes:
+        """The bytes of a row's `file_name`. Raises FileNotFoundError. Called by several threads."""
+
+    def input_digest(self, unit: str) -> str:
+        """Changes whenever the rows of the unit could."""
+
+
+class FetchUnits(beam.PTransform):
+    """Fetches the images of units and commits each to the pool.
+
+    In: names of units. Out: names of committed units, as they are done; a unit that is committed already is adopted, a deferred one
+    (Pool.deferred) is left out. workers: exactly so many keys share the work; None leaves that to the runner.
+    Raises PoolError for a unit that was committed from another input.
+    """
+
+    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, *, workers: int | None = None):
+        super().__init__()
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers is {workers}; it must be at least 1, or None")
+        if settings.host_map is not None:
+            read_host_map(settings.host_map)
+        self._pool, self._rows, self._settings, self._workers = pool, rows, settings, workers
+
+    def expand(self, units):
+        threads = self._settings.threads or max(1, len(os.sched_getaffinity(0)) // (self._workers or 1))
+        return (
+            units
+            | "Spread" >> Spread(self._workers)
+            | "Fetch" >> beam.ParDo(_Fetch(self._pool, self._rows, self._settings, threads)).with_output_types(str)
+        )
+
+
+class Spread(beam.PTransform):
+    """Deals units out to exactly `workers` keys, the chunks of a file in turn; None: Beam's Reshuffle."""
+
+    def __init__(self, workers: int | None):
+        super().__init__()
+        self._workers = workers
+
+    def expand(self, units):
+        if self._workers is None:
+            return units | "Reshuffle" >> beam.Reshuffle()
+        return (
+            units
+            | "Deal" >> beam.Map(partial(dealt, workers=self._workers)).with_output_types(tuple[int, str])
+            | "Group" >> beam.GroupByKey()
+            | "Sort" >> beam.FlatMap(_in_order).with_output_types(str)
+        )
+
+
+def dealt(unit: str, *, workers: int) -> tuple[int, str]:
+    """(key from 0 to workers - 1, unit)."""
+    file, chunk = split_unit(unit)
+    return (int(file, 16) + chunk) % workers, unit
+
+
+def _in_order(group: tuple[int, Iterable[str]]) -> list[str]:
+    return sorted(group[1])
+
+
+class _Fetch(beam.DoFn):
+    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, threads: int):
+        self._pool, self._rows, self._settings, self._threads = pool, rows, settings, threads
+        self._flying: dict[Future[bool], str] = {}
+
+    def setup(self) -> None:
+        self._engine = loop.acquire(self._settings, threads=self._threads)
+
+    def start_bundle(self) -> None:
+        self._flying = {}
+
+    def process(self, unit: str) -> Iterator[str]:
+        digest = self._rows.input_digest(unit)
+        if is_committed(self._pool, unit, digest):
+            yield unit
+            return
+        while len(self._flying) >= self._settings.units_ahead:
+            yield from self._landed(wait(self._flying, return_when=FIRST_COMPLETED).done)
+        source = self._rows.read(unit)
+        work = Work(
+            urls=source.column("url").to_pylist(),
+            files=source.column("file_name").to_pylist(),
+            statuses=source.column("status").to_pylist(),
+            read_image=partial(self._rows.read_image, unit),
+            finish=partial(commit_unit, self._pool, unit, source, input_digest=digest),
+        )
+        self._flying[self._engine.submit(work)] = unit
+        yield from self._landed({future for future in self._flying if future.done()})
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        window = GlobalWindow()
+        while self._flying:
+            for unit in self._landed(wait(self._flying, return_when=FIRST_COMPLETED).done):
+                yield WindowedValue(unit, window.max_timestamp(), [window])
+
+    def teardown(self) -> None:
+        loop.release(self._engine)
+
+    def _landed(self, done: Iterable["Future[bool]"]) -> Iterator[str]:
+        for future in sorted(done, key=self._flying.__getitem__):
+            unit = self._flying.pop(future)
+            if future.result():
+                yield unit
+
+
+def is_committed(pool: Pool, unit: str, input_digest: str) -> bool:
+    """Whether the unit's commit stands. Raises PoolError when it was made from another input."""
+    commit = pool.raw_commit(unit)
+    if commit is not None and commit.input_digest != input_digest:
+        raise PoolError(
+            f"{pool.store.path_of(f'pool/raw/{unit}.parquet')} was made from another input "
+            f"({commit.input_digest[:12]}, now {input_digest[:12]}); use a new --dataset, or put the source back as it was"
+        )
+    return commit is not None

@@ -1,0 +1,120 @@
+"""Where each column that a decision looks at comes from: the raw commit, a scoring pass, or a column function."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from quality.columns import COLUMN_FUNCTIONS
+from schemas.columns import RAW
+from schemas.policy import Policy, PolicyError
+from schemas.pool import Pass, Pool, PoolError
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """How to read columns of any unit. types: of every column in it; a unit that lacks a carried column has nulls there."""
+
+    raw: tuple[str, ...]
+    scores: Mapping[str, tuple[str, ...]]
+    functions: Mapping[str, tuple[str, ...]]
+    types: Mapping[str, pa.Field]
+
+    def only(self, names: Iterable[str]) -> "ColumnPlan":
+        """The plan for some of the columns; what column functions need is read and not returned."""
+        wanted = set(names)
+        missing = wanted - set(self.types)
+        if missing:
+            raise KeyError(f"not in the plan: {sorted(missing)}")
+        return ColumnPlan(
+            tuple(name for name in self.raw if name in wanted),
+            {pass_: kept for pass_, columns in self.scores.items() if (kept := tuple(name for name in columns if name in wanted))},
+            {function: kept for function, columns in self.functions.items() if (kept := tuple(name for name in columns if name in wanted))},
+            {name: type_ for name, type_ in self.types.items() if name in wanted},
+        )
+
+    def read(self, pool: Pool, unit: str) -> pa.Table:
+        """The planned columns of a unit, one row per source row, in order."""
+        needs = [name for function in self.functions for name in COLUMN_FUNCTIONS[function].needs]
+        raw = _read_existing(lambda names: pool.read_raw(unit, names), [*self.raw, *needs], self.types)
+        columns = {name: raw[name] for name in self.raw}
+        for pass_name, names in self.scores.items():
+            scores = pool.read_scores(pass_name, unit, names)
+            if scores.num_rows != raw.num_rows:
+                raise PoolError(f"unit {unit}: {scores.num_rows} rows of scores in {pass_name}, {raw.num_rows} rows fetched")
+            columns.update({name: scores[name] for name in names})
+        for function, names in self.functions.items():
+            computed = COLUMN_FUNCTIONS[function].compute(raw, names)
+            columns.update({name: computed[name] for name in names})
+        return pa.table(columns)
+
+
+def _read_existing(read, names: Sequence[str], types: Mapping[str, pa.Field]) -> pa.Table:
+    names = list(dict.fromkeys(names))
+    try:
+        return read(names)
+    except KeyError:
+        table = read(None)
+    return pa.table({name: table[name] if name in table.column_names else pa.nulls(table.num_rows, types[name].type) for name in names})
+
+
+def plan_columns(pool: Pool, units: Sequence[str], policy: Policy, names: Iterable[str]) -> ColumnPlan:
+    """A plan for `names`, over scorers that cover `units`; for a column with a rule, the scorer that the rule names.
+
+    Raises PolicyError for a column that the pool does not have, or whose scorer is not the one that the policy was calibrated on.
+    """
+    available = catalogue(pool, units)
+    passes = _passes(pool, units)
+    wanted_scorer = {rule.column: rule.scorer for rule in policy.rules if rule.scorer is not None}
+    raw, scores, functions = list[str](), dict[str, list[str]](), dict[str, list[str]]()
+    names = list(dict.fromkeys(names))
+    for name in names:
+        if name not in available:
+            near = difflib.get_close_matches(name, available, 3) or sorted(available)
+            raise PolicyError(f"policy {policy.name}: the pool has no column {name!r}; did you mean {' or '.join(near)}?")
+        scorers = [(pass_, scorer) for pass_ in passes for scorer in pass_.scorers if name in scorer.columns]
+        if scorers:
+            scores.setdefault(_one_pass(scorers, name, wanted_scorer.get(name), policy), []).append(name)
+        elif name in available and (function := _function_of(name)) is not None:
+            functions.setdefault(function, []).append(name)
+        else:
+            raw.append(name)
+    return ColumnPlan(tuple(raw), {k: tuple(v) for k, v in scores.items()}, {k: tuple(v) for k, v in functions.items()},
+                      {name: available[name] for name in names})  # fmt: skip
+
+
+def catalogue(pool: Pool, units: Sequence[str]) -> dict[str, pa.Field]:
+    """Every column that a policy may name in this pool, with type and metadata: raw, carried, scored and computed."""
+    fields = {field.name: field for field in RAW}
+    for function in COLUMN_FUNCTIONS.values():
+        fields.update({field.name: field for field in function.fields})
+    if units:
+        fields.update({field.name: field for field in pool.raw_schema(units[0]) if field.name not in fields})
+        for pass_ in _passes(pool, units):
+            fields.update({field.name: field for field in pool.score_schema(pass_.name, units[0])})
+    return fields
+
+
+def _passes(pool: Pool, units: Sequence[str]) -> list[Pass]:
+    return [pass_ for pass_ in pool.passes() if set(units) <= pool.scored(pass_.name)]
+
+
+def _one_pass(candidates: Sequence[tuple], name: str, wanted: str | None, policy: Policy) -> str:
+    if wanted is not None:
+        fitting = [(pass_, scorer) for pass_, scorer in candidates if scorer.calibration == wanted]
+        if not fitting:
+            there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
+            raise PolicyError(
+                f"policy {policy.name}: its bound on {name} was calibrated on {wanted}, and the pool has {there}; score the pool with it "
+                f"first (python -m pipelines.ingest --start_at score --clip_model … --clip_checkpoint …) or use a policy made for {there}"
+            )
+        candidates = fitting
+    if len({scorer.version for _, scorer in candidates}) > 1:
+        there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
+        raise PolicyError(f"policy {policy.name}: {name} was scored by several scorers ({there}); name one in the rule's field 'scorer'")
+    return candidates[0][0].name
+
+
+def _function_of(name: str) -> str | None:
+    return next((key for key, function in COLUMN_FUNCTIONS.items() if name in function.fields.names), None)

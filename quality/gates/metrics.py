@@ -1,0 +1,189 @@
+"""Tables of figures about a release, measured in its files (never counted by a runner): per unit, per shard, per sample, and in all."""
+
+import hashlib
+import tarfile
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quality.gates.indexes import Indexes, missing_columns, read_indexes, repeated
+from quality.images.decode import ImageError, decode
+from schemas.columns import RAW
+from schemas.digest import digest_of_table
+from schemas.pool import Commit, Pool
+from schemas.reasons import FETCH_STATUSES, VERDICTS
+from schemas.release import DECISIONS, Decided, Release
+from schemas.store import Store
+
+UNIT_COLUMNS: Final = (
+    "unit", "state", "rows_source", "rows_committed", "rows_by_status", "rows_decided", *VERDICTS, "accounted", "unreadable",
+    "missing_columns", "null_uids", "null_verdicts", "other_verdicts", "reason_errors", "footer_errors", "kept_not_sharded",
+    "sharded_not_kept", *(f"status.{status}" for status in FETCH_STATUSES),
+)  # fmt: skip
+SAMPLE_COLUMNS: Final = ("uid", "shard", "image", "same_bytes", "same_sides", "same_caption")
+
+
+def unit_metrics(pool: Pool, release: Release, indexes: Indexes | None = None) -> pd.DataFrame:
+    """UNIT_COLUMNS, one row per unit that is planned, committed or decided; what cannot be measured is null.
+
+    state: decided; deferred (planned, never committed); undecided (committed, not decided); unplanned (in no source file).
+    accounted: keep + review + drop, counted in the file. footer_errors: figures of the footer that are not those of the file.
+    """
+    indexes = read_indexes(release) if indexes is None else indexes
+    planned = pool.planned_units()
+    committed = pool.committed()
+    decided = {unit.unit: unit for unit in release.decided()}
+    rows = []
+    for unit in sorted({*planned, *committed, *decided}):
+        commit = pool.raw_commit(unit) if unit in committed else None
+        state = "unplanned" if unit not in planned else "decided" if unit in decided else "undecided" if commit else "deferred"
+        row: dict[str, Any] = {
+            **dict.fromkeys(UNIT_COLUMNS),
+            "unit": unit,
+            "state": state,
+            "rows_source": planned.get(unit),
+            "unreadable": 0,
+        }
+        if commit is not None:
+            row.update(_of_commit(pool, commit))
+        if unit in decided:
+            row.update(_of_decisions(release, decided[unit], indexes))
+            row["missing_columns"] += 0 if commit is None else missing_columns(pool.raw_schema(unit), RAW)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=UNIT_COLUMNS)
+
+
+def _of_commit(pool: Pool, commit: Commit) -> dict[str, Any]:
+    statuses = {f"status.{status}": commit.statuses.get(status, 0) for status in FETCH_STATUSES}
+    return {"rows_committed": commit.rows, "rows_by_status": sum(statuses.values()), **statuses}
+
+
+def _of_decisions(release: Release, footer: Decided, indexes: Indexes) -> dict[str, Any]:
+    try:
+        table = release.read_decisions(footer.unit)
+    except (pa.ArrowException, OSError):
+        return {"unreadable": 1, "missing_columns": 0}
+    missing = missing_columns(table.schema, DECISIONS)
+    if missing:
+        return {"rows_decided": table.num_rows, "missing_columns": missing}
+    # Parquet calls a list's field `element`, Arrow `item`; the digest was taken before the file was written.
+    table = table.set_column(
+        table.column_names.index("reasons"), DECISIONS.field("reasons"), table["reasons"].cast(DECISIONS.field("reasons").type)
+    )
+    verdicts = {row["values"]: row["counts"] for row in table["verdict"].value_counts().to_pylist()}
+    counts = {verdict: verdicts.get(verdict, 0) for verdict in VERDICTS}
+    keep = pc.fill_null(pc.equal(table["verdict"], "keep"), False)
+    reasons = pc.fill_null(pc.list_value_length(table["reasons"]), 0)
+    told = {"rows": footer.rows, "content_digest": footer.content_digest, **{verdict: getattr(footer, verdict) for verdict in VERDICTS}}
+    true = {"rows": table.num_rows, "content_digest": digest_of_table(table), **counts}
+    return {
+        "rows_decided": table.num_rows,
+        **counts,
+        "accounted": sum(counts.values()),
+        "missing_columns": 0,
+        "null_uids": table["uid"].null_count,
+        "null_verdicts": table["verdict"].null_count,
+        "other_verdicts": table.num_rows - sum(counts.values()) - table["verdict"].null_count,
+        "reason_errors": pc.sum(pc.equal(keep, pc.greater(reasons, 0))).as_py() or 0,
+        "footer_errors": sum(told[name] != true[name] for name in told),
+        **_against_shards(footer.unit, table.filter(keep), indexes),
+    }
+
+
+def _against_shards(unit: str, kept: pa.Table, indexes: Indexes) -> dict[str, int]:
+    """Kept pairs that no shard has, and samples that are no kept pair, by row and uid."""
+    rows, uids = indexes.of_unit(unit)
+    if (
+        kept["uid"].null_count == 0
+        and kept["row"].to_pylist() == rows.tolist()
+        and "".join(kept["uid"].to_pylist()) == uids.tobytes().hex()
+    ):
+        return {"kept_not_sharded": 0, "sharded_not_kept": 0}
+    ours = set(zip(kept["row"].to_pylist(), kept["uid"].to_pylist(), strict=True))
+    theirs = {(row, uid.ljust(16, b"\0").hex()) for row, uid in zip(rows.tolist(), uids.tolist(), strict=True)}
+    return {"kept_not_sharded": len(ours - theirs), "sharded_not_kept": len(theirs - ours)}
+
+
+def shard_metrics(pool: Pool, release: Release, indexes: Indexes | None = None) -> pd.DataFrame:
+    """indexes.SHARD_COLUMNS, one row per shard that is there or ought to be: what its index says, and what its tar is.
+
+    state: there, missing or unexpected. outside: samples whose offset and size do not lie in the tar.
+    """
+    return (read_indexes(release) if indexes is None else indexes).shards
+
+
+def release_metrics(units: pd.DataFrame, indexes: Indexes) -> pd.DataFrame:
+    """One row: the sums of the release. rows = keep + review + drop + deferred if the books balance."""
+    known = set(units["unit"])
+    deferred = units[units["state"] == "deferred"]
+    sums = {name: int(units[name].sum()) for name in ("rows_source", *VERDICTS)}
+    return pd.DataFrame(
+        [
+            {
+                **sums,
+                "deferred": int(deferred["rows_source"].sum()),
+                "accounted": sum(sums[verdict] for verdict in VERDICTS) + int(deferred["rows_source"].sum()),
+                "sharded": int(indexes.shards["count"].sum()),
+                "repeated_uids": repeated(indexes.uid),
+                "foreign_samples": int(np.isin(indexes.unit, [code for code, unit in enumerate(indexes.units) if unit not in known]).sum()),
+                "undecided_units": int((units["state"] == "undecided").sum()),
+                "unplanned_units": int((units["state"] == "unplanned").sum()),
+            }
+        ]
+    )
+
+
+def sample_metrics(release: Release, indexes: Indexes) -> pd.DataFrame:
+    """SAMPLE_COLUMNS: the chosen samples, read again from their tars and compared with the index. image: "decodes", or what is wrong."""
+    rows = [
+        _read_sample(release.store, release.shard_path(int(sample["shard"]), "tar"), sample)
+        for sample in indexes.samples.to_dict("records")
+    ]
+    return pd.DataFrame(rows, columns=SAMPLE_COLUMNS)
+
+
+def _read_sample(store: Store, tar: str, sample: dict[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "uid": sample["uid"],
+        "shard": sample["shard"],
+        "image": "no tar",
+        "same_bytes": 0,
+        "same_sides": 0,
+        "same_caption": 0,
+    }
+    try:
+        with store.open(tar) as file:
+            members = _members_at(file, int(sample["offset"]), str(sample["uid"]))
+    except FileNotFoundError:
+        return row
+    data = members.get(str(sample["member"]))
+    if data is None:
+        return {**row, "image": "not where the index says"}
+    row["same_bytes"] = int(hashlib.sha256(data).hexdigest() == sample["sha256"] and len(data) == sample["size"])
+    caption = members.get(f"{sample['uid']}.txt")
+    row["same_caption"] = int(caption is not None and caption == (sample["caption"] or "").encode())
+    try:
+        height, width, _ = decode(data).shape
+    except ImageError as error:
+        return {**row, "image": f"{error}"}
+    return {**row, "image": "decodes", "same_sides": int((width, height) == (sample["width"], sample["height"]))}
+
+
+def _members_at(file: pa.NativeFile, offset: int, uid: str) -> dict[str, bytes]:
+    """The members of a sample whose first member's data begins at `offset`."""
+    members = dict[str, bytes]()
+    at = offset - tarfile.BLOCKSIZE
+    while 0 <= at <= file.size() - tarfile.BLOCKSIZE:
+        file.seek(at)
+        try:
+            header = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "strict")
+        except tarfile.HeaderError:
+            break
+        if not header.name.startswith(f"{uid}."):
+            break
+        members[header.name] = file.read(header.size)
+        at += tarfile.BLOCKSIZE * (1 + -(-header.size // tarfile.BLOCKSIZE))
+    return members

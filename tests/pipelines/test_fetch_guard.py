@@ -1,0 +1,123 @@
+"""Which addresses may be asked, how urls are written, and that the checked address is the one that is connected to."""
+
+import asyncio
+import json
+
+import pytest
+
+from pipelines.fetch.guard import BadUrl, GuardedResolver, PrivateAddress, Unresolved, is_public, read_host_map, url_of
+from schemas.pool import Pool
+from tests.pipelines.fetching import Reply, Server, fetch, host_map, jpeg
+
+
+@pytest.fixture
+def pool(tmp_path):
+    return Pool(tmp_path / "data")
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808", "192.88.98.1"])
+def test_public_addresses(address):
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.255.255.254", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.0.1", "100.64.0.1",
+        "169.254.169.254", "224.0.0.1", "239.1.2.3", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "168.63.129.16",
+        "100.100.100.200", "::", "::1", "::ffff:8.8.8.8", "::ffff:10.0.0.1", "::8.8.8.8", "fe80::1", "fe80::1%eth0", "fc00::1",
+        "fd00:ec2::254", "fec0::1", "ff02::1", "2001:db8::1", "2002:7f00:1::1", "2001:0:1::1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::808:808", "100::1",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_not_public(address):
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("http://a.test", "http://a.test/"),
+        ("HTTP://A.Test/B?c=D#e", "http://a.test/B?c=D"),
+        ("http://a.test/my images/a%2Fb/%7e?x=1%20+2", "http://a.test/my%20images/a%2Fb/%7e?x=1%20+2"),
+        ("http://a.test/그림", "http://a.test/%EA%B7%B8%EB%A6%BC"),
+        ("http://그림.test/", "http://xn--2i0b46t.test/"),
+        ("https://a_b.test:8443/", "https://a_b.test:8443/"),
+        ("http://2130706433/", "http://127.0.0.1/"),
+        ("http://0x7f.1/", "http://127.0.0.1/"),
+        ("http://[::0001]:81/", "http://[::1]:81/"),
+        (" http://a.test/ ", "http://a.test/"),
+    ],
+)
+def test_urls_as_they_are_sent(text, sent):
+    assert str(url_of(text)) == sent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "cat.png", "//a.test/x", "ftp://a.test/", "file:///etc/passwd", "http://", "http:///x", "http://[a/x", "http://a.test:port/",
+        "http://a.test:0/", "http://a.test:99999/", "http://user@a.test/", "http://u:p@a.test/", "http://a b.test/", "http://a..test/",
+        "http://.test/", "http://999.1.1.1/", "http://[::1%25eth0]/", "http://a.test%00/", "javascript:alert(1)",
+    ],
+)  # fmt: skip
+def test_urls_that_cannot_be_asked_for(text):
+    with pytest.raises(BadUrl):
+        url_of(text)
+
+
+def resolve(host: str, *, allow_private: bool = False, mapped: dict | None = None, port: int = 80) -> list[tuple[str, int]]:
+    async def ask():
+        resolver = GuardedResolver(host_map=mapped or {}, allow_private=allow_private, timeout_s=20)
+        try:
+            return [(found["host"], found["port"]) for found in await resolver.resolve(host, port)]
+        finally:
+            await resolver.close()
+
+    return asyncio.run(ask())
+
+
+def test_a_name_with_a_private_address_is_refused_unless_allowed_or_mapped():
+    with pytest.raises(PrivateAddress):
+        resolve("localhost")
+    assert ("127.0.0.1", 80) in resolve("localhost", allow_private=True)
+    assert resolve("localhost", mapped={"localhost": ("127.0.0.1", 8080)}) == [("127.0.0.1", 8080)]
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".test", ".test"])
+def test_names_that_no_resolver_takes_do_not_resolve(host):
+    with pytest.raises(Unresolved) as error:
+        resolve(host)
+    assert not error.value.passing
+
+
+def test_host_map_files(tmp_path):
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({"A.test": "127.0.0.1:80", "b.test": "[::1]:81"}))
+    assert read_host_map(path) == {"a.test": ("127.0.0.1", 80), "b.test": ("::1", 81)}
+    for text in ("[]", "{", '{"a.test": "b.test:80"}', '{"a.test": "127.0.0.1"}', '{"a.test": 3}'):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="host map"):
+            read_host_map(path)
+    with pytest.raises(ValueError, match="host map"):
+        read_host_map(tmp_path / "none.json")
+
+
+def test_nothing_private_is_asked_on_any_hop(pool, tmp_path):
+    """Every url leads to the server, and it stands on loopback: only the mapped name may reach it."""
+    with Server({"/a": Reply(body=jpeg())}) as server:
+        names = {"ok.test": f"127.0.0.1:{server.port}"}
+        hops = ["/literal", "/name", "/number", "/mapped6", "/file", "/user"]
+        targets = [
+            server.url("/a"), f"http://localhost:{server.port}/a", f"http://2130706433:{server.port}/a", f"http://[::ffff:127.0.0.1]:{server.port}/a",
+            "file:///etc/passwd", "http://u:p@ok.test/a",
+        ]  # fmt: skip
+        server.replies.update({hop: Reply(302, headers={"Location": target}) for hop, target in zip(hops, targets, strict=True)})
+        urls = [*targets[:4], *("http://ok.test" + hop for hop in hops), "http://ok.test/a"]
+        rows = fetch(pool, urls, allow_private_hosts=False, host_map=host_map(tmp_path, names))
+        private = ("refused", "private_address")
+        assert [(row["status"], row["error_message"]) for row in rows] == [
+            *[private] * 8, ("refused", "bad_redirect"), ("refused", "bad_redirect"), ("success", None),
+        ]  # fmt: skip
+        assert sorted(path for _, path, _ in server.log) == sorted([*hops, "/a"])
+        assert {host for host, _, _ in server.log} == {"ok.test"}

@@ -1,0 +1,181 @@
+"""Publish: one manifest, written last, from what the files hold; none when a gate fails."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pipelines.publish import DeferredUnits, GateFailed, main, publish
+from pipelines.run import command
+from quality.gates import GateResults
+from schemas.pool import Pool
+from schemas.release import Release, ReleaseError, latest
+from tests.pools import PASS, unit
+from tests.releases import SHARDS, make_release
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> tuple[Pool, Release]:
+    return make_release(tmp_path)
+
+
+def no_gates(pool: Pool, release: Release) -> GateResults:
+    return GateResults(())
+
+
+def test_manifest_says_what_the_release_is(whole):
+    pool, release = whole
+    published = publish(pool, release)
+    manifest = release.manifest()
+    assert manifest == json.loads(json.dumps(published.manifest)) and not published.adopted and published.gates.passed
+    assert latest(pool.store) == release.name
+    assert manifest["counts"] == {"rows": 36, "keep": 18, "review": 3, "drop": 15, "deferred": 0}
+    assert manifest["funnel"]["statuses"] == {"failed_to_download": 12, "success": 24}
+    assert manifest["funnel"]["reasons"] == {"clip:low_similarity": 6, "fetch:failed_to_download": 12}
+    assert [(shard["shard"], shard["path"], shard["sha256"], shard["bytes"], shard["count"]) for shard in manifest["shards"]] == [
+        (shard.shard, f"shards/{shard.shard:06d}.tar", shard.sha256, shard.bytes, shard.count) for shard in release.shards()
+    ]
+    assert sum(shard["count"] for shard in manifest["shards"]) == 18
+    assert list(manifest["units"]) == [unit(0), unit(1), unit(2)]
+    for name, told in manifest["units"].items():
+        commit, score = pool.raw_commit(name), pool.score_commit(PASS.name, name)
+        (decided,) = (one for one in release.decided() if one.unit == name)
+        assert told == {
+            "rows": 12, "keep": 6, "review": 1, "drop": 5, "raw": commit.content_digest, "tar": commit.tar_sha256,
+            "scores": {PASS.name: score.content_digest}, "decisions": decided.content_digest,
+        }  # fmt: skip
+    assert [(scorer["name"], scorer["version"]) for scorer in manifest["scorers"]] == [(one.name, one.version) for one in PASS.scorers]
+    run = release.run()
+    assert all(manifest[name] == run[name] for name in ("digest", "policy", "policy_digest", "target", "parent"))
+    assert manifest["engines"] == {"clip": "onnx"} and manifest["column_functions"] == {"license": "1", "caption": "1"}
+    assert manifest["deferred_units"] == {} and all(gate["passed"] for gate in manifest["gates"])
+
+
+def test_no_clock_path_or_host_in_the_manifest(tmp_path):
+    texts = []
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        pool, release = make_release(tmp_path / place)
+        release.put_run({**release.run(), "started": len(texts), "heartbeat": {"host": place, "pid": 1, "alive": 2.0}})
+        publish(pool, release)
+        texts.append(Path(pool.store.path_of(f"{release.path}/manifest.json")).read_text())
+    assert texts[0] == texts[1] and str(tmp_path) not in texts[0]
+
+
+def test_again_is_adopted(whole):
+    pool, release = whole
+    first = publish(pool, release)
+    path = Path(pool.store.path_of(f"{release.path}/manifest.json"))
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    again = publish(pool, release, gates=lambda *_: pytest.fail("a published release is not checked again"))
+    assert again.adopted and again.manifest == first.manifest and (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_published_from_other_inputs_is_refused(whole):
+    pool, release = whole
+    publish(pool, release, gates=no_gates)
+    release.put_run({**release.run(), "digest": "e" * 64})
+    with pytest.raises(ReleaseError, match="other inputs; give another --release"):
+        publish(pool, release)
+
+
+@pytest.mark.parametrize(
+    ("file", "at", "rule"),
+    [
+        ("shards/000001.tar", 600, "tars have their sha256"),
+        ("shards/000001.tar", None, "tars have their sha256"),
+        ("shards/000001.parquet", -3, "parquet files have footers"),
+        (f"decisions/{unit(1)}.parquet", -3, "parquet files have footers"),
+    ],
+)
+def test_damage_stops_it(whole, file, at, rule):
+    pool, release = whole
+    path = Path(pool.store.path_of(f"{release.path}/{file}"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3 if at is None else at] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(GateFailed, match=rule) as raised:
+        publish(pool, release)
+    assert not raised.value.results.passed
+    assert release.manifest() is None and latest(pool.store) is None
+    assert main(["--dataset", pool.store.root]) == 1
+    assert release.manifest() is None
+
+
+def test_missing_shard_or_decisions_or_release(whole):
+    pool, release = whole
+    pool.store.delete(release.shard_path(SHARDS - 1, "parquet"))
+    with pytest.raises(ReleaseError, match=rf"lacks 1 shards, .*/{SHARDS - 1:06d}.parquet is the first; run .* --start_at shard"):
+        publish(pool, release)
+    pool.store.delete(f"{release.path}/decisions/{unit(2)}.parquet")
+    with pytest.raises(ReleaseError, match=f"no decisions about 1 fetched units, {unit(2)} is the first; run .* --start_at select"):
+        publish(pool, release)
+    with pytest.raises(ReleaseError, match="there is no release two"):
+        publish(pool, Release(pool.store, "two"))
+    assert latest(pool.store) is None
+
+
+def test_decisions_about_units_that_the_pool_does_not_have(whole):
+    pool, release = whole
+    pool.store.delete(f"pool/raw/{unit(2)}.parquet")
+    with pytest.raises(ReleaseError, match=f"decides about 1 units that the pool does not have, {unit(2)} is the first"):
+        publish(pool, release)
+
+
+def test_deferred_units(tmp_path, capsys):
+    pool, release = make_release(tmp_path, units=2, planned=4)
+    with pytest.raises(DeferredUnits) as raised:
+        publish(pool, release)
+    assert raised.value.units == {unit(2): 12, unit(3): 12}
+    assert main(["--dataset", pool.store.root]) == 3 and release.manifest() is None
+    assert "2 units (24 pairs) are deferred" in capsys.readouterr().err
+    assert main(["--dataset", pool.store.root, "--release", "one", "--allow_missing"]) == 0
+    manifest = release.manifest()
+    assert manifest["counts"] == {"rows": 48, "keep": 12, "review": 2, "drop": 10, "deferred": 24}
+    assert manifest["deferred_units"] == {unit(2): 12, unit(3): 12}
+
+
+def test_killed_before_its_last_put(whole, monkeypatch):
+    """Whatever stood in the way of the put, the same command ends in the same manifest."""
+    pool, release = whole
+    monkeypatch.setattr(Release, "put_manifest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        publish(pool, release, gates=no_gates)
+    assert release.manifest() is None
+    monkeypatch.undo()
+    assert publish(pool, release, gates=no_gates).manifest == release.manifest()
+
+
+def test_the_command(whole, capsys):
+    pool, _ = whole
+    assert main(["--dataset", pool.store.root]) == 0
+    told = capsys.readouterr().out
+    assert "Release one: published; " in told and "36 pairs = 18 keep, 3 review, 15 drop, 0 deferred" in told
+    assert re.search(r"manifest: .*/releases/one/manifest.json", told)
+    assert main(["--dataset", pool.store.root, "--release", "one"]) == 0
+    assert "Release one: already published" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--dataset", "nowhere"], "nowhere is no dataset; give the folder"),
+        (["--dataset", "{data}", "--relase", "one"], "--relase"),
+        (["--dataset", "{data}", "--release", "two"], "there is no release two"),
+    ],
+)
+def test_wrong_use(whole, capsys, arguments, told):
+    pool, _ = whole
+    before = list(pool.store.list())
+    assert command(lambda: main([argument.format(data=pool.store.root) for argument in arguments])) == 2
+    message = capsys.readouterr().err
+    assert told in message and "Traceback" not in message
+    assert list(pool.store.list()) == before
+
+
+def test_which_release(whole, capsys):
+    pool, release = whole
+    publish(pool, release, gates=no_gates)
+    assert command(lambda: main(["--dataset", pool.store.root])) == 2
+    assert "has 0 releases to publish; all are published: give one as --release" in capsys.readouterr().err

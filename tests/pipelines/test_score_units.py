@@ -1,0 +1,225 @@
+"""ScoreUnits end to end: a real pool, real models, Beam's in-process runner."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+
+from pipelines.steps.score_units import LoadedScorers, ScorerBug, ScoreUnits, score_unit
+from quality.scorers import make_scorers
+from quality.scorers.image import Image
+from quality.scorers.protocol import info_of
+from schemas.columns import field, range_of
+from schemas.digest import digest_of_table
+from schemas.pool import Pass, Pool
+from tests.scoring import cache_folder, drawn_pairs, put_unit, sample_pairs, tiny_clip
+
+torch.set_num_threads(1)
+UNITS = ["0123456789abcdef-00000", "0123456789abcdef-00001"]
+
+
+class Length:
+    """A user's scorer: the caption's length."""
+
+    name, version, needs = "length", "1", ()
+    fields = pa.schema([field("characters", pa.int32(), meaning="of the caption", range=(0, None))])
+
+    def load(self):
+        pass
+
+    def score(self, batch):
+        return pa.record_batch([pa.array([None if c is None else len(c) for c in batch.captions], pa.int32())], schema=self.fields)
+
+
+class Doubled(Length):
+    """Reads another scorer's column."""
+
+    name, needs = "doubled", ("length.characters",)
+
+    def score(self, batch):
+        return pa.record_batch(
+            [pa.array([None if n is None else 2 * n for n in batch.column("length.characters").to_pylist()], pa.int32())],
+            schema=self.fields,
+        )
+
+
+class Raises(Length):
+    def score(self, batch):
+        raise ZeroDivisionError("oh")
+
+
+class TooShort(Length):
+    def score(self, batch):
+        return super().score(batch).slice(1)
+
+
+def pass_of(scorers):
+    return Pass.of([info_of(scorer) for scorer in scorers])
+
+
+def run(pool, scorers, units=UNITS):
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        found = pipeline | beam.Create(units) | ScoreUnits(pool, scorers, pass_of(scorers), threads=2)
+        assert_that(found, equal_to(units))
+    return pass_of(scorers).name
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_clip(tmp_path_factory.mktemp("clip") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def scorers(model):
+    return make_scorers(model=model, cache=cache_folder(), engines={"embed.image": "openvino-f32", "nsfw.image": "openvino-f32"})
+
+
+@pytest.fixture
+def pool(tmp_path):
+    pool = Pool(tmp_path / "dataset")
+    drawn = drawn_pairs(".jpg")
+    put_unit(
+        pool,
+        UNITS[0],
+        [
+            *sample_pairs(20),
+            *[("failed", None)] * 31,
+            ("junk", b"<html>"),
+            ("cut", drawn[0][1][:900]),
+            (None, drawn[1][1]),
+            *drawn[:8],
+            *[("failed", None)] * 8,
+        ],
+    )
+    put_unit(pool, UNITS[1], drawn[:3])
+    return pool
+
+
+def test_end_to_end(pool, scorers):
+    name = run(pool, scorers)
+    table = pool.read_scores(name, UNITS[0])
+    assert table.column_names == [column for scorer in scorers for column in info_of(scorer).columns]
+    assert table.num_rows == 70
+    rows = table.to_pylist()
+    failed, junk, cut, untold = rows[50:54]
+    assert set(failed.values()) == {None}
+    assert junk["image.error"].startswith("not_image") and cut["image.error"].startswith("undecodable")
+    for row in (junk, cut):
+        assert row["embed.image"] is row["clip.similarity"] is row["nsfw.open_nsfw"] is row["image.pdq"] is None
+        assert row["embed.text"] is not None
+    assert untold["clip.similarity"] is None and untold["nsfw.open_nsfw"] is not None
+    for row in [*rows[:20], *rows[54:62]]:
+        assert None not in (row["clip.similarity"], row["nsfw.open_nsfw"], row["image.pdq"]) and row["image.error"] is None
+        assert row["clip.similarity"] == pytest.approx(np.dot(row["embed.image"], row["embed.text"]), abs=2e-3)
+    assert pool.score_commit(name, UNITS[0]).input_digest == pool.raw_commit(UNITS[0]).content_digest
+    assert pool.score_schema(name, UNITS[0]).field("clip.similarity").metadata[b"better"] == b"higher"
+
+
+def test_scores_that_stand_are_adopted(pool):
+    scorers = [Length()]
+    name = run(pool, scorers)
+    before = pool.store.read(f"pool/scores/{name}/{UNITS[0]}.parquet")
+    assert run(pool, [type("Other", (Raises,), {})()], units=UNITS) == name
+    assert pool.store.read(f"pool/scores/{name}/{UNITS[0]}.parquet") == before
+
+
+def test_row_i_belongs_to_row_i(pool, scorers):
+    """Each row's values equal those it gets in a unit of its own, up to rounding."""
+    pairs = drawn_pairs(".jpg")
+    alone = [f"{7:016x}-{row:05d}" for row in range(3)]
+    for row, unit in enumerate(alone):
+        put_unit(pool, unit, [pairs[row]])
+    name = run(pool, scorers, units=[UNITS[1], *alone])
+    together = pool.read_scores(name, UNITS[1]).to_pylist()
+    for row, unit in enumerate(alone):
+        (single,) = pool.read_scores(name, unit).to_pylist()
+        assert {k: v for k, v in single.items() if k.startswith("image.")} == {
+            k: v for k, v in together[row].items() if k.startswith("image.")
+        }
+        for column in ("clip.similarity", "nsfw.open_nsfw"):
+            assert single[column] == pytest.approx(together[row][column], abs=2e-4)
+        assert np.allclose(single["embed.image"], together[row]["embed.image"], atol=2e-3)
+
+
+def score_and_digest(root, model):
+    scorers = make_scorers(model=model, cache=cache_folder(), engines={"embed.image": "openvino-f32", "nsfw.image": "openvino-f32"})
+    with ThreadPoolExecutor(1) as executor:
+        return digest_of_table(score_unit(Pool(root), UNITS[0], LoadedScorers(scorers), executor=executor))
+
+
+def test_same_bits_in_another_process(pool, model, scorers):
+    name = run(pool, scorers, units=UNITS[:1])
+    code = f"from tests.pipelines.test_score_units import score_and_digest; print(score_and_digest({pool.store.root!r}, {model!r}))"
+    there = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "2"}
+    )
+    assert there.stdout.strip() == pool.score_commit(name, UNITS[0]).content_digest
+
+
+def test_needs_come_first_and_from_other_passes(pool):
+    together = run(pool, [Doubled(), Length()])
+    assert pool.read_scores(together, UNITS[1], ["doubled.characters", "length.characters"]).to_pylist()[0] == {
+        "doubled.characters": 2 * len(drawn_pairs()[0][0]),
+        "length.characters": len(drawn_pairs()[0][0]),
+    }
+    with pytest.raises(ValueError, match=r"scorer doubled needs length\.characters"):
+        ScoreUnits(pool, [Doubled()], pass_of([Doubled()]), threads=1)
+    pool.put_pass(pass_of([Length()]))
+    run(pool, [Length()])
+    later = run(pool, [Doubled()])
+    assert later != together
+    assert (
+        pool.read_scores(later, UNITS[1]).column(0).to_pylist()
+        == pool.read_scores(together, UNITS[1]).column("doubled.characters").to_pylist()
+    )
+
+
+@pytest.mark.parametrize(("scorer", "message"), [(Raises(), "ZeroDivisionError: oh"), (TooShort(), "returned 63 rows")])
+def test_a_scorer_that_is_wrong_stops_the_job(pool, scorer, message):
+    with pytest.raises(ScorerBug, match=rf"scorer length \(1\) .*at unit {UNITS[0]}, rows 0 to 63.*{message}"):
+        run(pool, [scorer])
+    assert pool.scored(pass_of([scorer]).name) == set()
+
+
+def test_a_pass_of_other_scorers_is_refused(pool):
+    with pytest.raises(ValueError, match="is not of the scorers image"):
+        ScoreUnits(pool, [Image()], pass_of([Length()]), threads=1)
+
+
+def test_every_field_is_documented(scorers):
+    for scorer in scorers:
+        assert scorer.version.count(";") >= 2 and "@" in scorer.version
+        for declared in scorer.fields:
+            assert declared.metadata[b"meaning"], declared
+            if pa.types.is_integer(declared.type) or pa.types.is_floating(declared.type):
+                low, high = range_of(declared)
+                assert low is not None or high is not None
+                assert declared.metadata.get(b"better") in (b"higher", b"lower") or declared.name in ("width", "height")
+    assert [info_of(scorer).calibration for scorer in scorers] == ["embed:tiny", "clip:tiny", "nsfw:open-nsfw", "image:pixels"]
+
+
+def test_a_unit_of_failed_rows(pool):
+    unit = f"{9:016x}-00000"
+    put_unit(pool, unit, [("a", None), ("b", None)])
+    scorers = [Image(), Length()]
+    table = pool.read_scores(run(pool, scorers, units=[unit]), unit)
+    assert table.column("image.pdq").null_count == 2 and table.column("length.characters").to_pylist() == [1, 1]
+
+
+def test_score_files_are_the_same_bytes_each_time(tmp_path):
+    digests = set()
+    for attempt in range(2):
+        pool = Pool(tmp_path / str(attempt))
+        put_unit(pool, UNITS[1], drawn_pairs())
+        name = run(pool, [Image()], units=UNITS[1:])
+        digests.add(hashlib.sha256(pool.store.read(f"pool/scores/{name}/{UNITS[1]}.parquet")).hexdigest())
+    assert len(digests) == 1

@@ -1,0 +1,147 @@
+"""The command line: mistakes get one clear line, exit code 2 and nothing written; explain, what_if and plan say what they promise."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Done, ingest, web_flags
+
+POLICY = '[[rule]]\ncolumn = "{column}"\n{bound}\nreason = "clip:low_similarity"\n'
+
+
+def refused(run, *words: str) -> None:
+    assert run.returncode == 2, (run.returncode, run.stdout, run.stderr)
+    lines = [line for line in run.stderr.splitlines() if line.startswith("pigment: error: ")]
+    assert len(lines) == 1 and "Traceback" not in run.stderr, run.stderr
+    for word in words:
+        assert word in run.stderr, (word, run.stderr)
+
+
+def policy_file(folder: Path, column: str, bound: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text('name = "mine"\n' + POLICY.format(column=column, bound=bound), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--datset", "x"], ["unknown flag --datset", "did you mean --dataset"]),
+        (["--source", "none.csv"], ["none.csv", "no such file"]),
+        (["--source", "*.nothing"], ["no file matches"]),
+        (["--policy", "nope"], ["no policy 'nope'", "embedded"]),
+        (["--scorers", "embed,clipp"], ["clipp", "clip"]),
+        (["--stop_after", "fetch", "--start_at", "select"], ["comes before"]),
+        (["--start_at", "select"], ["no dataset here"]),
+        (["--sample", "2"], ["--sample", "at most 1"]),
+        (["--engine", "warp"], ["warp", "onnxruntime-f32"]),
+    ],
+)
+def test_mistakes_are_told_in_one_line_and_nothing_is_written(tmp_path, flags, words):
+    dataset = tmp_path / "d"
+    refused(ingest("--dataset", dataset, *flags), *words)
+    assert not dataset.exists()
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        ('min = "high"', ["mine.toml: rule 1 (clip.similarity)", "'min' must be a number"]),
+        ("min = 0.1\nmax_ = 2", ["unknown field 'max_'", "known:"]),
+        ("do = 'drop'", ["no bound"]),
+    ],
+)
+def test_a_bad_policy_is_told_before_anything_is_fetched(tmp_path, bound, words):
+    refused(ingest("--dataset", tmp_path / "d", "--policy", policy_file(tmp_path, "clip.similarity", bound)), *words)
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_policy_that_does_not_fit_the_pool(done: Done, tmp_path):
+    select = ("--dataset", done.root, "--start_at", "select", "--what_if", "--policy")
+    refused(
+        ingest(*select, policy_file(tmp_path, "clip.similarty", "min = 0.1")),
+        "unknown column 'clip.similarty'",
+        "did you mean clip.similarity",
+    )
+    refused(ingest(*select, policy_file(tmp_path, "license.class", "min = 1")), "need a column of numbers")
+    other = 'min = 0.28\nscorer = "clip:ViT-B-32/openai"'
+    refused(
+        ingest(*select, policy_file(tmp_path, "clip.similarity", other)),
+        "calibrated on clip:ViT-B-32/openai",
+        "the pool has clip:pigment-embedded",
+    )
+
+
+def test_what_the_first_run_fixed_stays(done: Done, small_web, tmp_path):
+    base = ("--dataset", done.root, "--source", small_web.pairs_csv, "--host_map", small_web.host_map)
+    refused(ingest(*base, "--unit_size", "31"), "--unit_size 30", "not 31")
+    refused(ingest(*base, "--store", "resized"), "store = original")
+    other = tmp_path / "other.csv"
+    other.write_text("url,caption\nhttp://a.test/1,c\n", "utf-8")
+    refused(ingest("--dataset", done.root, "--source", other), "--add_source")
+
+
+def test_an_unwritable_target(tmp_path):
+    target = tmp_path / "file"
+    target.write_text("not a folder")
+    refused(ingest("--dataset", target / "d"), "cannot write")
+
+
+def test_explain_shows_values_bounds_and_what_would_have_kept_it(done: Done):
+    ledger = done.ledger()
+    low = next(row for row in ledger.values() if row["reasons"] == ["clip:low_similarity"])
+    run = ingest("--dataset", done.root, "--uid", low["uid"], module="pipelines.explain")
+    assert run.returncode == 0, run.stderr
+    for wanted in (
+        low["uid"],
+        low["caption"],
+        "verdict    drop",
+        "clip:low_similarity",
+        "clip.similarity",
+        "at least",
+        "would have kept it",
+        "min =",
+    ):
+        assert wanted in run.stdout, run.stdout
+    gone = next(row for row in done.web.table if row.error == "http_404")
+    run = ingest("--dataset", done.root, "--url", gone.url, module="pipelines.explain")
+    assert "http_404" in run.stdout and "fetch:failed_to_download" in run.stdout
+    refused(ingest("--dataset", done.root, "--uid", "f" * 32, module="pipelines.explain"), "no pair with uid")
+
+
+def test_what_if_prints_both_funnels_and_writes_nothing(done: Done, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in done.root.rglob("*")}
+    policy = policy_file(tmp_path, "clip.similarity", "min = 0.99")
+    run = ingest("--dataset", done.root, "--start_at", "select", "--what_if", "--policy", policy)
+    assert run.returncode == 0, run.stderr
+    assert "policy mine would give" in run.stdout and "now" in run.stdout and "nothing was written" in run.stdout
+    keep = next(line for line in run.stdout.splitlines() if line.strip().startswith("keep"))
+    assert keep.split()[1] == "0", keep
+    assert {path: path.stat().st_mtime_ns for path in done.root.rglob("*")} == before
+
+
+def test_another_policy_is_another_release(done: Done, copied, tmp_path):
+    policy = policy_file(tmp_path, "clip.similarity", "min = -1.0\nmissing = 'keep'")
+    done.web.reset()
+    run = ingest("--dataset", copied, "--start_at", "select", "--policy", policy, "--json")
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    assert told["balanced"] and told["release"] != done.release.name and done.web.requests == []
+    assert (copied / "releases" / done.release.name / "manifest.json").exists(), "releases never change"
+    run = ingest("--dataset", copied, "--start_at", "select", "--release", done.release.name, "--policy", policy)
+    refused(run, "releases never change")
+
+
+def test_plan_says_what_it_would_do(small_web, tmp_path):
+    run = ingest("--dataset", tmp_path / "d", "--plan", *web_flags(small_web))
+    assert run.returncode == 0, run.stderr
+    assert f"{len(small_web.table):,} rows" in run.stdout and "nothing was written" in run.stdout
+    assert not (tmp_path / "d").exists()
+
+
+def test_help_has_examples_and_defaults():
+    run = ingest("--help")
+    assert run.returncode == 0
+    for wanted in ("examples:", "exit codes:", "(default: pigment-sample)", "--policy", "The same command continues"):
+        assert wanted in run.stdout
