@@ -80,7 +80,7 @@ def parser() -> Parser:
     )
     score.add_argument("--clip_model", metavar="NAME", default="pigment-embedded", help="embedded model, or an open_clip architecture")
     score.add_argument("--clip_checkpoint", metavar="PATH", help="weights of --clip_model: a file, or an open_clip tag")
-    score.add_argument("--clip_label", metavar="NAME", help="how policies call the weights, after the model and a slash (default: tag or file name)")
+    score.add_argument("--clip_label", metavar="NAME", help="the weights' name in policies, as in ViT-B-32/NAME (default: tag or file)")
     score.add_argument(
         "--engine", metavar="NAME", default="auto", help="inference engine; auto measures once and the pool keeps the answer"
     )

@@ -3,7 +3,7 @@
 import argparse
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,9 @@ from pipelines.sources.listing import Entry, list_source
 from pipelines.sources.rows import RowReader
 from pipelines.steps.write_shards import shard_count
 from quality.column_plan import ColumnPlan, catalogue
+from quality.engines import choose_engines
 from quality.images.convert import Target
 from quality.rules import Rules, find_policy
-from quality.engines import choose_engines
 from quality.scorers import make_scorers, towers_of
 from quality.scorers.protocol import Scorer, in_order, info_of
 from quality.selection import plan_selection
@@ -215,7 +215,8 @@ def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], Pas
     missing = [scorer for scorer in scorers if info_of(scorer) not in stored]
     if not missing:
         raise UsageError(
-            f"{args.dataset}: {args.scorers} were run together with others; give --scorers {','.join(scorer.name for scorer in stored)} again"
+            f"{args.dataset}: {args.scorers} were run together with others; "
+            f"give --scorers {','.join(scorer.name for scorer in stored)} again"
         )
     ordered = in_order(missing, stored={column for scorer in stored for column in scorer.columns})
     return ordered, Pass.of([info_of(scorer) for scorer in ordered]), engines
@@ -265,7 +266,8 @@ class ReleaseJob:
     def fix_shards(self) -> int:
         """The number of shards, from what was kept; fixed in run.json before the first is written."""
         kept = sum(unit.keep for unit in self.release.decided())
-        self.run["shards"] = shard_count(kept, round(kept * self._bytes_a_pair()), max_bytes=self.shard_size[0], max_count=self.shard_size[1])
+        most_bytes, most_pairs = self.shard_size
+        self.run["shards"] = shard_count(kept, round(kept * self._bytes_a_pair()), max_bytes=most_bytes, max_count=most_pairs)
         self.release.put_run({**self.run, "heartbeat": heartbeat()})
         return self.run["shards"]
 

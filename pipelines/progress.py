@@ -24,6 +24,8 @@ class Progress:
         self.pool, self.pass_name, self.release, self.out = pool, pass_name, release, out
         self.tty = out.isatty()
         self._stop = threading.Event()
+        self._files: tuple[str, ...] | None = None
+        self._units: dict[str, int] = {}
         self._rows: dict[str, int] = {}
         self._statuses: Counter[str] = Counter()
         self._history: deque[tuple[float, int]] = deque(maxlen=60)
@@ -51,9 +53,16 @@ class Progress:
                 self.out.flush()
                 shown = line
 
+    def _planned(self) -> dict[str, int]:
+        """Planned units with their rows; read again only when files were added."""
+        files = tuple(path for path, _ in self.pool.store.list("pool/files"))
+        if files != self._files:
+            self._files, self._units = files, self.pool.planned_units()
+        return self._units
+
     def line(self) -> str:
         """What is done now. Reads the footers of new commits only."""
-        planned = self.pool.planned_units()
+        planned = self._planned()
         if self.release is not None:
             decided = sum(1 for _ in self.pool.store.list(f"{self.release.path}/decisions"))
             shards = sum(path.endswith(".parquet") for path, _ in self.pool.store.list(f"{self.release.path}/shards"))

@@ -21,9 +21,20 @@ def digest_of_table(table: pa.Table) -> str:
         array = column.combine_chunks()
         if isinstance(array, pa.ChunkedArray):
             array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
-        hasher.update(f"|{name}|{column.type}|".encode())
+        hasher.update(f"|{name}|{_kind(column.type)}|".encode())
         _update(hasher, array)
     return hasher.hexdigest()
+
+
+def _kind(type_: pa.DataType) -> str:
+    """The type without the names of list items, which Parquet changes."""
+    if pa.types.is_fixed_size_list(type_):
+        return f"list<{_kind(type_.value_type)}>[{type_.list_size}]"
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return f"list<{_kind(type_.value_type)}>"
+    if pa.types.is_struct(type_):
+        return f"struct<{', '.join(f'{field.name}: {_kind(field.type)}' for field in type_)}>"
+    return str(type_)
 
 
 def _update(hasher: Any, array: pa.Array) -> None:

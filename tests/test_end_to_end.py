@@ -1,5 +1,6 @@
 """The main job over the small web: nothing lost, every fault under its own reason, the same bytes in every mode and after every kill."""
 
+import copyreg
 import io
 import json
 import os
@@ -9,11 +10,13 @@ import subprocess
 import sys
 import time
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import webdataset
 from PIL import Image
 
+from pipelines.ingest import main
 from schemas.columns import RAW
 from schemas.reasons import FETCH_STATUSES, VERDICTS, check_reason
 from tests.conftest import ROOT, SOAK, Done, digests, ingest, manifest_of, web_flags
@@ -145,6 +148,19 @@ def test_every_running_mode_gives_the_same_bytes(done: Done, tmp_path, mode):
     assert digests(tmp_path / "d") == digests(done.root)
 
 
+def test_the_main_graph_pickles_no_batch(copied, tmp_path, monkeypatch):
+    """A lost type hint would make Beam pickle batches; here that raises. Select and shard are the graphs that shuffle any."""
+
+    def refuse(batch):
+        raise AssertionError("a RecordBatch was pickled")
+
+    monkeypatch.setitem(copyreg.dispatch_table, pa.RecordBatch, refuse)
+    policy = tmp_path / "other.toml"
+    policy.write_text('name = "other"\n[[rule]]\ncolumn = "image.aspect"\nmax = 4\nreason = "image:aspect"\n', "utf-8")
+    flags = ["--dataset", str(copied), "--start_at", "select", "--policy", str(policy), "--running_mode", "in_memory"]
+    assert main(flags) == 0
+
+
 def test_kills_at_any_moment_change_no_byte(done: Done, tmp_path):
     """SIGKILL to the whole process group at seeded moments, then the same command to its end."""
     moments = random.Random(20_260)
@@ -162,7 +178,7 @@ def test_kills_at_any_moment_change_no_byte(done: Done, tmp_path):
         assert digests(root) == digests(done.root), f"kill {number}"
         swept = ingest("--dataset", root, module="pipelines.sweep")
         assert swept.returncode == 0
-        assert not [path for path in root.rglob("*#*")]
+        assert not list(root.rglob("*#*"))
 
 
 def test_ctrl_c_leaves_a_resumable_state(done: Done, tmp_path):

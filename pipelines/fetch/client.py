@@ -68,7 +68,7 @@ class Client:
             host_map=host_map, allow_private=settings.allow_private_hosts, timeout_s=settings.connect_timeout_s
         )
         connector = aiohttp.TCPConnector(resolver=self._resolver, use_dns_cache=False, limit=0, limit_per_host=0)  # the caller limits
-        connector._factory = partial(Reader, loop=asyncio.get_running_loop())  # aiohttp offers no public way
+        connector._factory = partial(Reader, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # aiohttp offers no public way
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

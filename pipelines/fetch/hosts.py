@@ -112,6 +112,11 @@ class Queue:
             host.unreachable = 0
         self._offer(host, now)
 
+    def paused_until(self, name: str) -> float:
+        """When the host may be asked again; 0 for one that never asked to be left alone."""
+        host = self._hosts.get(name)
+        return 0.0 if host is None else host.not_before
+
     def pause(self, name: str, until: float) -> list[Image]:
         """The host asked to be left alone; returns the images that would have to wait beyond their unit's deadline, no longer waiting."""
         host = self._hosts[name]

@@ -97,9 +97,16 @@ class Engine:
     def _add(self, job: Job) -> None:
         self._jobs.add(job)
         now = self._loop.time()
-        for image in job.open.values():
-            self._queue.add(image, now)
+        for image in list(job.open.values()):
+            self._enqueue(image, now)
         self._pump()
+
+    def _enqueue(self, image: Image, now: float) -> None:
+        """Lets the image wait for its host, unless the host wants to be left alone for longer than the unit lasts."""
+        if self._queue.paused_until(image.host) > (image.job.deadline or now + self.settings.unit_timeout_s):
+            self._settle(image, _LATE)
+        else:
+            self._queue.add(image, now)
 
     def _pump(self) -> None:
         """Begins requests until a limit is reached."""
@@ -159,9 +166,10 @@ class Engine:
         """Settles the image, or asks again elsewhere or later."""
         now = self._loop.time()
         if isinstance(answer, Moved):
-            answer = self._follow(image, answer, now)
-            if answer is None:
-                return
+            astray = self._follow(image, answer, now)
+            if astray is not None:
+                self._settle(image, astray)
+            return
         if isinstance(answer, Fetched):
             image.job.came(image)
             self._settle(image, answer)
@@ -184,7 +192,7 @@ class Engine:
             image.url = url_of(moved.target)
         except BadUrl:
             return Failed("bad_redirect", status="refused")
-        self._queue.add(image, now)
+        self._enqueue(image, now)
         return None
 
     def _backoff(self, image: Image) -> float:
@@ -194,7 +202,7 @@ class Engine:
 
     def _again(self, image: Image) -> None:
         if not image.job.closed:
-            self._queue.add(image, self._loop.time())
+            self._enqueue(image, self._loop.time())
             self._pump()
 
     def _settle(self, image: Image, answer: Fetched | Failed) -> None:
@@ -264,7 +272,7 @@ class Engine:
 
     def _commit(self, job: Job) -> None:
         try:
-            job.future.set_result(job.work.finish(job.sink.outcomes, job.sink.close()))
+            job.future.set_result(job.work.finish(job.sink.whole(), job.sink.close()))
         except Exception as error:  # goes to the one who asked for the unit
             self._abandon(job, error)
         finally:

@@ -44,6 +44,12 @@ class Sink:
                 self._waiting[row] = self._keep(data)
             return self._missing == 0
 
+    def whole(self) -> list[Outcome]:
+        """The outcomes of all rows, once the unit is complete."""
+        outcomes = [outcome for outcome in self.outcomes if outcome is not None]
+        assert len(outcomes) == len(self.outcomes)
+        return outcomes
+
     def close(self) -> tuple[Path, str] | None:
         """Ends the tar; returns its path and SHA-256 (hex), or None when no row has an image."""
         if self._spool is not None:

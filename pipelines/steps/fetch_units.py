@@ -118,7 +118,7 @@ class _Fetch(beam.DoFn):
         window = GlobalWindow()
         while self._flying:
             for unit in self._landed(wait(self._flying, return_when=FIRST_COMPLETED).done):
-                yield WindowedValue(unit, window.max_timestamp(), [window])
+                yield WindowedValue(unit, window.max_timestamp(), (window,))
 
     def teardown(self) -> None:
         loop.release(self._engine)

@@ -77,7 +77,7 @@ class _Score(beam.DoFn):
 
 
 class LoadedScorers:
-    """Scorers that are loaded. Threads of a process share them: one thread at a time is in each. stored: columns that chunks bring along."""
+    """Scorers that are loaded. Threads of a process share them: one thread at a time is in each. stored: columns that chunks bring."""
 
     def __init__(self, scorers: Sequence[Scorer], *, stored: Sequence[str] = ()):
         _one_thread_an_operator()

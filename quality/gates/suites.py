@@ -12,7 +12,12 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 from quality.gates.indexes import SHARD_COLUMNS
 from quality.gates.metrics import SAMPLE_COLUMNS, UNIT_COLUMNS
 
-_ZERO, _ONE, _THERE, _DECODES = list[Any]([0]), list[Any]([1]), list[Any](["there"]), list[Any](["decodes"])
+ValueSet = list[Any] | dict[Any, Any]  # as Great Expectations declares its fields
+RowCondition = Literal["both_values_are_missing", "either_value_is_missing", "neither"] | dict[Any, Any]
+_ZERO: ValueSet = [0]
+_ONE: ValueSet = [1]
+_THERE: ValueSet = ["there"]
+_DECODES: ValueSet = ["decodes"]
 
 
 @dataclass(frozen=True)
@@ -27,32 +32,32 @@ class Suite:
 class _Zero(gxe.ExpectColumnValuesToBeInSet):
     """Every value that was measured is 0."""
 
-    value_set: list[Any] | dict[Any, Any] = _ZERO
+    value_set: ValueSet = _ZERO
 
 
 class _One(gxe.ExpectColumnValuesToBeInSet):
-    value_set: list[Any] | dict[Any, Any] = _ONE
+    value_set: ValueSet = _ONE
 
 
 class _Equal(gxe.ExpectColumnPairValuesToBeEqual):
     """Both are measured and equal."""
 
-    ignore_row_if: Literal["both_values_are_missing", "either_value_is_missing", "neither"] | dict[Any, Any] = "neither"
+    ignore_row_if: RowCondition = "neither"
 
 
 # ---- schema
 
 
 class UnitsHaveAllMetrics(gxe.ExpectTableColumnsToMatchOrderedList):
-    column_list: list[Any] | set[Any] | dict[Any, Any] | None = list(UNIT_COLUMNS)
+    """As quality.gates measures them, in order."""
 
 
 class ShardsHaveAllMetrics(gxe.ExpectTableColumnsToMatchOrderedList):
-    column_list: list[Any] | set[Any] | dict[Any, Any] | None = list(SHARD_COLUMNS)
+    """As quality.gates measures them, in order."""
 
 
 class SamplesHaveAllMetrics(gxe.ExpectTableColumnsToMatchOrderedList):
-    column_list: list[Any] | set[Any] | dict[Any, Any] | None = list(SAMPLE_COLUMNS)
+    """As quality.gates measures them, in order."""
 
 
 class DecisionsCanBeRead(_Zero):
@@ -157,7 +162,7 @@ class SomethingIsKept(gxe.ExpectColumnValuesToBeBetween):
 
 class ShardsAreThere(gxe.ExpectColumnValuesToBeInSet):
     column: str = "state"
-    value_set: list[Any] | dict[Any, Any] = _THERE
+    value_set: ValueSet = _THERE
 
 
 class IndexesHaveTheirCount(_Equal):
@@ -202,7 +207,7 @@ class UidsAreUniqueOverAllShards(_Zero):
 
 class ImagesDecode(gxe.ExpectColumnValuesToBeInSet):
     column: str = "image"
-    value_set: list[Any] | dict[Any, Any] = _DECODES
+    value_set: ValueSet = _DECODES
 
 
 class ImagesHaveTheirSha256(_One):
@@ -218,9 +223,15 @@ class CaptionsEqualTheIndex(_One):
 
 
 SUITES: Final = (
-    Suite("schema of units", "units", [UnitsHaveAllMetrics(), DecisionsCanBeRead(), CommitsAndDecisionsHaveOurColumns()]),
-    Suite("schema of shards", "shards", [ShardsHaveAllMetrics(), IndexesCanBeRead(), IndexesHaveOurColumns()]),
-    Suite("schema of samples", "samples", [SamplesHaveAllMetrics()]),
+    Suite(
+        "schema of units",
+        "units",
+        [UnitsHaveAllMetrics(column_list=list(UNIT_COLUMNS)), DecisionsCanBeRead(), CommitsAndDecisionsHaveOurColumns()],
+    ),
+    Suite(
+        "schema of shards", "shards", [ShardsHaveAllMetrics(column_list=list(SHARD_COLUMNS)), IndexesCanBeRead(), IndexesHaveOurColumns()]
+    ),
+    Suite("schema of samples", "samples", [SamplesHaveAllMetrics(column_list=list(SAMPLE_COLUMNS))]),
     Suite("nulls", "units", [UidsAreNeverNull(), VerdictsAreNeverNull(), VerdictsAreKeepReviewOrDrop(), PairsHaveReasonsUnlessKept()]),
     Suite(
         "balance of units",

@@ -1,5 +1,7 @@
 """What the pixels say without a model: sizes, detail, perceptual hashes, colours."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pdqhash
@@ -51,13 +53,13 @@ class Image:
     def score(self, batch: PairBatch) -> pa.RecordBatch:
         """All null for a pair without bytes. Bytes that cannot be decoded get `error`, and `bytes` and the header's sizes if there are."""
         rows = [
-            {} if data is None else _of_bytes(data) | ({"error": error} if pixels is None else _of_pixels(pixels))
+            {} if data is None else _of_bytes(data) | ({"error": error} if pixels is None else of_pixels(pixels))
             for data, pixels, error in zip(batch.data, batch.pixels(side=SIDE), batch.errors(side=SIDE), strict=True)
         ]
         return pa.record_batch([pa.array([row.get(f.name) for row in rows], f.type) for f in self.fields], schema=self.fields)
 
 
-def _of_bytes(data: bytes) -> dict:
+def _of_bytes(data: bytes) -> dict[str, Any]:
     header = read_header(data)
     if header is None:
         return {"bytes": len(data)}
@@ -67,7 +69,8 @@ def _of_bytes(data: bytes) -> dict:
     return {"width": width, "height": height, "smallest_side": smallest, "aspect": aspect, "bytes": len(data)}
 
 
-def _of_pixels(pixels: np.ndarray) -> dict:
+def of_pixels(pixels: np.ndarray) -> dict[str, Any]:
+    """The fields that come from pixels, of one image (RGB, uint8)."""
     luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     bits, quality = pdqhash.compute(np.ascontiguousarray(pixels))
     return {

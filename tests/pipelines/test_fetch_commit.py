@@ -77,7 +77,7 @@ class Attempt:
             data = self.images.get(row)
             found = Outcome("failed_to_download", "http_404") if data is None else Outcome("success", format="jpeg", size=len(data))
             sink.put(row, found, data)
-        commit_unit(pool, UNIT, rows.read(UNIT), sink.outcomes, sink.close(), input_digest="input")
+        commit_unit(pool, UNIT, rows.read(UNIT), sink.whole(), sink.close(), input_digest="input")
 
     def step(self) -> None:
         if not self.ended:

@@ -75,6 +75,22 @@ def test_a_longer_pause_than_there_is_time_for_ends_the_image_and_postpones_its_
         assert time.monotonic() - began < 5 and server.count("/a") == 1
 
 
+def test_a_later_unit_does_not_wait_for_a_host_that_wants_to_be_left_alone(pool):
+    away, good = Reply(429, headers={"Retry-After": "86400"}), Reply(body=jpeg())
+    with Server({"/a": away, "/b": good}) as server, Server({"/c": good, "/d": good}) as other:
+        later = UNIT[:-1] + "1"
+        urls = {UNIT: [server.url("/a"), other.url("/c")], later: [server.url("/b"), other.url("/c"), other.url("/d")]}
+        rows, engine = Rows({unit: of_urls(listed) for unit, listed in urls.items()}), Engine(settings(unit_timeout_s=20), threads=1)
+        try:
+            began = time.monotonic()
+            assert all(submit(engine, pool, rows, unit).result(60) for unit in urls)
+        finally:
+            engine.close()
+        assert words(pool.read_raw(UNIT).to_pylist()) == ["http_429", "success"]
+        assert words(pool.read_raw(later).to_pylist()) == ["deadline", "success", "success"]
+        assert time.monotonic() - began < 10 and server.count("/b") == 0
+
+
 def test_connections_are_kept_and_bounded(pool):
     with Server(lambda path: Reply(body=jpeg(), delay=0.02)) as server:
         rows = fetch(pool, [server.url(f"/{number}") for number in range(60)], connections_per_host=3)

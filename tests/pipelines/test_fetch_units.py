@@ -6,7 +6,6 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from pipelines.fetch.guard import BadUrl, url_of
@@ -21,11 +20,9 @@ def pool(tmp_path):
     return Pool(tmp_path / "data")
 
 
-def run(
-    pool: Pool, rows: Rows, units: list[str], expected: list[str], *, workers: int | None = 2, mode="in_memory", **changes
-) -> None:
+def run(pool: Pool, rows: Rows, units: list[str], expected: list[str], *, workers: int | None = 2, mode="in_memory", **changes) -> None:
     options = PipelineOptions(direct_num_workers=2, direct_running_mode=mode)
-    with TestPipeline(runner=FnApiRunner(), options=options) as pipeline:
+    with beam.Pipeline(FnApiRunner(), options=options) as pipeline:
         done = pipeline | beam.Create(units) | FetchUnits(pool, rows, settings(**changes), workers=workers)
         assert_that(done, equal_to(expected))
     assert options.view_as(DirectOptions).direct_running_mode == mode
@@ -68,7 +65,7 @@ def test_units_are_dealt_out_in_turn():
     units = [unit_name("ab" * 8, chunk) for chunk in range(6)]
     keys = [dealt(unit, workers=3)[0] for unit in units]
     assert sorted(keys[:3]) == [0, 1, 2] and keys[:3] == keys[3:]
-    with TestPipeline(runner=FnApiRunner()) as pipeline:
+    with beam.Pipeline(FnApiRunner()) as pipeline:
         assert_that(pipeline | beam.Create(units) | Spread(3), equal_to(units))
 
 
@@ -96,7 +93,7 @@ def test_the_small_web_is_noted_as_its_table_says(pool, small_web):
     changes = {"allow_private_hosts": False, "host_map": str(small_web.host_map), "image_timeout_s": 4.0, "unit_timeout_s": 60.0}
     run(pool, Rows({UNIT: given}), [UNIT], [UNIT], connect_timeout_s=2.0, **changes)
     found = pool.read_raw(UNIT).to_pylist()
-    assert [(row.fault, raw["status"], error_word(raw["error_message"]), raw["sha256"]) for row, raw in zip(small_web.table, found, strict=True)] == [
-        (row.fault, row.status, row.error, row.sha256 if row.status == "success" else raw["sha256"])
-        for row, raw in zip(small_web.table, found, strict=True)
-    ]  # fmt: skip
+    noted = [(raw["status"], error_word(raw["error_message"]), raw["sha256"] if raw["status"] == "success" else None) for raw in found]
+    planned = [(row.status, row.error, row.sha256) for row in small_web.table]
+    differing = [(row.fault, was, plan) for row, was, plan in zip(small_web.table, noted, planned, strict=True) if was != plan]
+    assert differing == []

@@ -69,5 +69,4 @@ def test_an_exception_goes_through_and_leaves_no_whole_tar(tmp_path):
     with pytest.raises(RuntimeError, match="ours"), TarWriter(tmp_path / "a.tar") as tar:
         tar.add("a", b"data")
         raise RuntimeError("ours")
-    with pytest.raises(tarfile.ReadError):
-        tarfile.open(tmp_path / "a.tar")
+    assert not tarfile.is_tarfile(tmp_path / "a.tar")

@@ -42,7 +42,14 @@ def picture(number: int, format_: str, **options: Any) -> bytes:
 
 
 def add_unit(
-    pool: Pool, release: Release, chunk: int, images: list[bytes], *, kept: list[bool] | None = None, carried: bool = False
+    pool: Pool,
+    release: Release,
+    chunk: int,
+    images: list[bytes],
+    *,
+    kept: list[bool] | None = None,
+    carried: bool = False,
+    sha256: str | None = None,
 ) -> list[dict]:
     """Commits a unit with a real tar, its scores, and decisions."""
     name, rows = unit(chunk), list[dict[str, Any]]()
@@ -53,7 +60,11 @@ def add_unit(
             header = read_header(data)
             of_source = {"url": url, "caption": caption, "license": "CC BY 4.0" if row % 2 else None, "points": row}
             of_fetch = {"key": f"{row:09d}", "status": "success", "offset": tar.add(f"{row:09d}", data), "size": len(data)}
-            of_image = {"sha256": hashlib.sha256(data).hexdigest(), "width": header and header.width, "height": header and header.height}
+            of_image = {
+                "sha256": sha256 or hashlib.sha256(data).hexdigest(),
+                "width": header and header.width,
+                "height": header and header.height,
+            }
             scores = {"clip.similarity": 0.1 * row, "nsfw.open_nsfw": None if row % 3 else 0.0625}
             uid = uid_of(url=url, sha256=None, caption=caption)
             rows.append({"row": row, "uid": uid, "reasons": [], **of_source, **of_fetch, **of_image, **scores})
@@ -131,11 +142,9 @@ def test_webdataset_reads_what_the_pool_holds(pool, release, rows):
         assert not set(told) & {"key", "offset", "size", "status", "#tar"}
 
 
-@pytest.mark.parametrize(
-    ("store", "target"), [("original", AS_IT_IS), ("resized", AS_IT_IS), ("original", Target("keep_ratio_largest", 32))]
-)
-def test_the_index_cuts_the_very_bytes_out_of_the_tar(pool, release, rows, store, target):
-    pool.adopt_settings("source", {"fetch": {"store": store}})
+@pytest.mark.parametrize("target", [AS_IT_IS, Target("keep_ratio_largest", 32)])
+def test_the_index_cuts_the_very_bytes_out_of_the_tar(pool, release, rows, target):
+    pool.adopt_settings("source", {"fetch": {"store": "original"}})
     write(pool, release, target=target)
     seen, size = {}, (50, 40) if target == AS_IT_IS else (32, 26)
     for shard, path in zip(release.shards(), tars(release), strict=True):
@@ -152,6 +161,16 @@ def test_the_index_cuts_the_very_bytes_out_of_the_tar(pool, release, rows, store
                 assert Image.open(io.BytesIO(image)).size == (row["width"], row["height"]) == size
                 seen[row["uid"]] = (row["unit"], row["row"], row["caption"], row["license"])
     assert seen == {row["uid"]: (row["unit"], row["row"], row["caption"], row["license"]) for row in rows if row["verdict"] == "keep"}
+
+
+@pytest.mark.parametrize("store", ["original", "resized"])
+def test_digests_of_the_source_are_taken_over_only_where_the_bytes_are_the_sources(pool, release, store):
+    pool.adopt_settings("source", {"fetch": {"store": store}})
+    rows = add_unit(pool, release, 0, [picture(0, "JPEG")], sha256="0" * 64)
+    write(pool, release, shards=1)
+    digest = hashlib.sha256(picture(0, "JPEG")).hexdigest()
+    assert release.read_index(0)["sha256"].to_pylist() == ["0" * 64 if store == "original" else digest]
+    assert json.loads(samples(release)[0]["json"])["sha256"] == rows[0]["sha256"]
 
 
 def test_every_run_writes_the_same_bytes(pool, release, rows, monkeypatch):

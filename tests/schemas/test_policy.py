@@ -1,0 +1,69 @@
+"""Policies: what is valid, and messages that name file, rule and field."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from quality.rules import PACKAGED, find_policy
+from schemas.policy import PolicyError, parse_policy, parse_stored_policy
+
+RULE = '[[rule]]\ncolumn = "clip.similarity"\nreason = "clip:low_similarity"\n'
+
+
+def parse(text: str):
+    return parse_policy(text, where="p.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nope = ", "p.toml: not TOML"),
+        ('name = "p"', "no \\[\\[rule\\]\\]"),
+        (RULE + "min = 0.1", "field 'name' is missing"),
+        ('name = "p"\nnmae = 1\n' + RULE + "min = 0.1", "unknown field 'nmae'; known: .*similarity"),
+        ('name = "p"\n' + RULE, "rule 1 \\(clip.similarity\\): no bound"),
+        ('name = "p"\n' + RULE + 'min = "x"', "rule 1 \\(clip.similarity\\): field 'min' must be a number, got 'x'"),
+        ('name = "p"\n' + RULE + "min = true", "must be a number, got True"),
+        ('name = "p"\n' + RULE + "min = nan", "must be a number, got nan"),
+        ('name = "p"\n' + RULE + "in = 3", "field 'in' must be a list of values"),
+        ('name = "p"\n' + RULE + "top_fraction = 1.5", "above 0 and at most 1"),
+        ('name = "p"\n' + RULE + 'min = 0.1\ndo = "keep"', "field 'do' must be one of drop, review"),
+        ('name = "p"\n' + RULE + 'min = 0.1\nmissing = "maybe"', "field 'missing' must be one of keep, review, drop"),
+        (
+            'name = "p"\n' + RULE.replace("clip:low", "clip:lo") + "min = 0.1",
+            "field 'reason': unknown reason 'clip:lo_similarity'; known: clip:low",
+        ),
+        ('name = "p"\n' + RULE.replace("clip:low", "klip:low") + "min = 0.1", "families source"),
+        (
+            'name = "p"\n[duplicates]\npdq_quality = 1.5\n' + RULE + "min = 0.1",
+            "\\[duplicates\\]: field 'pdq_quality' must be a whole number",
+        ),
+    ],
+)
+def test_mistakes_name_file_rule_and_field(text, message):
+    with pytest.raises(PolicyError, match=message):
+        parse(text)
+
+
+def test_every_packaged_policy_is_valid():
+    assert (PACKAGED / "embedded.toml").exists()
+    for path in PACKAGED.glob("*.toml"):
+        assert find_policy(path.stem).name == path.stem
+
+
+def test_a_stored_policy_is_the_same_policy():
+    policy = find_policy("embedded")
+    assert parse_stored_policy(json.loads(json.dumps(policy.as_dict()))) == policy
+
+
+def test_the_digest_covers_what_can_change_a_decision():
+    text = 'name = "p"\ndescription = "{}"\n' + RULE + "min = {}"
+    assert parse(text.format("a", 0.1)).digest == parse(text.format("b", 0.1)).digest != parse(text.format("a", 0.2)).digest
+
+
+def test_unknown_names_are_told_what_there_is(tmp_path: Path):
+    with pytest.raises(PolicyError, match=r"packaged are .*embedded"):
+        find_policy("no-such")
+    with pytest.raises(PolicyError, match="Is a directory"):
+        find_policy(str(tmp_path))
