@@ -5,8 +5,10 @@ graph has ended: its digest, and how columns are cut, are then known. How many s
 """
 
 import argparse
+import importlib
 import json
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -84,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         release_job = open_release_job(args, pool_job.pool)
         published = release_job.published
         if not published:
+            # Great Expectations takes seconds to import; while the graphs run nobody waits for it.
+            threading.Thread(target=importlib.import_module, args=("quality.gates.suites",), daemon=True).start()
             with release_job.writing(), Progress(pool_job.pool, pass_name=None, release=release_job.release, out=shown).running():
                 if release_job.selects:
                     run_graph(lambda pipeline: select_graph(pipeline, release_job), **graph)

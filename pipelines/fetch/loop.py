@@ -1,7 +1,6 @@
 """The engine: one event loop for the requests, threads that hash and convert, one thread that commits. One per process."""
 
 import asyncio
-import atexit
 import contextlib
 import hashlib
 import queue
@@ -279,39 +278,3 @@ class Engine:
             job.sink.discard()
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._jobs.discard, job)
-
-
-_engines: dict[tuple[FetchSettings, int], tuple[Engine, int]] = {}
-_engines_lock = threading.Lock()
-
-
-def acquire(settings: FetchSettings, *, threads: int) -> Engine:
-    """The process's engine for these settings, made when first asked for; :func:`release` it."""
-    with _engines_lock:
-        engine, users = _engines.get((settings, threads), (None, 0))
-        if engine is None:
-            engine = Engine(settings, threads=threads)
-        _engines[settings, threads] = engine, users + 1
-        return engine
-
-
-def release(engine: Engine) -> None:
-    """Gives the engine back; the last one closes it."""
-    with _engines_lock:
-        for key, (known, users) in list(_engines.items()):
-            if known is engine:
-                if users > 1:
-                    _engines[key] = engine, users - 1
-                    return
-                del _engines[key]
-                break
-        else:
-            return
-    engine.close()
-
-
-@atexit.register
-def _close_all() -> None:
-    """For processes that end without a teardown of their steps: leaves no temporary file."""
-    for engine, _ in _engines.values():
-        engine.close()

@@ -11,7 +11,7 @@ import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines.fetch import loop
+from pipelines.fetch import shared
 from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.guard import read_host_map
 from pipelines.fetch.job import Work
@@ -91,7 +91,7 @@ class _Fetch(beam.DoFn):
         self._flying: dict[Future[bool], str] = {}
 
     def setup(self) -> None:
-        self._engine = loop.acquire(self._settings, threads=self._threads)
+        self._engine = shared.acquire(self._settings, threads=self._threads)
 
     def start_bundle(self) -> None:
         self._flying = {}
@@ -121,7 +121,7 @@ class _Fetch(beam.DoFn):
                 yield WindowedValue(unit, window.max_timestamp(), (window,))
 
     def teardown(self) -> None:
-        loop.release(self._engine)
+        shared.release(self._engine)
 
     def _landed(self, done: Iterable["Future[bool]"]) -> Iterator[str]:
         for future in sorted(done, key=self._flying.__getitem__):

@@ -19,18 +19,19 @@ ENGINES: Final = {
     "openvino-f32": "OpenVINO, fp32",
     "openvino-bf16": "OpenVINO, bf16 (CPUs with AVX512_BF16 or AMX)",
 }
+CUDA_ROWS: Final = 64  # a chunk; a device is idle with the few rows that suit a CPU
 Call = Callable[[np.ndarray], np.ndarray]
 
 
 class Run:
     """A started engine: calls with any number of rows. Not for two threads at once."""
 
-    def __init__(self, tower: Tower, engine: str, call: Call):
+    def __init__(self, engine: str, rows: int, call: Call):
         self.engine = engine
-        self._rows, self._call = tower.rows, call
+        self._rows, self._call = rows, call
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """float32 outputs, row i of row i. Runs `tower.rows` rows at a time; the last call is filled up with its own last row."""
+        """float32 outputs, row i of row i. Always runs the same number of rows at a time; the last are filled up by repeating a row."""
         outputs = []
         for start in range(0, len(inputs), self._rows):
             part = inputs[start : start + self._rows]
@@ -61,7 +62,7 @@ def start(tower: Tower, engine: str) -> Run:
             "use a machine like the one that chose it, or a new --dataset with --engine"
         )
     maker = {"torch": _torch, "onnxruntime": _onnxruntime, "openvino": _openvino}[engine.partition("-")[0]]
-    return Run(tower, engine, maker(tower, engine))
+    return Run(engine, CUDA_ROWS if "cuda" in engine else tower.rows, maker(tower, engine))
 
 
 def _torch(tower: Tower, engine: str) -> Call:

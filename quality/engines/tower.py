@@ -31,7 +31,7 @@ class Tower:
     name: "<scorer>.<part>", the key in pool/engines.json. digest: of weights and graph; names the ONNX file in the cache. rows: of one
     call; engines always run exactly so many, so that a result does not depend on how many rows a chunk has. module: builds the torch
     module, in eval mode. onnx: its file when it comes as one; then there is no module. free_axes: input axes, besides the rows, whose
-    length varies. probe: input batches, at most `rows` rows each, to measure with. error(outputs, reference): how far probe outputs are
+    length varies. probe: input batches to measure with. error(outputs, reference): how far probe outputs are
     from fp32's; above `bound` the engine does not agree.
     """
 
@@ -61,7 +61,7 @@ class Tower:
         key = hashlib.sha256(f"{self.digest} {self.name} {EXPORT} {OPSET} {torch.__version__}".encode()).hexdigest()[:16]
         path = (self.cache or default_cache()) / "towers" / f"{self.name}-{key}.onnx"
         if not path.is_file():
-            put_file(path, export_onnx(self.module(), self.probe()[0], self.free_axes))
+            put_file(path, export_onnx(self.module(), self.probe()[0][: self.rows], self.free_axes))
         return path
 
 

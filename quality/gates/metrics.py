@@ -69,10 +69,6 @@ def _of_decisions(release: Release, footer: Decided, indexes: Indexes) -> dict[s
     missing = missing_columns(table.schema, DECISIONS)
     if missing:
         return {"rows_decided": table.num_rows, "missing_columns": missing}
-    # Parquet calls a list's field `element`, Arrow `item`; the digest was taken before the file was written.
-    table = table.set_column(
-        table.column_names.index("reasons"), DECISIONS.field("reasons"), table["reasons"].cast(DECISIONS.field("reasons").type)
-    )
     verdicts = {row["values"]: row["counts"] for row in table["verdict"].value_counts().to_pylist()}
     counts = {verdict: verdicts.get(verdict, 0) for verdict in VERDICTS}
     keep = pc.fill_null(pc.equal(table["verdict"], "keep"), False)

@@ -15,7 +15,7 @@ class Clip:
     """
 
     name = "clip"
-    needs = ("embed.image", "embed.text")
+    needs: tuple[str, ...] = ("embed.image", "embed.text")
     fields = pa.schema(
         [field("similarity", pa.float32(), meaning="cosine of image and caption embedding", range=(-1, 1), better="higher")],
     )

@@ -159,9 +159,8 @@ def _table(result: dict[str, Any]) -> str:
             lines.append(f"  {tower:12s} {engine:26s} {rate:8.1f}{'  <- taken' if engine == result['engines'][tower] else ''}")
     lines.append("pairs a second, all scorers       ours     bare    ratio")
     for count in (1, 2):
-        lines.append(
-            f"  processes: {count}                {result[f'ours_{count}']:8.1f} {result[f'bare_{count}']:8.1f} {result[f'ratio_{count}']:8.3f}"
-        )
+        ours, bare, ratio = (result[f"{name}_{count}"] for name in ("ours", "bare", "ratio"))
+        lines.append(f"  processes: {count}                {ours:8.1f} {bare:8.1f} {ratio:8.3f}")
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@
 
 A temporary pool holds samples of about 40 KB (JPEGs with a photograph's spectrum) in units of 1,000, with captions, licences and scores,
 all kept. Ours is WriteShards on the pinned runner in two processes, from decisions and pool to committed shards with index and SHA-256;
-the start of Beam and its workers (a run that keeps nothing) is shown apart. ShardWriter gets the same images, captions and JSON from
+the start of Beam and its workers is shown apart. ShardWriter gets the same images, captions and JSON from
 memory, in one process, as it is made; `two_writers` has two of them. `ratio` is our bytes a second over ShardWriter's, without conversion,
 on the folder's disk; `with_conversion` our images a second, to 256 pixels, over that of the converter alone on two processes.
 """
@@ -23,7 +23,7 @@ from typing import Any, Final
 import apache_beam as beam
 import webdataset as wds
 
-from pipelines.run import run_graph
+from pipelines.run import logs_to, run_graph
 from pipelines.steps.write_shards import WriteShards, shard_count
 from pipelines.tar import TarWriter
 from quality.images import Target, convert
@@ -74,16 +74,27 @@ def make_pool(root: Path, images: list[bytes], count: int) -> Pool:
     return pool
 
 
-def write(pool: Pool, release: str, target: Target, units: list[str], shards: int) -> float:
-    """Seconds of a whole run."""
+def write(pool: Pool, release: str, target: Target, units: list[str], shards: int) -> tuple[float, float]:
+    """Seconds from the first unit's arrival at a worker to the last shard's commit, and seconds of the run before and after."""
+    found = Release(pool.store, release)
+    marks = Path(pool.store.root, f"marks-{release}")
+    marks.mkdir()
 
     def build(pipeline: beam.Pipeline) -> object:
-        step = WriteShards(pool, Release(pool.store, release), target, shards=shards, score_columns=SCORE_COLUMNS)
-        return pipeline | beam.Create(units) | beam.Reshuffle() | step
+        step = WriteShards(pool, found, target, shards=shards, score_columns=SCORE_COLUMNS)
+        return pipeline | beam.Create(units) | beam.Reshuffle() | beam.Map(mark, str(marks)) | step
 
     start = time.perf_counter()
     run_graph(build, runner="DirectRunner", mode="multi_processing", workers=PROCESSES)
-    return time.perf_counter() - start
+    whole = time.perf_counter() - start
+    last = max(Path(pool.store.path_of(found.shard_path(shard.shard, "parquet"))).stat().st_mtime for shard in found.shards())
+    work = last - min(path.stat().st_mtime for path in marks.iterdir())
+    return work, whole - work
+
+
+def mark(unit: str, folder: str) -> str:
+    Path(folder, unit).touch()
+    return unit
 
 
 def on_processes(work: Callable[..., None], *arguments: Any, processes: int = PROCESSES) -> float:
@@ -127,14 +138,10 @@ def measure(folder: Path, megabytes: int) -> dict[str, float]:
     count = max(UNIT, round(megabytes * 1e6 / mean))
     pool = make_pool(folder / "data", images, count)
     units = sorted(pool.committed())
-    empty = Release(pool.store, "empty")
-    rows = [{**sample(0, images), "verdict": "drop"}]
-    empty.put_decisions(units[0], table_of(rows, DECISIONS))
-    startup = write(pool, "empty", COPY, units[:1], PROCESSES)
-
     total = mean * count
     shards = -(-shard_count(count, int(total)) // PROCESSES) * PROCESSES
-    ours = total / (write(pool, "shards", COPY, units, shards) - startup) / 1e6
+    seconds, startup = write(pool, "shards", COPY, units, shards)
+    ours = total / seconds / 1e6
     assert sum(shard.count for shard in Release(pool.store, "shards").shards()) == count
     shutil.rmtree(folder / "data/releases/shards")
 
@@ -147,7 +154,7 @@ def measure(folder: Path, megabytes: int) -> dict[str, float]:
 
     some = units[: max(PROCESSES, 10)]
     converted = min(count, len(some) * UNIT)
-    rate = converted / (write(pool, "converted", SMALLER, some, PROCESSES) - startup)
+    rate = converted / write(pool, "converted", SMALLER, some, PROCESSES)[0]
     bare = converted / on_processes(converter, images, converted)
     return {
         "ratio": ours / rates[0],
@@ -170,7 +177,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where on disk; default: the system's folder for temporary files")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pigment-bench-", dir=arguments.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix="pigment-bench-", dir=arguments.folder) as folder, logs_to(Path(folder, "log")):
         result = {name: round(value, 3) for name, value in measure(Path(folder), arguments.megabytes).items()}
     if arguments.json:
         print(json.dumps({"bench": "shard", **result}))

@@ -83,7 +83,8 @@ def test_a_later_unit_does_not_wait_for_a_host_that_wants_to_be_left_alone(pool)
         rows, engine = Rows({unit: of_urls(listed) for unit, listed in urls.items()}), Engine(settings(unit_timeout_s=20), threads=1)
         try:
             began = time.monotonic()
-            assert all(submit(engine, pool, rows, unit).result(60) for unit in urls)
+            for unit in urls:
+                assert submit(engine, pool, rows, unit).result(60)
         finally:
             engine.close()
         assert words(pool.read_raw(UNIT).to_pylist()) == ["http_429", "success"]

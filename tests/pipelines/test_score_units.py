@@ -85,7 +85,16 @@ def scorers(model):
 
 @pytest.fixture
 def pool(tmp_path):
-    pool = Pool(tmp_path / "dataset")
+    return fill(Pool(tmp_path / "dataset"))
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, scorers):
+    pool = fill(Pool(tmp_path_factory.mktemp("scored")))
+    return pool, run(pool, scorers)
+
+
+def fill(pool):
     drawn = drawn_pairs(".jpg")
     put_unit(
         pool,
@@ -104,8 +113,8 @@ def pool(tmp_path):
     return pool
 
 
-def test_end_to_end(pool, scorers):
-    name = run(pool, scorers)
+def test_end_to_end(scored, scorers):
+    pool, name = scored
     table = pool.read_scores(name, UNITS[0])
     assert table.column_names == [column for scorer in scorers for column in info_of(scorer).columns]
     assert table.num_rows == 70
@@ -132,14 +141,15 @@ def test_scores_that_stand_are_adopted(pool):
     assert pool.store.read(f"pool/scores/{name}/{UNITS[0]}.parquet") == before
 
 
-def test_row_i_belongs_to_row_i(pool, scorers):
+def test_row_i_belongs_to_row_i(scored, scorers, tmp_path):
     """Each row's values equal those it gets in a unit of its own, up to rounding."""
+    pool = Pool(tmp_path)
     pairs = drawn_pairs(".jpg")
     alone = [f"{7:016x}-{row:05d}" for row in range(3)]
     for row, unit in enumerate(alone):
         put_unit(pool, unit, [pairs[row]])
-    name = run(pool, scorers, units=[UNITS[1], *alone])
-    together = pool.read_scores(name, UNITS[1]).to_pylist()
+    name = run(pool, scorers, units=alone)
+    together = scored[0].read_scores(name, UNITS[1]).to_pylist()
     for row, unit in enumerate(alone):
         (single,) = pool.read_scores(name, unit).to_pylist()
         assert {k: v for k, v in single.items() if k.startswith("image.")} == {
@@ -156,8 +166,8 @@ def score_and_digest(root, model):
         return digest_of_table(score_unit(Pool(root), UNITS[0], LoadedScorers(scorers), executor=executor))
 
 
-def test_same_bits_in_another_process(pool, model, scorers):
-    name = run(pool, scorers, units=UNITS[:1])
+def test_same_bits_in_another_process(scored, model):
+    pool, name = scored
     code = f"from tests.pipelines.test_score_units import score_and_digest; print(score_and_digest({pool.store.root!r}, {model!r}))"
     there = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "2"}

@@ -24,7 +24,7 @@ def scores(pairs, **options):
 def test_equals_the_wheels_own_call(engine):
     noise = np.random.Generator(np.random.PCG64(1)).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     large = encoded(cv2.resize(noise, (2000, 1500), interpolation=cv2.INTER_CUBIC))
-    pairs = [*drawn_pairs(".png")[:9], *drawn_pairs(".jpg")[9:12], ("", large)]
+    pairs = [*drawn_pairs(".png")[:4], *drawn_pairs(".jpg")[4:7], ("", large)]
     classifier = Classifier(intra_op_threads=1)
     expected = [classifier.score(Pillow.open(BytesIO(data)).convert("RGB")) for _, data in pairs]
     assert scores(pairs, engines={"nsfw.image": engine}) == pytest.approx(expected, abs=1e-3)

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import pickle
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +42,16 @@ def test_of_many_writers_one_creates(tmp_path):
         won = pool.map(_race, [(str(tmp_path), number) for number in range(9)])
     assert sum(won) == 1
     assert Store(tmp_path).read("one") == str(won.index(True)).encode() * 1000
+
+
+def test_a_file_becomes_an_object_on_this_and_on_another_file_system(tmp_path):
+    store = Store(tmp_path / "root")
+    for number, folder in enumerate((tmp_path, Path("/dev/shm"))):
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            file.write(b"images" * 1000)
+            file.flush()
+            assert store.put_new(f"a/{number}", Path(file.name)) and not store.put_new(f"a/{number}", Path(file.name))
+        assert store.read(f"a/{number}") == b"images" * 1000 and store.leftovers() == []
 
 
 def test_leftovers_are_seen_apart(tmp_path):

@@ -1,0 +1,42 @@
+"""One engine for all steps of a process that fetch with the same settings."""
+
+import atexit
+import threading
+
+from pipelines.fetch.loop import Engine
+from pipelines.fetch.settings import FetchSettings
+
+_engines: dict[tuple[FetchSettings, int], tuple[Engine, int]] = {}
+_engines_lock = threading.Lock()
+
+
+def acquire(settings: FetchSettings, *, threads: int) -> Engine:
+    """The process's engine for these settings, made when first asked for; :func:`release` it."""
+    with _engines_lock:
+        engine, users = _engines.get((settings, threads), (None, 0))
+        if engine is None:
+            engine = Engine(settings, threads=threads)
+        _engines[settings, threads] = engine, users + 1
+        return engine
+
+
+def release(engine: Engine) -> None:
+    """Gives the engine back; the last one closes it."""
+    with _engines_lock:
+        for key, (known, users) in list(_engines.items()):
+            if known is engine:
+                if users > 1:
+                    _engines[key] = engine, users - 1
+                    return
+                del _engines[key]
+                break
+        else:
+            return
+    engine.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    """For processes that end without a teardown of their steps: leaves no temporary file."""
+    for engine, _ in _engines.values():
+        engine.close()

@@ -1,0 +1,143 @@
+"""Trains what the embedded CLIP model adds to the frozen bodies of its towers.
+
+    make corpus
+    python -m training.clip.train --corpus DIR --out DIR
+    python -m training.clip.evaluate --corpus DIR --weights DIR
+
+Writes `trained.safetensors`, `korean_pieces.txt` and `open_clip_config.json` to --out: the contents of `quality/embedded/`, beside its card.
+On two CPU cores: about 15 minutes for the features of the images, which are kept in --work, and 15 for the training.
+"""
+
+import argparse
+import logging
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from training.clip.heads import Features, train_heads
+from training.clip.korean import initial_rows, train_rows
+from training.clip.prepare import Pair, english_texts, korean_texts, lexicon, read_corpus, trainable
+from training.clip.towers import IMAGE_WIDTH, TEXT_WIDTH, ImageNetwork, Kept, Progress, Towers, assemble, write_json
+from training.clip.vocabulary import learn_pieces
+
+WIDTH = 256  # of the embeddings
+PIECES = 3600  # rows of 384 half floats: 2.8 MB
+VIEWS = 3  # of each image: as it is, and changed
+ROW_STEPS = 500  # of 160 concepts each
+HEAD_STEPS = 3000  # of 1,024 pairs each
+SEED = 1
+CONTEXT = 64  # tokens of a caption; MiniLM was trained with 128, captions are shorter
+PREPROCESS = {
+    # tf_efficientnet_lite0 was trained on (pixel - 127) / 128; timm says the same as 0.5.
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.5],
+    "interpolation": "bicubic",
+    "resize_mode": "squash",  # the whole picture: a centre crop cuts wide drawings
+}
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.clip.train", description=__doc__.partition("\n")[0])
+    parser.add_argument("--corpus", type=Path, required=True, help="folder that python -m training.corpus wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the trained weights")
+    parser.add_argument("--work", type=Path, help="folder for features of images and unfinished models (default: OUT/work)")
+    parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s); 1 where other work shares the cores")
+    parser.add_argument("--pieces", type=int, default=PIECES)
+    parser.add_argument("--views", type=int, default=VIEWS)
+    parser.add_argument("--row_steps", type=int, default=ROW_STEPS)
+    parser.add_argument("--head_steps", type=int, default=HEAD_STEPS)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(args.threads)
+    train(args.corpus, args.out, args.work or args.out / "work", pieces=args.pieces, views=args.views, row_steps=args.row_steps, head_steps=args.head_steps)
+
+
+def train(corpus: Path, out: Path, work: Path, *, pieces: int, views: int, row_steps: int, head_steps: int) -> None:
+    """Trains on the train split of `corpus` and writes the weights to `out`. `work` keeps features between runs."""
+    pairs = trainable(read_corpus(corpus))
+    entries = lexicon(pairs)
+    log.info("%d pairs, %d concepts with Korean names", len(pairs), len(entries))
+
+    # A model without training: its bodies are final, and open_clip builds the heads that are to be trained.
+    known = set(Towers(assemble(_untrained(work / "bare", []), work / "bare-model")).vocabulary)
+    learned = learn_pieces((text for entry in entries for text in (*dict.fromkeys(ko for _, ko in entry.names), *entry.keywords_ko)), known=known, size=pieces)
+    towers = Towers(assemble(_untrained(work / "start", learned), work / "start-model"))
+
+    kept = work / "korean_rows.safetensors"
+    rows = load_file(kept)["rows"] if kept.is_file() else torch.empty(0)
+    if len(rows) != len(learned):
+        rows = train_rows(initial_rows(len(learned), entries, towers), entries, towers, steps=row_steps, seed=SEED, progress=_logged("Korean rows"))
+        save_file({"rows": rows.half().float()}, kept)  # half is what will be stored
+    towers.model.text.transformer.embeddings.word_embeddings.weight[-len(rows) :] = rows
+    heads = train_heads(features_of(pairs, corpus, work, towers, views=views), towers, steps=head_steps, seed=SEED, progress=_logged("heads"))
+    write_weights(out, learned, rows, heads)
+
+
+def features_of(pairs: list[Pair], corpus: Path, work: Path, towers: Towers, *, views: int) -> Features:
+    """Everything that the heads are trained on, by the frozen towers. Korean is not kept: it changes with the rows."""
+    english, korean = [english_texts(pair) for pair in pairs], [korean_texts(pair) for pair in pairs]
+    texts = [sorted({text for of_pair in of_language for text in of_pair}, key=len) for of_language in (english, korean)]
+    row = {text: index for index, text in enumerate([*texts[0], *texts[1]])}
+    words = Kept(work / "english").read(texts[0], towers.text_features, part=4096, progress=_logged("English texts"))
+    network = ImageNetwork(corpus, towers)
+    files = [pair.file for pair in pairs]
+    images = [
+        Kept(work / f"view-{view}").read(files, partial(network.features, view=view), part=1024, progress=_logged(f"view {view}")) for view in range(views)
+    ]
+    _, groups = np.unique([pair.concept for pair in pairs], return_inverse=True)
+    # Neighbours are of one kind: a folder of the clip art, a category of emoji, the last word of a game icon.
+    _, categories = np.unique([pair.category or pair.caption.split()[-1] for pair in pairs], return_inverse=True)
+    return Features(
+        images=torch.from_numpy(np.stack(images)),
+        texts=torch.from_numpy(np.concatenate([words.astype(np.float32), towers.text_features(texts[1])])),
+        english=[[row[text] for text in of_pair] for of_pair in english],
+        korean=[[row[text] for text in of_pair] for of_pair in korean],
+        groups=groups,
+        categories=categories,
+    )
+
+
+def write_weights(folder: Path, pieces: list[str], rows: torch.Tensor, heads: dict[str, torch.Tensor]) -> Path:
+    """The files of `quality/embedded/`: half floats, the pieces in the order of their rows, and open_clip's configuration without paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {"korean_rows": rows, **heads}
+    save_file({name: tensor.half().contiguous() if tensor.ndim else tensor.float() for name, tensor in tensors.items()}, folder / "trained.safetensors")
+    (folder / "korean_pieces.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    vision = {"timm_model_name": "tf_efficientnet_lite0", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "mlp", "image_size": 224}
+    text = {"hf_pooler_type": "mean_pooler", "hf_proj_type": "mlp", "context_length": CONTEXT}
+    write_json(
+        folder / "open_clip_config.json",
+        {"model_cfg": {"embed_dim": WIDTH, "vision_cfg": vision, "text_cfg": text}, "preprocess_cfg": PREPROCESS},
+    )
+    return folder
+
+
+def _untrained(folder: Path, pieces: list[str]) -> Path:
+    """Weights of the right shapes and no value: open_clip's heads for WIDTH."""
+    middle = (TEXT_WIDTH + WIDTH) // 2  # HFTextEncoder's
+    shapes = {
+        "visual.head.mlp.fc1.weight": (2 * WIDTH, IMAGE_WIDTH),
+        "visual.head.mlp.fc1.bias": (2 * WIDTH,),
+        "visual.head.mlp.fc2.weight": (WIDTH, 2 * WIDTH),
+        "text.proj.0.weight": (middle, TEXT_WIDTH),
+        "text.proj.2.weight": (WIDTH, middle),
+    }
+    heads = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    return write_weights(folder, pieces, torch.zeros(len(pieces), TEXT_WIDTH), heads | {"logit_scale": torch.tensor(math.log(1 / 0.07))})
+
+
+def _logged(what: str) -> Progress:
+    def progress(done: int, of: int) -> None:
+        if done == of or done % 100 == 0 or of > 10_000:
+            log.info("%s: %d of %d", what, done, of)
+
+    return progress
+
+
+if __name__ == "__main__":
+    main()
