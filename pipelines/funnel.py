@@ -63,14 +63,17 @@ def funnel_lines(funnel: Funnel, beside: Funnel | None = None) -> list[str]:
         now = "" if other is None else f"   now {other:>9,}  ({value - other:+,})"
         return f"  {label:<28}{value:>9,} {share}{now}"
 
-    lines = [row("rows in", funnel.rows, beside and beside.rows), row("fetched", funnel.fetched, beside and beside.fetched)]
+    lines = [
+        row("rows in", funnel.rows, None if beside is None else beside.rows),
+        row("fetched", funnel.fetched, None if beside is None else beside.fetched),
+    ]
     for family in REASONS:
         for reason in sorted(
             reason for reason in {*funnel.reasons, *(beside.reasons if beside else ())} if reason.startswith(family + ":")
         ):
-            lines.append(row("  " + reason, funnel.reasons.get(reason, 0), beside and beside.reasons.get(reason, 0)))
+            lines.append(row("  " + reason, funnel.reasons.get(reason, 0), None if beside is None else beside.reasons.get(reason, 0)))
     for label in ("keep", "review", "drop", "deferred"):
         value = getattr(funnel, label)
         if label != "deferred" or value:
-            lines.append(row(label, value, beside and getattr(beside, label)))
+            lines.append(row(label, value, None if beside is None else getattr(beside, label)))
     return lines

@@ -15,7 +15,9 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.options import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
+from pipelines.steps.score_units import ScorerBug
 from quality.engines import EngineError
 from quality.scorers import ScorerError
 from schemas.policy import PolicyError
@@ -78,7 +80,7 @@ def screen(out: TextIO) -> Iterator[TextIO]:
 
 
 # Errors whose message is for the user; a worker's arrive as text within another exception.
-_USER_ERRORS = (UsageError, ScorerError, EngineError, SourceError, PolicyError, PoolError, StoreError, ReleaseError)
+_USER_ERRORS = (UsageError, ScorerError, ScorerBug, EngineError, ShardError, SourceError, PolicyError, PoolError, StoreError, ReleaseError)
 _IN_A_WORKER = re.compile(rf"(?:{'|'.join(error.__name__ for error in _USER_ERRORS)}): (.+?)(?: \[while running|\n|\\n|$)")
 
 

@@ -82,13 +82,13 @@ class Store:
         return bytes(obstore.get(self._objects, path).bytes())
 
     def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
-        """The bytes of each (offset, size); neighbours are fetched together. Raises FileNotFoundError."""
-        wanted = [(start, size) for start, size in ranges if size]  # an empty range is refused by stores
-        if not wanted:
-            return [b""] * len(ranges)
-        starts, sizes = zip(*wanted, strict=True)
-        parts = iter(obstore.get_ranges(self._objects, path, starts=starts, lengths=sizes))
-        return [bytes(next(parts)) if size else b"" for _, size in ranges]
+        """The bytes of each (offset, size), in the order asked. Raises FileNotFoundError, and StoreError for a range beyond the end."""
+        with self.open(path) as file:  # 12 us for 40 KB; obstore's get_ranges takes 70 to 280 (measured)
+            parts = [file.read_at(size, offset) for offset, size in ranges]
+        for part, (offset, size) in zip(parts, ranges, strict=True):
+            if len(part) != size:
+                raise StoreError(f"{self.path_of(path)} ends before byte {offset + size}; it was cut: restore it, or fetch its unit again")
+        return parts
 
     def open(self, path: str) -> pa.NativeFile:
         """A seekable Arrow file for Parquet and tar readers. Raises FileNotFoundError."""

@@ -55,7 +55,7 @@ class SelectPairs(beam.PTransform):
         judged = (
             (units | "No losers" >> beam.Map(_no_losers), losers) | "With losers" >> beam.Flatten() | "Losers to units" >> beam.GroupByKey()
         )
-        cuts = beam.pvalue.AsSingleton(judged | "Cuts" >> _Cuts(open_unit)) if any(r.top_fraction for r in self.rules.policy.rules) else {}
+        cuts: Any = beam.pvalue.AsSingleton(judged | "Cuts" >> _Cuts(open_unit)) if any(r.top_fraction for r in self.rules.policy.rules) else {}
         return judged | "Decide" >> beam.ParDo(_Decide(open_unit, self.release), cuts)
 
 
@@ -101,7 +101,7 @@ class _ByPartition:
 def _late(values: Iterable[Any]) -> Iterator[WindowedValue]:
     """Values as finish_bundle must yield them."""
     for value in values:
-        yield WindowedValue(value, GlobalWindow().max_timestamp(), [GlobalWindow()])
+        yield WindowedValue(value, GlobalWindow().max_timestamp(), (GlobalWindow(),))
 
 
 class _Fingerprints(beam.DoFn):

@@ -85,7 +85,7 @@ class _KeptPairs(beam.DoFn):
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
         for value in self._cut():
-            yield WindowedValue(value, GlobalWindow().max_timestamp(), [GlobalWindow()])
+            yield WindowedValue(value, GlobalWindow().max_timestamp(), (GlobalWindow(),))
 
     def _cut(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         if self.rows:
@@ -118,7 +118,7 @@ class _Write(beam.DoFn):
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
         for shard in self._write():
-            yield WindowedValue(shard, GlobalWindow().max_timestamp(), [GlobalWindow()])
+            yield WindowedValue(shard, GlobalWindow().max_timestamp(), (GlobalWindow(),))
 
     def _write(self) -> Iterator[int]:
         waiting, self.waiting = self.waiting, []

@@ -83,7 +83,7 @@ def export_onnx(module: "torch.nn.Module", example: np.ndarray, free_axes: tuple
             torch.onnx.export(
                 module,
                 (torch.from_numpy(example),),
-                buffer,
+                buffer,  # type: ignore[arg-type]  # a file is taken, whatever the annotation says
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=["x"],

@@ -90,12 +90,11 @@ class Embed:
 
     def score(self, batch: PairBatch) -> pa.RecordBatch:
         """`image` is null where the image cannot be decoded, `text` where there is no caption; both where fetching failed."""
-        pixels, captions = batch.pixels(side=SIDE), batch.captions
-        shown = [row for row, image in enumerate(pixels) if image is not None]
-        told = [row for row, caption in enumerate(captions) if caption is not None and batch.data[row] is not None]
-        image = self._run_images([pixels[row] for row in shown])
-        text = self._run_captions([captions[row] for row in told])
-        return pa.record_batch([_column(shown, image, len(batch)), _column(told, text, len(batch))], schema=self.fields)
+        shown = {row: image for row, image in enumerate(batch.pixels(side=SIDE)) if image is not None}
+        told = {row: caption for row, caption in enumerate(batch.captions) if caption is not None and batch.data[row] is not None}
+        image = _column(list(shown), self._run_images(list(shown.values())), len(batch))
+        text = _column(list(told), self._run_captions(list(told.values())), len(batch))
+        return pa.record_batch([image, text], schema=self.fields)
 
     def _run_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         return self._image(self._model.prepare(images)) if images else np.empty((0, 1), np.float32)

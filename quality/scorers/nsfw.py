@@ -66,11 +66,10 @@ class Nsfw:
 
     def score(self, batch: PairBatch) -> pa.RecordBatch:
         """Null where the image cannot be decoded."""
-        pixels = batch.pixels(side=SIDE)
-        shown = [row for row, image in enumerate(pixels) if image is not None]
+        shown = {row: image for row, image in enumerate(batch.pixels(side=SIDE)) if image is not None}
         scores = np.full(len(batch), np.nan)
         if shown:
-            scores[shown] = self._run(prepare([pixels[row] for row in shown]))[:, 1]
+            scores[list(shown)] = self._run(prepare(list(shown.values())))[:, 1]
         return pa.record_batch([rounded(scores)], schema=self.fields)
 
 

@@ -40,7 +40,7 @@ def _drawing(number: int) -> np.ndarray:
         image[:] = 255
     if number % 4 == 3:
         texture = generator.integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), dtype=np.uint8)
-        image = cv2.resize(texture, (width, height), interpolation=cv2.INTER_CUBIC)
+        image[:] = cv2.resize(texture, (width, height), interpolation=cv2.INTER_CUBIC)
     for shape in range(number % 5 + 2):
         colour = tuple(int(value) for value in generator.integers(0, 256, 3))
         points = generator.integers(0, (width, height), (3, 2))

@@ -107,7 +107,11 @@ def _rate(work: Any, folder: str, units: list[str], processes: int, model: str, 
 
 def _worker(prepare_work: Any, folder: str, units: list[str], model: str, engines: dict[str, str], ready: Any, go: Any) -> None:
     cv2.setNumThreads(1)
-    work = prepare_work(Pool(folder), units, model, engines)
+    try:
+        work = prepare_work(Pool(folder), units, model, engines)
+    except BaseException:
+        ready.abort()  # or the others would wait for ever
+        raise
     ready.wait()
     go.wait()
     work()

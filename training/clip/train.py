@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--row_steps", type=int, default=ROW_STEPS)
     parser.add_argument("--head_steps", type=int, default=HEAD_STEPS)
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.INFO)
     torch.set_num_threads(args.threads)
     train(args.corpus, args.out, args.work or args.out / "work", pieces=args.pieces, views=args.views, row_steps=args.row_steps, head_steps=args.head_steps)
 
