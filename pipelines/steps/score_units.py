@@ -59,7 +59,7 @@ class _Score(beam.DoFn):
         self._shared = Shared()
 
     def setup(self) -> None:
-        self._loaded = self._shared.acquire(partial(LoadedScorers, self._scorers, stored=tuple(self._stored)))
+        self._loaded: LoadedScorers | None = None
         self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
 
     def process(self, unit: str) -> Iterator[str]:
@@ -68,6 +68,8 @@ class _Score(beam.DoFn):
             raise PoolError(f"unit {unit} has no commit in {self._pool.store.path_of('pool/raw')}; fetch it first")
         scored = self._pool.score_commit(self._pass.name, unit)
         if scored is None or scored.input_digest != commit.content_digest:
+            if self._loaded is None:  # not in setup: where everything is scored, nobody waits for models
+                self._loaded = self._shared.acquire(partial(LoadedScorers, self._scorers, stored=tuple(self._stored)))
             table = score_unit(self._pool, unit, self._loaded, executor=self._executor, stored=self._stored)
             self._pool.commit_scores(self._pass.name, unit, table, input_digest=commit.content_digest)
         yield unit

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from quality.embedded_clip import EMBEDDED_MODEL_NAME, TRAINED, WEIGHTS, embedded_model_dir
 from quality.scorers.batch import PairBatch
 from quality.scorers.clip import Clip, vectors
-from quality.scorers.embed import Embed, ModelError, find_model, token_groups
+from quality.scorers.embed import Embed, ModelError, find_model, run_groups, token_groups
 from tests.scoring import cache_folder, drawn_pairs, encoded, sample_pairs, tiny_clip
 
 torch.set_num_threads(1)
@@ -108,6 +108,19 @@ def test_captions_lose_only_padding():
     assert np.concatenate(groups).tolist() == tokens[order].tolist()
     assert token_groups(tokens[[0, 2]], 0)[1][0].shape == (2, 8)
     assert token_groups(tokens[[0, 2]], None)[1][0].shape == (2, 16)
+
+
+def test_grouped_captions_come_back_in_their_order():
+    tokens = np.array([[row + 1] * (1 + row * 7 % 30) + [0] * (29 - row * 7 % 30) for row in range(21)])
+    widths = []
+
+    def run(group):
+        widths.append(group.shape[1])
+        return group[:, :1].astype(np.float32)
+
+    assert run_groups(run, tokens, 0).ravel().tolist() == list(range(1, 22))
+    assert widths == sorted(widths) and widths[0] < 30
+    assert run_groups(run, tokens, None).ravel().tolist() == list(range(1, 22))
 
 
 def test_similarity_is_the_cosine(tiny):
