@@ -78,7 +78,9 @@ def assemble(weights: Path, out: Path, *, final: Path | None = None) -> None:
     pieces = korean_pieces(weights)
     rows = trained.pop(KOREAN_ROWS)
     if len(rows) != len(pieces):
-        raise MissingWeights(f"{weights}: {TRAINED} has {len(rows)} rows for the {len(pieces)} pieces of {PIECES}; take both from one training")
+        raise MissingWeights(
+            f"{weights}: {TRAINED} has {len(rows)} rows for the {len(pieces)} pieces of {PIECES}; take both from one training"
+        )
     state = dict(trained)
     backbone = torch.load(_packaged(IMAGE_PACKAGE, IMAGE_FILE).locate(), map_location="cpu", weights_only=True)
     state |= {f"visual.trunk.{timm_key(key)}": tensor for key, tensor in backbone.items() if not key.startswith("_fc.")}
@@ -119,7 +121,14 @@ def timm_key(key: str) -> str:
     if stage == 0:  # the first stage does not expand: its modules are one fewer
         inner = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     else:
-        inner = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
+        inner = {
+            "_expand_conv": "conv_pw",
+            "_bn0": "bn1",
+            "_depthwise_conv": "conv_dw",
+            "_bn1": "bn2",
+            "_project_conv": "conv_pwl",
+            "_bn2": "bn3",
+        }
     return f"blocks.{stage}.{number - before}.{inner[module]}.{rest}"
 
 
@@ -177,7 +186,9 @@ def _rename_unless_there(building: Path, folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m quality.embedded_clip", description="Assemble the embedded CLIP model as an open_clip folder.")
+    parser = argparse.ArgumentParser(
+        prog="python -m quality.embedded_clip", description="Assemble the embedded CLIP model as an open_clip folder."
+    )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of trained heads and rows (default: the packaged ones)")
     parser.add_argument("--out", type=Path, help="folder to write (default: the cache)")
     args = parser.parse_args(argv)

@@ -55,7 +55,9 @@ class SelectPairs(beam.PTransform):
         judged = (
             (units | "No losers" >> beam.Map(_no_losers), losers) | "With losers" >> beam.Flatten() | "Losers to units" >> beam.GroupByKey()
         )
-        cuts: Any = beam.pvalue.AsSingleton(judged | "Cuts" >> _Cuts(open_unit)) if any(r.top_fraction for r in self.rules.policy.rules) else {}
+        cuts: Any = (
+            beam.pvalue.AsSingleton(judged | "Cuts" >> _Cuts(open_unit)) if any(r.top_fraction for r in self.rules.policy.rules) else {}
+        )
         return judged | "Decide" >> beam.ParDo(_Decide(open_unit, self.release), cuts)
 
 

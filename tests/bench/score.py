@@ -37,7 +37,7 @@ UNIT_ROWS = 128
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
-    parser.add_argument("--rows", type=int, default=768, help="pairs to score (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=384, help="pairs to score (default: %(default)s)")
     parser.add_argument("--model", default="pigment-embedded", help="as of the embed scorer (default: %(default)s)")
     parser.add_argument("--images", type=Path, default=None, help="folder of images to take instead of the packaged sample")
     args = parser.parse_args()

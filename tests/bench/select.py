@@ -56,7 +56,33 @@ scorer = "clip:pigment-embedded"
 min = 0.2
 reason = "clip:low_similarity"
 """
-WORDS = np.array("a red blue green old small large cat dog house tree river mountain photo drawing of with in the on sky city bird".split())
+WORDS = np.array(
+    [
+        "a",
+        "red",
+        "blue",
+        "green",
+        "old",
+        "small",
+        "large",
+        "cat",
+        "dog",
+        "house",
+        "tree",
+        "river",
+        "mountain",
+        "photo",
+        "drawing",
+        "of",
+        "with",
+        "in",
+        "the",
+        "on",
+        "sky",
+        "city",
+        "bird",
+    ]
+)
 LICENSES = [
     "https://creativecommons.org/licenses/by/4.0/",
     "https://creativecommons.org/licenses/by-nc/2.0/",

@@ -103,7 +103,9 @@ def test_english_features_are_minilms(loaded):
     assert difference.abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("caption", ["고양이가 소파 위에서 자고 있다", "빨간색 하트 모양의 풍선", "서울역 앞 버스 정류장의 뷁쀍 간판", "ㅋㅋ 웃긴 사진"])
+@pytest.mark.parametrize(
+    "caption", ["고양이가 소파 위에서 자고 있다", "빨간색 하트 모양의 풍선", "서울역 앞 버스 정류장의 뷁쀍 간판", "ㅋㅋ 웃긴 사진"]
+)
 def test_korean_has_tokens_and_comes_back(loaded, caption):
     tokenizer = loaded[2]
     ids = tokenizer(caption)[0]

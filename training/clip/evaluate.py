@@ -1,6 +1,6 @@
 """Measures the embedded CLIP model on pairs it was not trained on, through open_clip as its users load it.
 
-    python -m training.clip.evaluate --corpus DIR [--weights DIR] [--json] [--out FILE]
+python -m training.clip.evaluate --corpus DIR [--weights DIR] [--json] [--out FILE]
 """
 
 import argparse
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -36,7 +37,7 @@ class Question:
 
     @property
     def captions(self) -> list[str]:
-        return [pair.caption_ko if self.korean else pair.caption for pair in self.pairs]
+        return [(pair.caption_ko or "") if self.korean else pair.caption for pair in self.pairs]
 
 
 class Encoder:
@@ -103,7 +104,10 @@ def calibration(pairs: Sequence[Pair], encoder: Encoder) -> dict[str, object]:
         similarity = encoder.texts(question.captions) @ encoder.images([pair.file for pair in question.pairs]).T
         own, others = similarity.diagonal(), mismatched(similarity, _groups(question))
         cuts = {
-            f"keeps {share:.0%} of matched": {"min": round(float(np.quantile(own, 1 - share)), 3), "drops_mismatched": float((others < np.quantile(own, 1 - share)).mean())}
+            f"keeps {share:.0%} of matched": {
+                "min": round(float(np.quantile(own, 1 - share)), 3),
+                "drops_mismatched": float((others < np.quantile(own, 1 - share)).mean()),
+            }
             for share in (0.9, KEPT)
         }
         found[name] = {
@@ -115,7 +119,7 @@ def calibration(pairs: Sequence[Pair], encoder: Encoder) -> dict[str, object]:
     return found
 
 
-def evaluate(corpus: Path, weights: Path) -> dict[str, object]:
+def evaluate(corpus: Path, weights: Path) -> dict[str, Any]:
     """All measures and the calibration of `weights`."""
     pairs = read_corpus(corpus)
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +131,10 @@ def evaluate(corpus: Path, weights: Path) -> dict[str, object]:
 def table(results: dict[str, dict[str, float]]) -> str:
     """The measures as a Markdown table."""
     lines = ["| pairs of | pairs | AUC | text to image R@1 | R@10 | image to text R@1 | R@10 |", "|---|---|---|---|---|---|---|"]
-    lines += [f"| {name} | {found['pairs']:,} | " + " | ".join(f"{found[key]:.3f}" for key in HEADINGS[1:]) + " |" for name, found in results.items()]
+    lines += [
+        f"| {name} | {found['pairs']:,} | " + " | ".join(f"{found[key]:.3f}" for key in HEADINGS[1:]) + " |"
+        for name, found in results.items()
+    ]
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,9 @@ class Features:
     categories: np.ndarray  # (pairs,), equal for neighbours
 
 
-def train_heads(features: Features, towers: Towers, *, steps: int, seed: int, progress: Progress = lambda done, of: None) -> dict[str, torch.Tensor]:
+def train_heads(
+    features: Features, towers: Towers, *, steps: int, seed: int, progress: Progress = lambda done, of: None
+) -> dict[str, torch.Tensor]:
     """Trained tensors under open_clip's names: `visual.head.*`, `text.proj.*`, `logit_scale`. Averaged over the last steps (EMA).
 
     Training happens behind a whitening of the features, which is then multiplied into the heads' first layers: it converges in a tenth
@@ -54,7 +57,9 @@ def train_heads(features: Features, towers: Towers, *, steps: int, seed: int, pr
             layer.reset_parameters()
     scale = torch.tensor(np.log(1 / 0.07), dtype=torch.float32, requires_grad=True)  # CLIP's start
     weights = list(heads.parameters())
-    adam = torch.optim.AdamW([{"params": weights, "weight_decay": DECAY}, {"params": [scale], "weight_decay": 0.0}], lr=RATE, betas=(0.9, 0.98))
+    adam = torch.optim.AdamW(
+        [{"params": weights, "weight_decay": DECAY}, {"params": [scale], "weight_decay": 0.0}], lr=RATE, betas=(0.9, 0.98)
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=RATE, total_steps=steps, pct_start=0.1)
     averaged = torch.optim.swa_utils.AveragedModel(heads, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(1 - 20 / steps))
     batches = _batches(features.categories, draw)
@@ -76,13 +81,13 @@ def train_heads(features: Features, towers: Towers, *, steps: int, seed: int, pr
         averaged.update_parameters(heads)
         progress(step + 1, steps)
     with torch.no_grad():
-        image_head, text_head = averaged.module["image"], averaged.module["text"]
-        first = image_head.mlp.fc1.weight @ whiten_images.T
-        named = {f"visual.head.{name}": tensor for name, tensor in image_head.state_dict().items()}
-        named |= {f"text.proj.{name}": tensor for name, tensor in text_head.state_dict().items()}
+        mean: Any = averaged.module
+        first = mean["image"].mlp.fc1.weight @ whiten_images.T
+        named = {f"visual.head.{name}": tensor for name, tensor in mean["image"].state_dict().items()}
+        named |= {f"text.proj.{name}": tensor for name, tensor in mean["text"].state_dict().items()}
         named["visual.head.mlp.fc1.weight"] = first
-        named["visual.head.mlp.fc1.bias"] = image_head.mlp.fc1.bias - first @ centre
-        named["text.proj.0.weight"] = text_head[0].weight @ whiten_texts.T
+        named["visual.head.mlp.fc1.bias"] = mean["image"].mlp.fc1.bias - first @ centre
+        named["text.proj.0.weight"] = mean["text"][0].weight @ whiten_texts.T
         return named | {"logit_scale": scale.detach()}
 
 

@@ -38,7 +38,9 @@ def initial_rows(pieces: int, entries: Sequence[Entry], towers: Towers) -> torch
     return middle + sums / counts.clamp(min=1)
 
 
-def train_rows(rows: torch.Tensor, entries: Sequence[Entry], towers: Towers, *, steps: int, seed: int, progress: Progress = lambda done, of: None) -> torch.Tensor:
+def train_rows(
+    rows: torch.Tensor, entries: Sequence[Entry], towers: Towers, *, steps: int, seed: int, progress: Progress = lambda done, of: None
+) -> torch.Tensor:
     """The rows after training, (pieces, 384); one seed gives one result on one machine.
 
     First BAG_STEPS steps match the mean word embeddings of both sides, at no cost; then `steps` steps go through the whole of MiniLM.
@@ -50,7 +52,11 @@ def train_rows(rows: torch.Tensor, entries: Sequence[Entry], towers: Towers, *, 
     for count, encode in stages:
         with torch.inference_mode():
             features = [encode(towers.tokens(batch), None) for batch in chunks(texts, 64)] if count else []
-        rows = _train(rows, entries, english, torch.cat(features).clone(), encode, towers, steps=count, seed=seed, progress=progress) if count else rows
+        rows = (
+            _train(rows, entries, english, torch.cat(features).clone(), encode, towers, steps=count, seed=seed, progress=progress)
+            if count
+            else rows
+        )
     return rows
 
 

@@ -70,7 +70,9 @@ def trainable(pairs: Iterable[Pair], *, split: str = "train") -> list[Pair]:
     Tones are left out because sets draw them from one template: five pictures that differ in one colour would weigh five times.
     """
     return [
-        pair for pair in pairs if pair.split == split and pair.collection != HELD_OUT_DRAWINGS and "/by-sa/" not in pair.license_url and not pair.toned
+        pair
+        for pair in pairs
+        if pair.split == split and pair.collection != HELD_OUT_DRAWINGS and "/by-sa/" not in pair.license_url and not pair.toned
     ]
 
 

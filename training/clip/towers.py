@@ -6,7 +6,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,9 @@ def chunks(items: Sequence, size: int) -> Iterator[Sequence]:
 
 def assemble(weights: Path, out: Path) -> Path:
     """The open_clip folder of trained `weights`, written to `out` by the program that also makes it at run time."""
-    subprocess.run([sys.executable, "-m", "quality.embedded_clip", "--weights", str(weights), "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "quality.embedded_clip", "--weights", str(weights), "--out", str(out)], check=True, stdout=subprocess.DEVNULL
+    )
     return out
 
 
@@ -45,7 +47,9 @@ class Towers:
         content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
         self.vocabulary = content["model"]["vocab"]
         self.tokenizer = self._tokenizer(content)
-        runs = [piece for piece in self.vocabulary if len(HANGUL.sub("", composed := unicodedata.normalize("NFC", piece))) + 1 < len(composed)]
+        runs = [
+            piece for piece in self.vocabulary if len(HANGUL.sub("", composed := unicodedata.normalize("NFC", piece))) + 1 < len(composed)
+        ]
         content["model"]["vocab"] = {piece: index for piece, index in self.vocabulary.items() if piece not in set(runs)}
         self.by_syllable = self._tokenizer(content)
 
@@ -130,7 +134,7 @@ class ImageNetwork:
         rows = []
         with ThreadPoolExecutor(1) as thread:  # decodes the next batch while the network has this one
             batches = chunks(names, BATCH)
-            ahead = thread.submit(pixels, next(batches))
+            ahead: Future[np.ndarray] | None = thread.submit(pixels, next(batches))
             while ahead is not None:
                 ready, following = ahead.result(), next(batches, None)
                 ahead = None if following is None else thread.submit(pixels, following)
@@ -161,7 +165,8 @@ def picture(path: Path, name: str, view: int) -> Image.Image:
         return on_background(image)
     draw = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{view} {name}".encode()).digest()[:8], "big"))
     kind = draw.random()
-    colour = WHITE if kind < 0.4 else (int(draw.integers(160, 256)),) * 3 if kind < 0.6 else tuple(int(part) for part in draw.integers(96, 256, 3))
+    grey, (red, green, blue) = int(draw.integers(160, 256)), (int(part) for part in draw.integers(96, 256, 3))
+    colour = WHITE if kind < 0.4 else (grey, grey, grey) if kind < 0.6 else (red, green, blue)
     image = on_background(image, colour)
     if draw.random() < 0.4:
         image = ImageOps.mirror(image)

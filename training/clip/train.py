@@ -55,7 +55,15 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
     torch.set_num_threads(args.threads)
-    train(args.corpus, args.out, args.work or args.out / "work", pieces=args.pieces, views=args.views, row_steps=args.row_steps, head_steps=args.head_steps)
+    train(
+        args.corpus,
+        args.out,
+        args.work or args.out / "work",
+        pieces=args.pieces,
+        views=args.views,
+        row_steps=args.row_steps,
+        head_steps=args.head_steps,
+    )
 
 
 def train(corpus: Path, out: Path, work: Path, *, pieces: int, views: int, row_steps: int, head_steps: int) -> None:
@@ -66,16 +74,22 @@ def train(corpus: Path, out: Path, work: Path, *, pieces: int, views: int, row_s
 
     # A model without training: its bodies are final, and open_clip builds the heads that are to be trained.
     known = set(Towers(assemble(_untrained(work / "bare", []), work / "bare-model")).vocabulary)
-    learned = learn_pieces((text for entry in entries for text in (*dict.fromkeys(ko for _, ko in entry.names), *entry.keywords_ko)), known=known, size=pieces)
+    learned = learn_pieces(
+        (text for entry in entries for text in (*dict.fromkeys(ko for _, ko in entry.names), *entry.keywords_ko)), known=known, size=pieces
+    )
     towers = Towers(assemble(_untrained(work / "start", learned), work / "start-model"))
 
     kept = work / "korean_rows.safetensors"
     rows = load_file(kept)["rows"] if kept.is_file() else torch.empty(0)
     if len(rows) != len(learned):
-        rows = train_rows(initial_rows(len(learned), entries, towers), entries, towers, steps=row_steps, seed=SEED, progress=_logged("Korean rows"))
+        rows = train_rows(
+            initial_rows(len(learned), entries, towers), entries, towers, steps=row_steps, seed=SEED, progress=_logged("Korean rows")
+        )
         save_file({"rows": rows.half().float()}, kept)  # half is what will be stored
     towers.model.text.transformer.embeddings.word_embeddings.weight[-len(rows) :] = rows
-    heads = train_heads(features_of(pairs, corpus, work, towers, views=views), towers, steps=head_steps, seed=SEED, progress=_logged("heads"))
+    heads = train_heads(
+        features_of(pairs, corpus, work, towers, views=views), towers, steps=head_steps, seed=SEED, progress=_logged("heads")
+    )
     write_weights(out, learned, rows, heads)
 
 
@@ -88,7 +102,8 @@ def features_of(pairs: list[Pair], corpus: Path, work: Path, towers: Towers, *, 
     network = ImageNetwork(corpus, towers)
     files = [pair.file for pair in pairs]
     images = [
-        Kept(work / f"view-{view}").read(files, partial(network.features, view=view), part=1024, progress=_logged(f"view {view}")) for view in range(views)
+        Kept(work / f"view-{view}").read(files, partial(network.features, view=view), part=1024, progress=_logged(f"view {view}"))
+        for view in range(views)
     ]
     _, groups = np.unique([pair.concept for pair in pairs], return_inverse=True)
     # Neighbours are of one kind: a folder of the clip art, a category of emoji, the last word of a game icon.
@@ -107,9 +122,18 @@ def write_weights(folder: Path, pieces: list[str], rows: torch.Tensor, heads: di
     """The files of `quality/embedded/`: half floats, the pieces in the order of their rows, and open_clip's configuration without paths."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {"korean_rows": rows, **heads}
-    save_file({name: tensor.half().contiguous() if tensor.ndim else tensor.float() for name, tensor in tensors.items()}, folder / "trained.safetensors")
+    save_file(
+        {name: tensor.half().contiguous() if tensor.ndim else tensor.float() for name, tensor in tensors.items()},
+        folder / "trained.safetensors",
+    )
     (folder / "korean_pieces.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
-    vision = {"timm_model_name": "tf_efficientnet_lite0", "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "mlp", "image_size": 224}
+    vision = {
+        "timm_model_name": "tf_efficientnet_lite0",
+        "timm_model_pretrained": False,
+        "timm_pool": "avg",
+        "timm_proj": "mlp",
+        "image_size": 224,
+    }
     text = {"hf_pooler_type": "mean_pooler", "hf_proj_type": "mlp", "context_length": CONTEXT}
     write_json(
         folder / "open_clip_config.json",

@@ -10,7 +10,9 @@ CONTINUES = "##"  # WordPiece's mark of a piece inside a word
 LONGEST = 4  # syllables in a piece; Korean stems and suffixes are rarely longer
 # The modern jamo that a syllable decomposes into (Unicode 3.12): leads, vowels, tails. What MiniLM's vocabulary lacks of them is added,
 # so that any syllable has tokens; the compatibility jamo are what people type alone, as in "ㅋㅋ".
-JAMO = [chr(code) for first, last in ((0x1100, 0x1112), (0x1161, 0x1175), (0x11A8, 0x11C2), (0x3131, 0x3163)) for code in range(first, last + 1)]
+JAMO = [
+    chr(code) for first, last in ((0x1100, 0x1112), (0x1161, 0x1175), (0x11A8, 0x11C2), (0x3131, 0x3163)) for code in range(first, last + 1)
+]
 
 
 def learn_pieces(texts: Iterable[str], *, known: set[str], size: int) -> list[str]:
