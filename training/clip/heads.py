@@ -92,7 +92,7 @@ def train_heads(
 
 
 def _whitening(features: torch.Tensor, directions: int) -> torch.Tensor:
-    """(width, directions): onto the principal directions, each scaled to about one; what varies less than SHRINKAGE of the mean stays small."""
+    """(width, directions): onto the principal directions, each scaled to about one; directions of little variance stay small."""
     values, vectors = torch.linalg.eigh(features.T @ features / len(features))
     values, vectors = values[-directions:].clamp(min=0), vectors[:, -directions:]
     return vectors / (values + SHRINKAGE * values.mean()).sqrt()

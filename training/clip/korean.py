@@ -22,7 +22,7 @@ BY_SYLLABLE = 0.35  # share of steps that use no longer pieces, so that unseen w
 
 
 def initial_rows(pieces: int, entries: Sequence[Entry], towers: Towers) -> torch.Tensor:
-    """First values of the rows, (pieces, 384): the mean of the English words beside which a piece stands; the mean word where there is none."""
+    """First values of the rows, (pieces, 384): the mean of the English words beside which a piece stands, or of all words."""
     words = towers.model.text.transformer.embeddings.word_embeddings.weight.detach()
     first = len(words) - pieces
     middle = words[999:first].mean(0)  # below are BERT's special and unused tokens

@@ -38,7 +38,7 @@ def assemble(weights: Path, out: Path) -> Path:
 
 
 class Towers:
-    """An open_clip folder, loaded: `model` (evaluation mode, nothing requires gradients), `preprocess`, and the tokenizer as its file says."""
+    """An open_clip folder, loaded: `model` (evaluation mode, nothing requires gradients), `preprocess`, and the file's tokenizer."""
 
     def __init__(self, folder: Path):
         self.model, _, self.preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
@@ -65,7 +65,7 @@ class Towers:
         return torch.tensor([encoding.ids for encoding in tokenizer.encode_batch([" ".join(text.split()) for text in texts])])
 
     def pooled(self, ids: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
-        """MiniLM's mean-pooled output before the projection, (texts, 384). `rows` stand in for the last word embeddings, and get gradients."""
+        """MiniLM's mean-pooled output before the projection, (texts, 384). `rows` replace the last word embeddings and get gradients."""
         text = self.model.text
         mask = (ids != text.config.pad_token_id).long()
         return text.pooler(text.transformer(inputs_embeds=self._embedded(ids, rows), attention_mask=mask), mask)

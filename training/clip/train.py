@@ -4,8 +4,8 @@
     python -m training.clip.train --corpus DIR --out DIR
     python -m training.clip.evaluate --corpus DIR --weights DIR
 
-Writes `trained.safetensors`, `korean_pieces.txt` and `open_clip_config.json` to --out: the contents of `quality/embedded/`, beside its card.
-On two CPU cores: about 15 minutes for the features of the images, which are kept in --work, and 15 for the training.
+Writes `trained.safetensors`, `korean_pieces.txt` and `open_clip_config.json` to --out: what `quality/embedded/` holds.
+On two CPU cores: about 15 minutes for the features of the images, which are kept in --work, and 15 for the rest.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from training.clip.vocabulary import learn_pieces
 
 WIDTH = 256  # of the embeddings
 PIECES = 3600  # rows of 384 half floats: 2.8 MB
-VIEWS = 3  # of each image: as it is, and changed
-ROW_STEPS = 500  # of 160 concepts each
-HEAD_STEPS = 3000  # of 1,024 pairs each
+VIEWS = 1  # of each image: as it is; more are changed pictures of it
+ROW_STEPS = 160  # of 160 concepts each
+HEAD_STEPS = 200  # of 1,024 pairs each
 SEED = 1
 CONTEXT = 64  # tokens of a caption; MiniLM was trained with 128, captions are shorter
 PREPROCESS = {
