@@ -46,6 +46,13 @@ class Store:
                 raise StoreError(f"cannot write to {self.root}: {_first_line(error)}; give another --dataset or mend its rights") from error
         return store
 
+    @property
+    def _existing(self) -> LocalStore:
+        """For reading, which must not make the root. Raises FileNotFoundError."""
+        if not os.path.isdir(self.root):
+            raise FileNotFoundError(f"{self.root} is not there")
+        return self._objects
+
     def path_of(self, path: str) -> str:
         """What a person would type to see the object."""
         return os.path.join(self.root, path)
@@ -82,7 +89,7 @@ class Store:
 
     def read(self, path: str) -> bytes:
         """The whole object. Raises FileNotFoundError."""
-        return bytes(obstore.get(self._objects, path).bytes())
+        return bytes(obstore.get(self._existing, path).bytes())
 
     def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """The bytes of each (offset, size), in the order asked. Raises FileNotFoundError, and StoreError for a range beyond the end."""
@@ -99,7 +106,7 @@ class Store:
 
     def exists(self, path: str) -> bool:
         try:
-            obstore.head(self._objects, path)
+            obstore.head(self._existing, path)
         except FileNotFoundError:
             return False
         return True
@@ -108,13 +115,13 @@ class Store:
         """(path, size) of all objects below the folder `prefix`, sorted by path."""
         if not os.path.isdir(self.root):
             return iter(())
-        found = obstore.list(self._objects, prefix or None).collect()
+        found = obstore.list(self._existing, prefix or None).collect()
         return iter(sorted((str(meta["path"]), int(meta["size"])) for meta in found))
 
     def delete(self, path: str) -> None:
         """Removes the object; one that is not there is no error."""
         try:
-            obstore.delete(self._objects, path)
+            obstore.delete(self._existing, path)
         except FileNotFoundError:
             return
 

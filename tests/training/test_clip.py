@@ -99,7 +99,7 @@ def test_corpus_that_is_not_there_is_named(tmp_path):
 def test_trains_and_evaluates(corpus, tmp_path):
     """The real programs, few steps: weights of the right shapes come out, differ from the start, and are measured through open_clip."""
     run = [sys.executable, "-m"]
-    small = ["--pieces", "1200", "--views", "1", "--row_steps", "3", "--head_steps", "30"]
+    small = ["--pieces", "1200", "--views", "1", "--bag_steps", "5", "--row_steps", "3", "--head_steps", "30"]
     subprocess.run([*run, "training.clip.train", "--corpus", corpus, "--out", tmp_path / "out", *small], check=True, capture_output=True)
     with safe_open(tmp_path / "out" / "trained.safetensors", "np") as trained:
         pieces = (tmp_path / "out" / "korean_pieces.txt").read_text(encoding="utf-8").split()

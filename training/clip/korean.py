@@ -14,7 +14,6 @@ from training.clip.towers import Progress, Towers, chunks
 
 BATCH = 160  # concepts a step
 RATE = 4e-3  # of Adam; the rows' entries are about 0.05
-BAG_STEPS = 600
 TEMPERATURE = 0.06
 PULL = 2.0  # weight of the distance to the teacher beside the contrast among the batch
 KINDS = (0.25, 0.25, 0.5)  # shares of keywords, names with keywords, names
@@ -39,16 +38,23 @@ def initial_rows(pieces: int, entries: Sequence[Entry], towers: Towers) -> torch
 
 
 def train_rows(
-    rows: torch.Tensor, entries: Sequence[Entry], towers: Towers, *, steps: int, seed: int, progress: Progress = lambda done, of: None
+    rows: torch.Tensor,
+    entries: Sequence[Entry],
+    towers: Towers,
+    *,
+    bag_steps: int,
+    steps: int,
+    seed: int,
+    progress: Progress = lambda done, of: None,
 ) -> torch.Tensor:
     """The rows after training, (pieces, 384); one seed gives one result on one machine.
 
-    First BAG_STEPS steps match the mean word embeddings of both sides, at no cost; then `steps` steps go through the whole of MiniLM.
+    First `bag_steps` steps match the mean word embeddings of both sides, at no cost; then `steps` steps go through the whole of MiniLM.
     """
     english = [_english(entry) for entry in entries]
     texts = [text for of_entry in english for text in of_entry]
     middle = rows.mean(0)
-    stages = ((BAG_STEPS, lambda ids, rows: towers.words(ids, rows) - middle), (steps, towers.pooled))
+    stages = ((bag_steps, lambda ids, rows: towers.words(ids, rows) - middle), (steps, towers.pooled))
     for count, encode in stages:
         with torch.inference_mode():
             features = [encode(towers.tokens(batch), None) for batch in chunks(texts, 64)] if count else []

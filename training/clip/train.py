@@ -5,7 +5,7 @@
     python -m training.clip.evaluate --corpus DIR --weights DIR
 
 Writes `trained.safetensors`, `korean_pieces.txt` and `open_clip_config.json` to --out: what `quality/embedded/` holds.
-On two CPU cores: about 15 minutes for the features of the images, which are kept in --work, and 15 for the rest.
+Most of the time goes to features of images and texts, which are kept in --work: a training that was stopped goes on.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from training.clip.vocabulary import learn_pieces
 WIDTH = 256  # of the embeddings
 PIECES = 3600  # rows of 384 half floats: 2.8 MB
 VIEWS = 1  # of each image: as it is; more are changed pictures of it
+BAG_STEPS = 600  # of the rows alone, by mean word embeddings; the next constant's steps go through MiniLM
 ROW_STEPS = 160  # of 160 concepts each
 HEAD_STEPS = 200  # of 1,024 pairs each
 SEED = 1
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s); 1 where other work shares the cores")
     parser.add_argument("--pieces", type=int, default=PIECES)
     parser.add_argument("--views", type=int, default=VIEWS)
+    parser.add_argument("--bag_steps", type=int, default=BAG_STEPS)
     parser.add_argument("--row_steps", type=int, default=ROW_STEPS)
     parser.add_argument("--head_steps", type=int, default=HEAD_STEPS)
     args = parser.parse_args(argv)
@@ -61,12 +63,13 @@ def main(argv: list[str] | None = None) -> None:
         args.work or args.out / "work",
         pieces=args.pieces,
         views=args.views,
+        bag_steps=args.bag_steps,
         row_steps=args.row_steps,
         head_steps=args.head_steps,
     )
 
 
-def train(corpus: Path, out: Path, work: Path, *, pieces: int, views: int, row_steps: int, head_steps: int) -> None:
+def train(corpus: Path, out: Path, work: Path, *, pieces: int, views: int, bag_steps: int, row_steps: int, head_steps: int) -> None:
     """Trains on the train split of `corpus` and writes the weights to `out`. `work` keeps features between runs."""
     pairs = trainable(read_corpus(corpus))
     entries = lexicon(pairs)
@@ -83,7 +86,13 @@ def train(corpus: Path, out: Path, work: Path, *, pieces: int, views: int, row_s
     rows = load_file(kept)["rows"] if kept.is_file() else torch.empty(0)
     if len(rows) != len(learned):
         rows = train_rows(
-            initial_rows(len(learned), entries, towers), entries, towers, steps=row_steps, seed=SEED, progress=_logged("Korean rows")
+            initial_rows(len(learned), entries, towers),
+            entries,
+            towers,
+            bag_steps=bag_steps,
+            steps=row_steps,
+            seed=SEED,
+            progress=_logged("Korean rows"),
         )
         save_file({"rows": rows.half().float()}, kept)  # half is what will be stored
     towers.model.text.transformer.embeddings.word_embeddings.weight[-len(rows) :] = rows
