@@ -96,7 +96,7 @@ def test_explain_shows_values_bounds_and_what_would_have_kept_it(done: Done):
     for wanted in (
         low["uid"],
         low["caption"],
-        "verdict    drop",
+        f"verdict    {low['verdict']}",
         "clip:low_similarity",
         "clip.similarity",
         "at least",
