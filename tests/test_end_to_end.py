@@ -181,11 +181,18 @@ def test_kills_at_any_moment_change_no_byte(done: Done, tmp_path):
         assert not list(root.rglob("*#*"))
 
 
+def _heeds_ctrl_c() -> None:
+    """A shell's background job, as this test may be, ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_leaves_a_resumable_state(done: Done, tmp_path):
     root = tmp_path / "d"
     done.web.reset()
     command = [sys.executable, "-m", "pipelines.ingest", "--dataset", str(root), *web_flags(done.web)]
-    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_heeds_ctrl_c
+    )
     deadline = time.monotonic() + 120
     while not list(root.glob("pool/raw/*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.2)
