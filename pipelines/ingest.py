@@ -78,10 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph)
         deferred = pool_job.deferred()
         if deferred and not args.allow_missing:
-            say(_deferred_text(deferred, args), out=out)
+            say(_deferred_text(deferred, args), out=shown)
             return EXIT_DEFERRED
         if args.stop_after in ("fetch", "score"):
-            say(_pool_text(pool_job, args), out=out)
+            say(_pool_text(pool_job, args), out=shown)
             return EXIT_DONE
         release_job = open_release_job(args, pool_job.pool)
         published = release_job.published

@@ -18,6 +18,7 @@ from pipelines.sources.listing import Entry, list_source
 from pipelines.sources.rows import RowReader
 from pipelines.steps.write_shards import shard_count
 from quality.column_plan import ColumnPlan, catalogue
+from quality.columns import COLUMN_FUNCTIONS
 from quality.engines import choose_engines
 from quality.images.convert import Target
 from quality.rules import Rules, find_policy
@@ -204,9 +205,9 @@ def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], Pas
     towers = [tower for tower in towers_of(_made(args, names, {})) if tower.name not in engines]
     if towers:
         engines |= choose_engines(towers, engine=None if args.engine == "auto" else args.engine)
-    fixed = {engine for engine in engines.values() if engine != args.engine}
     if args.engine != "auto" and not towers and args.engine not in engines.values():
-        raise UsageError(f"{args.dataset} is scored with {', '.join(sorted(fixed))}; an engine is fixed once a pool: leave --engine out")
+        used = ", ".join(sorted(set(engines.values())))
+        raise UsageError(f"{args.dataset} is scored with {used}; an engine is fixed once a pool: leave --engine out")
     scorers = _made(args, names, engines)
     stored = [scorer for pass_ in pool.passes() for scorer in pass_.scorers]
     for pass_ in pool.passes():
@@ -281,14 +282,15 @@ class ReleaseJob:
 
 
 def release_digest(pool: Pool, units: Sequence[str], passes: Sequence[str], *, policy: str, target: str, sizes: Sequence[int]) -> str:
-    """SHA-256 over everything that a release follows from: unit commits, scores, policy, target."""
+    """SHA-256 over everything that a release follows from: unit commits, scores, column functions, policy, target."""
     commits = {}
     for unit in units:
         raw = pool.raw_commit(unit)
         assert raw is not None
         scores = [commit.content_digest for name in passes if (commit := pool.score_commit(name, unit)) is not None]
         commits[unit] = [raw.content_digest, raw.tar_sha256, *scores]
-    return digest_of_json([_REVISION, commits, policy, target, list(sizes)])
+    functions = {name: function.version for name, function in COLUMN_FUNCTIONS.items()}
+    return digest_of_json([_REVISION, commits, functions, policy, target, list(sizes)])
 
 
 def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:

@@ -17,7 +17,7 @@ _EVERY_S = {True: 1.0, False: 10.0}  # terminal: one line rewritten; file or pip
 class Progress:
     """One line of units, rate, time left and failures while a graph runs.
 
-    stages: which commits to count, each a name with a function that returns {unit: rows} done so far; `total` says {unit: rows} planned.
+    pass_name: the scoring pass to count, None when nothing is scored. release: its decisions and shards are counted in place of the pool.
     """
 
     def __init__(self, pool: Pool, *, pass_name: str | None, release: Release | None, out: TextIO):

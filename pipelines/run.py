@@ -18,6 +18,7 @@ from pipelines.options import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
 from pipelines.steps.score_units import ScorerBug
+from quality.embedded_clip import MissingWeights
 from quality.engines import EngineError
 from quality.scorers import ScorerError
 from schemas.policy import PolicyError
@@ -80,7 +81,19 @@ def screen(out: TextIO) -> Iterator[TextIO]:
 
 
 # Errors whose message is for the user; a worker's arrive as text within another exception.
-_USER_ERRORS = (UsageError, ScorerError, ScorerBug, EngineError, ShardError, SourceError, PolicyError, PoolError, StoreError, ReleaseError)
+_USER_ERRORS = (
+    UsageError,
+    MissingWeights,
+    ScorerError,
+    ScorerBug,
+    EngineError,
+    ShardError,
+    SourceError,
+    PolicyError,
+    PoolError,
+    StoreError,
+    ReleaseError,
+)
 _IN_A_WORKER = re.compile(rf"(?:{'|'.join(error.__name__ for error in _USER_ERRORS)}): (.+?)(?: \[while running|\n|\\n|$)")
 
 
