@@ -157,7 +157,7 @@ with torch.inference_mode():
 """
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder.parent / "no-hub")}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "(2, 256) (224, 224) False", done.stderr
+    assert done.stdout.strip() == "(2, 320) (224, 224) False", done.stderr
 
 
 def test_two_processes_assemble_one_folder(tmp_path):

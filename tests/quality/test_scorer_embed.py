@@ -28,7 +28,7 @@ def embedded(pairs, **options):
     scorer = Embed(cache=cache_folder(), **options)
     scorer.load()
     scores = scorer.score(PairBatch(*zip(*pairs, strict=True)))
-    assert {len(vector) for column in scores.columns for vector in column.to_pylist() if vector is not None} <= {32, 256}
+    assert {len(vector) for column in scores.columns for vector in column.to_pylist() if vector is not None} <= {32, 320}
     return scores
 
 

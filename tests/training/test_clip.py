@@ -104,7 +104,7 @@ def test_trains_and_evaluates(corpus, tmp_path):
     with safe_open(tmp_path / "out" / "trained.safetensors", "np") as trained:
         pieces = (tmp_path / "out" / "korean_pieces.txt").read_text(encoding="utf-8").split()
         assert trained.get_tensor("korean_rows").shape == (len(pieces), 384)
-        assert trained.get_tensor("visual.head.mlp.fc2.weight").shape == (256, 512)
+        assert trained.get_tensor("visual.head.mlp.fc2.weight").shape == (320, 640)
         assert np.abs(trained.get_tensor("text.proj.2.weight")).max() > 0
     asked = [*run, "training.clip.evaluate", "--corpus", corpus, "--weights", tmp_path / "out", "--json", "--out", tmp_path / "r.json"]
     printed = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)

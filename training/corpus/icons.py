@@ -1,4 +1,4 @@
-"""Rows of the icon sets: four that draw the same emoji, and one of game icons."""
+"""Rows of the icon sets: eight that draw the same emoji, and one of game icons."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.corpus.cldr import Annotation, annotations, without_presentation
 from training.corpus.rows import Drawing, Pair, joined
-from training.corpus.sources import ICON_SETS, fetch, read_json
+from training.corpus.sources import EMOJI_SETS, GAME_ICONS, Package, fetch, read_json
 from training.splits import concept_of_emoji, concept_of_title
 
 SIDE = 256
@@ -46,8 +46,8 @@ _GENDER = re.compile(r"^(man|woman|men|women)-")
 class IconSet:
     """One set: its icons, and for an emoji set the code points of each name."""
 
-    def __init__(self, name: str, folder: Path):
-        archive = fetch(ICON_SETS[name], folder)
+    def __init__(self, name: str, package: Package, folder: Path):
+        archive = fetch(package, folder)
         self.name = name
         self.data = read_json(archive, "icons.json")
         self.info = read_json(archive, "info.json")
@@ -85,6 +85,12 @@ class EmojiNames:
             for slug in _slugs(annotation.name):
                 self.by_name.setdefault(slug, _codepoints(emoji))
 
+    def own_codepoints(self, icons: IconSet, icon: str) -> str | None:
+        """Code points of just this icon, not of one like it; a set without a table borrows the others'."""
+        if icons.codepoints:
+            return icons.codepoints.get(icon)
+        return next((one.codepoints[icon] for one in self.sets if icon in one.codepoints), None)
+
     def codepoints(self, icons: IconSet, icon: str) -> str | None:
         """Code points in hexadecimal, joined by "-"; None when the icon is no emoji, or no table names it."""
         if icon in icons.codepoints:
@@ -95,6 +101,7 @@ class EmojiNames:
             icon,
             base,
             icon.replace("flag-for-", ""),
+            icon.replace("flag-for-", "flag-"),
             icon.rstrip("0123456789"),
             _GENDER.sub("", base),
             _GENDER.sub("person-", base),
@@ -108,14 +115,14 @@ class EmojiNames:
 
 
 def emoji_pairs(folder: Path) -> Iterator[Pair]:
-    """Rows of the four emoji sets, captions in English and, where CLDR has the emoji, in Korean."""
-    sets = [IconSet(name, folder) for name in ICON_SETS if name != "game-icons"]
+    """Rows of the emoji sets, captions in English and, where CLDR has the emoji, in Korean."""
+    sets = [IconSet(name, package, folder) for name, package in EMOJI_SETS.items()]
     english, korean = annotations("en", folder), annotations("ko", folder)
     names = EmojiNames(sets, english)
     for icons in sets:
         for icon in sorted(icons.data["icons"]):
             codepoints = names.codepoints(icons, icon)
-            own = icons.codepoints.get(icon)
+            own = names.own_codepoints(icons, icon)
             named = english.get(_text(own)) if own else None
             named_ko = korean.get(_text(own)) if own else None
             words = named or _of_base(codepoints, english)
@@ -133,12 +140,12 @@ def emoji_pairs(folder: Path) -> Iterator[Pair]:
 
 def game_icon_pairs(folder: Path) -> Iterator[Pair]:
     """Rows of the game icons: one colour, drawn black on white."""
-    icons = IconSet("game-icons", folder)
+    icons = IconSet("game-icons", GAME_ICONS, folder)
     for icon in sorted(icons.data["icons"]):
-        yield _pair(icons, icon, caption=_words(icon), concept=concept_of_title(icon), opaque=True)
+        yield _pair(icons, icon, caption=_words(icon), concept=concept_of_title(icon))
 
 
-def _pair(icons: IconSet, icon: str, *, caption: str, concept: str, opaque: bool = False, **columns: str | None) -> Pair:
+def _pair(icons: IconSet, icon: str, *, caption: str, concept: str, **columns: str | None) -> Pair:
     license = icons.info["license"]
     return Pair(
         collection=icons.name,
@@ -146,7 +153,7 @@ def _pair(icons: IconSet, icon: str, *, caption: str, concept: str, opaque: bool
         source_id=f"{icons.name}:{icon}",
         caption=caption,
         concept=concept,
-        drawing=Drawing(svg=icons.svg(icon), side=SIDE, opaque=opaque),
+        drawing=Drawing(svg=icons.svg(icon), side=SIDE, opaque=not icons.info["palette"]),  # without a palette: black on white
         license=license["title"],
         license_url=LICENSE_URLS[license["spdx"]],
         creator=icons.info["author"]["name"],
