@@ -1,7 +1,7 @@
 """Faces in the picture: BlazeFace (Bazarevsky et al., 2019, arXiv 1907.05047), MediaPipe's short-range model, through LiteRT.
 
 It finds faces, it recognises nobody. Made for faces within two metres of a camera: one below an eighth of the picture's longer side is often
-missed. Drawn faces count as faces, and a quarter of all clip art has something that passes for one: evidence, never a verdict.
+missed. Drawn faces count. Of 470 clip-art images named for no person or animal 40 pass for a face at 0.5, one of them at 0.7 (measured).
 """
 
 import hashlib

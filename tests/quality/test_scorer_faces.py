@@ -117,6 +117,7 @@ def test_the_letterbox_keeps_the_proportions(height, width, filled):
     assert scale == pytest.approx([*filled, *filled])
     white = (square[0] == 1).all(axis=2)
     assert white.sum() == round(filled[0] * 128) * round(filled[1] * 128) and set(np.unique(square)) <= {-1, 1}
+    assert letterboxed(np.full((9, 9, 3), 51, np.uint8))[0] == pytest.approx(-0.6)
     rows, columns = white.any(axis=1).nonzero()[0], white.any(axis=0).nonzero()[0]
     assert abs(rows[0] - (127 - rows[-1])) <= 1 and abs(columns[0] - (127 - columns[-1])) <= 1
 
