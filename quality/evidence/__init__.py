@@ -1,0 +1,1 @@
+"""Evidence: what stored bytes and pixels say about where an image came from."""

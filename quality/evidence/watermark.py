@@ -1,0 +1,123 @@
+"""Invisible watermarks of Stable Diffusion and FLUX: method `dwtDct` of the package `invisible-watermark` (MIT; read and checked against 0.2.0).
+
+The method, for its name, has no DCT: of the U channel (scale of Y: 0, of V: never reached) it takes the low band of a Haar wavelet, cuts it
+into 4x4 blocks, row by row, and moves the largest of each block's values, the first left out, to the quarter (bit 0) or three quarters (bit 1)
+of a step of 36. Bits follow one another over the blocks, and start again; a decoder takes the mean over all blocks of a bit.
+
+The channel's zero point matters, for values are taken without sign. OpenCV adds 128 to U of 8-bit images (CompVis's scripts) and 0.5 to U of
+floats (diffusers, Stability's and Black Forest Labs' scripts); early diffusers gave RGB where BGR is expected. All three are tried.
+
+Measured on nine photographs marked by the package, found of nine, SDXL as diffusers writes it / SD 1: as written 9 / 9; JPEG 95 6 / 5, and
+9 / 9 when decoded without smooth chroma upsampling; JPEG 90 2 / 1; JPEG 75 1 / 1; JPEG 50 0 / 0; JPEG 90 without chroma subsampling 9 / 9;
+WebP 90 7 / 5; scaled by 0.9 or cropped by 5 % on all sides 0 / 0; cropped at the bottom 9 / 9. Found in none of 2,181 drawings of the Open Clip
+Art library and none of 2,000 pictures of noise with a natural spectrum. 5 ms a megapixel on one core.
+"""
+
+from dataclasses import dataclass
+from math import comb
+from typing import Final
+
+import cv2
+import numpy as np
+
+LEAST_PIXELS: Final = 256 * 256  # the package refuses smaller images
+CHANCE: Final = 4e-7  # that as many independent bits agree by luck; 41 of 48: 3.1e-7
+_STEP: Final = 36.0
+_HALF: Final = 2 * 0.492  # of the low band of U, which is 0.492 (B - Y); a mean of four counts twice
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """What was found. scheme: a name in SCHEMES. agree: of `bits` bits, those that are as the scheme has them."""
+
+    scheme: str
+    agree: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """bits: of the message, "0" and "1". planes: of what images it is written to: "bytes", "floats", "swapped" (floats, RGB for BGR)."""
+
+    bits: str
+    planes: tuple[str, ...]
+
+    @property
+    def least(self) -> int:
+        """Bits that must agree: the fewest that do so by luck with a probability of at most CHANCE."""
+        return least_agreeing(len(self.bits))
+
+
+def _text(message: str) -> str:
+    return "".join(f"{byte:08b}" for byte in message.encode())
+
+
+# Stability-AI/generative-models scripts/demo and diffusers' StableDiffusionXLWatermarker; CompVis/stable-diffusion scripts/txt2img.py;
+# Stability-AI/stablediffusion scripts/txt2img.py; black-forest-labs/flux src/flux/util.py, whose two leading zeros Python's `bin` drops.
+SCHEMES: Final = {
+    "stable-diffusion-xl": Scheme("101100111110110010010000011110111011000110011110", ("bytes", "floats", "swapped")),
+    "flux": Scheme("1010101111111010000111100111001111010100101110", ("floats",)),
+    "stable-diffusion-1": Scheme(_text("StableDiffusionV1"), ("bytes",)),
+    "stable-diffusion-2": Scheme(_text("SDV2"), ("bytes",)),
+}
+
+
+def least_agreeing(bits: int) -> int:
+    """The fewest of `bits` fair coins that agree with a given row of them with a probability of at most CHANCE."""
+    wrong, ways = 0, 1
+    while ways + comb(bits, wrong + 1) <= CHANCE * 2**bits:
+        wrong += 1
+        ways += comb(bits, wrong)
+    return bits - wrong
+
+
+def decode(pixels: np.ndarray) -> Watermark | None:
+    """The watermark of an image, or None. pixels: RGB, uint8, height x width x 3, as stored: scaling and shifting destroy a watermark.
+
+    None too for fewer than LEAST_PIXELS pixels, as the package has it. Of several, the least probable.
+    """
+    height, width = (length // 8 * 8 for length in pixels.shape[:2])
+    if pixels.shape[0] * pixels.shape[1] < LEAST_PIXELS or not height or not width:
+        return None
+    planes = _planes(pixels[:height, :width])
+    found = []
+    for name, scheme in SCHEMES.items():
+        for plane in scheme.planes:
+            agree = _agreeing(planes[plane], scheme.bits)
+            if agree >= scheme.least:
+                found.append((_luck(agree, len(scheme.bits)), Watermark(name, agree, len(scheme.bits))))
+    return min(found, key=lambda item: item[0])[1] if found else None
+
+
+def _planes(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """By plane, the bit of each block, row by row, as bool. Sides are multiples of 8."""
+    height, width = pixels.shape[:2]
+    # The low band is twice the mean of 2x2 values. Means of colours are rounded here, which moves it by 0.3 of the 9 that a bit stands safe.
+    red, green, blue = cv2.split(cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA).astype(np.float32))
+    bluish = _HALF * (0.886 * blue - 0.587 * green - 0.299 * red)
+    reddish = _HALF * (0.886 * red - 0.587 * green - 0.299 * blue)
+    return {"bytes": _bits(bluish + 256), "floats": _bits(np.abs(bluish + 1)), "swapped": _bits(np.abs(reddish + 1))}
+
+
+def _bits(low: np.ndarray) -> np.ndarray:
+    low[::4, ::4] = 0  # values are not negative: the first of each block is never its largest
+    rows = np.maximum(np.maximum(low[::4], low[1::4]), np.maximum(low[2::4], low[3::4]))
+    largest = np.maximum(np.maximum(rows[:, ::4], rows[:, 1::4]), np.maximum(rows[:, 2::4], rows[:, 3::4]))
+    return (largest % _STEP > _STEP / 2).ravel()
+
+
+def _agreeing(blocks: np.ndarray, bits: str) -> int:
+    """Bits of the message that are read as they should be. A bit is read as 1 where the mean of its blocks is above that of all bits.
+
+    The package asks for a mean above a half instead. Its own encoder, though, often leaves another value than the one it moved as the
+    largest, which adds as much to all bits. Of 27 photographs that it marked with 48 bits it reads 41 or more in 14; with the right zero point
+    that makes 23, and with the mean for the bound all 27, with 48 bits each.
+    A flat picture has all its bits on one side, so that about half of any message agrees.
+    """
+    turn = np.arange(len(blocks)) % len(bits)
+    means = np.bincount(turn, blocks, len(bits)) / np.bincount(turn)
+    return int(((means > means.mean()) == (np.array(list(bits)) == "1")).sum())
+
+
+def _luck(agree: int, bits: int) -> float:
+    return sum(comb(bits, wrong) for wrong in range(bits - agree + 1)) / 2**bits
