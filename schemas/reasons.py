@@ -66,6 +66,7 @@ REASONS: Final = {
         "repeats": "one word makes up too much of the caption",
         "language": "the caption is in another language",
         "boilerplate": "the caption is a file name, a date or a link",
+        "personal_data": "the caption holds an e-mail address, or a phone, card, account or national id number",
         "missing": "the caption was not measured",
     },
     "clip": {

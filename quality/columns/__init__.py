@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from quality.columns.caption import Caption
 from quality.columns.license import License
+from quality.columns.personal_data import PersonalData
 
 
 class ColumnFunction(Protocol):
@@ -25,4 +26,4 @@ class ColumnFunction(Protocol):
         """Row i belongs to row i of `table`, which has the columns `needs`; only the columns `fields` (full names; None: all)."""
 
 
-COLUMN_FUNCTIONS: Final[dict[str, ColumnFunction]] = {"license": License(), "caption": Caption()}
+COLUMN_FUNCTIONS: Final[dict[str, ColumnFunction]] = {function.name: function for function in (License(), Caption(), PersonalData())}

@@ -9,6 +9,7 @@ from quality.embedded_clip import EMBEDDED_MODEL_NAME
 from quality.engines import Tower
 from quality.scorers.clip import Clip
 from quality.scorers.embed import Embed, ModelError
+from quality.scorers.faces import Faces
 from quality.scorers.image import Image
 from quality.scorers.nsfw import Nsfw
 from quality.scorers.protocol import Scorer
@@ -43,6 +44,7 @@ def make_scorers(
         "clip": lambda: Clip(embed_version=embed().version),
         "nsfw": lambda: Nsfw(engines=engines),
         "image": Image,
+        "faces": Faces,
     }
     found: list[Scorer] = []
     for name in names:
