@@ -6,7 +6,7 @@ holds fifteen, too few for a vector loop. All of it is one file because numba's 
 All functions release the GIL. A distance is a count of differing bits; `bound` is inclusive; `slack` is 1 or 0.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numba import njit, types
@@ -18,13 +18,16 @@ BUCKETS: Final = 1 << 16
 
 
 @intrinsic
-def popcount(typing, value):
+def _popcount(typing, value):
     """Set bits of a uint64, as int64: LLVM's ctpop, which becomes a vector instruction where the processor has one."""
 
     def emit(_context, builder, _signature, arguments):
         return builder.ctpop(arguments[0])
 
     return types.int64(types.uint64), emit
+
+
+popcount: Any = _popcount  # for the type checker: called in compiled code, an intrinsic takes one argument, not two
 
 
 @njit(nogil=True, cache=True)
@@ -231,8 +234,7 @@ def settle(first, last, segments, columns, order, offsets, members, thumbnails, 
     """Finds what beats the groups at positions first (inclusive) to last (exclusive) among the groups of `segments`.
 
     order: the group at each position; groups are numbered by their best member, and ascend within a segment. Of the segments only the first
-    may hold losers. Writes `best` and `reach` of
-    the groups at first to last only, so that threads with other positions need no lock.
+    may hold losers. Writes `best` and `reach` of the groups at first to last only, so that threads with other positions need no lock.
     """
     tile, at = np.empty((4, TILE), np.uint64), np.empty(TILE, np.int64)
     cursor = np.zeros(2, np.int64)
@@ -262,9 +264,7 @@ def settle(first, last, segments, columns, order, offsets, members, thumbnails, 
 
 
 @njit(nogil=True, cache=True)
-def settle_buckets(
-    first, last, starts, columns, order, offsets, members, thumbnails, sums, best, reach, bound, colour_bound, band, slack
-):
+def settle_buckets(first, last, starts, columns, order, offsets, members, thumbnails, sums, best, reach, bound, colour_bound, band, slack):
     """:func:`settle` for buckets first (inclusive) to last (exclusive), each with itself and its neighbours."""
     segments = np.empty((17, 2), np.int64)
     for bucket in range(first, last):
