@@ -121,7 +121,11 @@ def _webp(data: bytes, found: Segments) -> None:
             return
         if kind == b"C2PA":  # C2PA 2.1, A.3.4
             found.c2pa = True
-        elif kind in (b"EXIF", b"XMP ") and (payload := found.take(data[start + 8 : end])) is not None:
+        elif kind in (b"EXIF", b"XMP "):
+            (size,) = struct.unpack_from("<I", data, start + 4)  # `end` counts the byte that pads an odd one
+            payload = found.take(data[start + 8 : start + 8 + size])
+            if payload is None:
+                continue
             (found.exif if kind == b"EXIF" else found.xmp).append(payload.removeprefix(b"Exif\0\0"))
         if end > len(data) + 1:
             found.note("truncated")
