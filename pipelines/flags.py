@@ -76,7 +76,10 @@ def parser() -> Parser:
 
     score = p.add_argument_group("score")
     score.add_argument(
-        "--scorers", metavar="NAMES", default="embed,clip,nsfw,image", help="packaged names (also faces), or package.module:Class for your own"
+        "--scorers",
+        metavar="NAMES",
+        default="embed,clip,nsfw,image",
+        help="packaged names (also faces), or package.module:Class for your own",
     )
     score.add_argument("--clip_model", metavar="NAME", default="pigment-embedded", help="embedded model, or an open_clip architecture")
     score.add_argument("--clip_checkpoint", metavar="PATH", help="weights of --clip_model: a file, or an open_clip tag")

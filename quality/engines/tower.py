@@ -30,9 +30,9 @@ class Tower:
 
     name: "<scorer>.<part>", the key in pool/engines.json. digest: of weights and graph; names the ONNX file in the cache. rows: of one
     call; engines always run exactly so many, so that a result does not depend on how many rows a chunk has. module: builds the torch
-    module, in eval mode. onnx: its file when it comes as one; then there is no module. free_axes: input axes, besides the rows, whose
-    length varies. probe: input batches to measure with. error(outputs, reference): how far probe outputs are
-    from fp32's; above `bound` the engine does not agree.
+    module, in eval mode; it is given what `probe` gives, and casts to its weights' type itself. onnx: its file when it comes as one; then
+    there is no module. free_axes: input axes, besides the rows, whose length varies. probe: input batches to measure with.
+    error(outputs, reference): how far probe outputs are from fp32's; above `bound` the engine does not agree.
     """
 
     name: str

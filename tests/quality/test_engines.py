@@ -24,7 +24,7 @@ class Small(torch.nn.Module):
         self.drift = drift
 
     def forward(self, x):
-        return self.layers(x) + self.drift
+        return self.layers(x.to(self.layers[0].weight.dtype)) + self.drift
 
 
 def small_tower(folder, **options):
@@ -88,7 +88,8 @@ def test_an_engine_that_drifts_is_not_chosen(tmp_path):
     right.onnx_file().write_bytes(file.read_bytes())  # ONNX engines now run another model than torch
     measured = choose_engine(right, seconds=0)
     assert {found.engine for found in measured if found.agrees} == {"torch-f32", "torch-f32-channels_last"} & set(engines_of(right))
-    assert measured[0].engine.startswith("torch") and measured[-1].error == pytest.approx(0.01, abs=1e-3)
+    assert measured[0].engine.startswith("torch")
+    assert {found.engine: found.error for found in measured}["onnxruntime-f32"] == pytest.approx(0.01, abs=1e-3)
 
 
 def test_an_export_is_made_once(tmp_path):
