@@ -24,7 +24,7 @@ from schemas.release import INDEX, Release
 
 MEMBERS: Final = pa.schema([("uid", pa.string()), ("unit", pa.string()), ("row", pa.int32())])  # what of a pair is shuffled
 SUFFIXES: Final = {"jpeg": "jpg", "png": "png", "webp": "webp"}
-_WINDOW_BYTES: Final = 32_000_000  # of stored images, read together: of three windows one is read, one converted, one written
+_WINDOW_BYTES: Final = 8_000_000  # of stored images, read together: of three windows one is read, one converted, one written
 _TASK_PAIRS: Final = 16  # converted by one task of a thread pool
 _UNTOLD: Final = frozenset({"key", "status", "error_message", "offset", "size"})  # columns about the unit's tar, not about the pair
 
@@ -95,7 +95,7 @@ class ShardWriter:
         rows: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
             path = Path(folder, "shard.tar")
-            with TarWriter(path) as tar:
+            with TarWriter(path, cached=False) as tar:
                 for tasks in converting:
                     rows += [_add(tar, sample, known.index.names) for task in tasks for sample in task.result()]
             self.release.put_shard(number, path, table_of(rows, known.index), sha256=tar.close())

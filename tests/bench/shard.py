@@ -12,6 +12,7 @@ on the folder's disk; `with_conversion` our images a second, to 256 pixels, over
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -84,6 +85,7 @@ def write(pool: Pool, release: str, target: Target, units: list[str], shards: in
         step = WriteShards(pool, found, target, shards=shards, score_columns=SCORE_COLUMNS)
         return pipeline | beam.Create(units) | beam.Reshuffle() | beam.Map(mark, str(marks)) | step
 
+    os.sync()
     start = time.perf_counter()
     run_graph(build, runner="DirectRunner", mode="multi_processing", workers=PROCESSES)
     whole = time.perf_counter() - start
@@ -104,6 +106,7 @@ def on_processes(work: Callable[..., None], *arguments: Any, processes: int = PR
     started = [context.Process(target=work, args=(share, barrier, *arguments)) for share in range(processes)]
     for process in started:
         process.start()
+    os.sync()
     barrier.wait()
     start = time.perf_counter()
     for process in started:

@@ -2,6 +2,7 @@
 
 import hashlib
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ MEMBERS = [
 ]
 
 
-def write(path: Path, members: list[tuple[str, bytes]]) -> tuple[str, list[int]]:
-    with TarWriter(path) as tar:
+def write(path: Path, members: list[tuple[str, bytes]], *, cached: bool = True) -> tuple[str, list[int]]:
+    with TarWriter(path, cached=cached) as tar:
         offsets = [tar.add(name, data) for name, data in members]
     return tar.close(), offsets
 
@@ -51,6 +52,13 @@ def test_an_empty_tar_is_one(tmp_path):
 def test_the_same_members_give_the_same_bytes(tmp_path):
     assert write(tmp_path / "a.tar", MEMBERS) == write(tmp_path / "b.tar", MEMBERS)
     assert write(tmp_path / "c.tar", MEMBERS[::-1])[0] != write(tmp_path / "a.tar", MEMBERS)[0]
+
+
+@pytest.mark.parametrize("folder", [None, "/dev/shm"], ids=["a disk", "memory, which has no O_DIRECT"])
+def test_bytes_that_go_past_the_page_cache_are_the_same(tmp_path, folder):
+    with tempfile.TemporaryDirectory(dir=folder) as elsewhere:
+        assert write(Path(elsewhere, "a.tar"), MEMBERS, cached=False) == write(tmp_path / "b.tar", MEMBERS)
+        assert Path(elsewhere, "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["n" * 101, "그" * 34, "", "a\0b"])
