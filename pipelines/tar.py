@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import io
 import mmap
 import os
 from pathlib import Path
@@ -32,7 +33,7 @@ class TarWriter:
     """
 
     def __init__(self, path: Path, *, cached: bool = True):
-        self._file = open(path, "wb", buffering=0, opener=None if cached else _open_direct)
+        self._file = io.FileIO(path, "wb", opener=None if cached else _open_direct)
         self._hash = hashlib.sha256()
         self._buffer = memoryview(mmap.mmap(-1, BUFFER))  # page-aligned, as O_DIRECT asks
         self._filled = 0
