@@ -81,6 +81,8 @@ class Progress:
         done = sum(self._rows.get(unit, 0) for unit in done_units)
         total = sum(planned.values())
         parts = [f"{'fetch' if fetching else 'score':7} {len(done_units)}/{len(planned)} units", f"{done:,}/{total:,} pairs"]
+        if fetching and scored:  # both run in one graph, and a folder's images come faster than they are scored
+            parts.insert(1, f"{len(scored)} scored")
         # Fetching and scoring run together: the pace is that of the slower end.
         at_end = sum(self._rows.get(unit, 0) for unit in (scored if self.pass_name is not None else committed))
         self._history.append((time.monotonic(), at_end))
