@@ -64,6 +64,15 @@ def rotated(degrees: float) -> Change:
     return change
 
 
+def webp(quality: int) -> Change:
+    """Saved as lossy WebP and decoded."""
+    return lambda image: decode(cv2.imencode(".webp", image[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes())
+
+
+def cut_at_the_bottom(share: float) -> Change:
+    return lambda image: np.ascontiguousarray(image[: -max(1, round(len(image) * share))])
+
+
 def mirrored(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[:, ::-1])
 
@@ -84,9 +93,9 @@ CHANGES: Final[dict[str, Change]] = {
 }
 
 
-def photographs() -> list[np.ndarray]:
-    """The photographs of tests.trust.photographs that are installed; their longer side at most LONGEST pixels."""
-    return [_at_most(decode(path.read_bytes(), side=LONGEST)) for _, path in installed()]
+def photographs(longest: int = LONGEST) -> list[np.ndarray]:
+    """The photographs of tests.trust.photographs that are installed; their longer side at most `longest` pixels."""
+    return [_at_most(decode(path.read_bytes(), side=longest), longest) for _, path in installed()]
 
 
 def sample(count: int) -> list[np.ndarray]:
@@ -95,6 +104,6 @@ def sample(count: int) -> list[np.ndarray]:
     return [decode(path.read_bytes()) for path in files[:: max(1, len(files) // count)][:count]]
 
 
-def _at_most(image: np.ndarray) -> np.ndarray:
-    factor = LONGEST / max(image.shape[:2])
+def _at_most(image: np.ndarray, longest: int) -> np.ndarray:
+    factor = longest / max(image.shape[:2])
     return image if factor >= 1 else resized(factor)(image)
