@@ -224,7 +224,16 @@ def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], Pas
 
 
 def _made(args: argparse.Namespace, names: Sequence[str], engines: Mapping[str, str]) -> list[Scorer]:
-    return make_scorers(names, model=args.clip_model, pretrained=args.clip_checkpoint, label=args.clip_label, engines=engines)
+    return make_scorers(
+        names,
+        model=args.clip_model,
+        pretrained=args.clip_checkpoint,
+        label=args.clip_label,
+        engines=engines,
+        nsfw_head=args.nsfw_head,
+        person_names=args.person_names,
+        deepfake_probe=args.deepfake_probe,
+    )
 
 
 @dataclass
