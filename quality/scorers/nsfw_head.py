@@ -52,12 +52,12 @@ def read_head(path: str | Path) -> NsfwHead:
     if not Path(path).is_file():
         raise HeadError(f"{path}: no such file; give a .pth of LAION's CLIP-based-NSFW-Detector")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True) if zipfile.is_zipfile(path) else None
+        state = torch.load(path, map_location="cpu", weights_only=True) if zipfile.is_zipfile(path) else {}
     except (pickle.UnpicklingError, RuntimeError) as error:
         raise HeadError(f"{path}: no weights that torch can read; give a .pth of LAION's CLIP-based-NSFW-Detector") from error
     count = sum(name.endswith(".weight") for name in state) if isinstance(state, dict) else 0
     names = [f"linear_{number}.{part}" for number in range(1, count + 1) for part in ("weight", "bias")]
-    if not count or set(state) != {"norm.mean", "norm.variance", *names}:
+    if not isinstance(state, dict) or not count or set(state) != {"norm.mean", "norm.variance", *names}:
         raise HeadError(f"{path}: not LAION's head of ViT-B-32 or ViT-L-14 (norm.mean, norm.variance, linear_1.weight …)")
     arrays = {name: tensor.double().numpy() for name, tensor in state.items()}
     head = NsfwHead(
