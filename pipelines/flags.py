@@ -79,11 +79,14 @@ def parser() -> Parser:
         "--scorers",
         metavar="NAMES",
         default="embed,clip,nsfw,image",
-        help="packaged names (also faces), or package.module:Class for your own",
+        help="packaged names (also faces, evidence), or package.module:Class for your own",
     )
     score.add_argument("--clip_model", metavar="NAME", default="pigment-embedded", help="embedded model, or an open_clip architecture")
     score.add_argument("--clip_checkpoint", metavar="PATH", help="weights of --clip_model: a file, or an open_clip tag")
     score.add_argument("--clip_label", metavar="NAME", help="the weights' name in policies, as in ViT-B-32/NAME (default: tag or file)")
+    score.add_argument(
+        "--c2pa_trust", metavar="FILE", help="PEM of the C2PA trust anchors whose signers the scorer evidence trusts (default: nobody)"
+    )
     score.add_argument(
         "--engine", metavar="NAME", default="auto", help="inference engine; auto measures once and the pool keeps the answer"
     )

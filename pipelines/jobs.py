@@ -224,7 +224,10 @@ def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], Pas
 
 
 def _made(args: argparse.Namespace, names: Sequence[str], engines: Mapping[str, str]) -> list[Scorer]:
-    return make_scorers(names, model=args.clip_model, pretrained=args.clip_checkpoint, label=args.clip_label, engines=engines)
+    trust = None if args.c2pa_trust is None else Path(args.c2pa_trust)
+    return make_scorers(
+        names, model=args.clip_model, pretrained=args.clip_checkpoint, label=args.clip_label, engines=engines, c2pa_trust=trust
+    )
 
 
 @dataclass

@@ -7,8 +7,10 @@ from typing import Final
 
 from quality.embedded_clip import EMBEDDED_MODEL_NAME
 from quality.engines import Tower
+from quality.evidence.manifest import TrustError
 from quality.scorers.clip import Clip
 from quality.scorers.embed import Embed, ModelError
+from quality.scorers.evidence import Evidence
 from quality.scorers.faces import Faces
 from quality.scorers.image import Image
 from quality.scorers.nsfw import Nsfw
@@ -29,11 +31,12 @@ def make_scorers(
     label: str | None = None,
     engines: Mapping[str, str] | None = None,
     cache: Path | None = None,
+    c2pa_trust: Path | None = None,
 ) -> list[Scorer]:
     """Scorers by name: packaged ones, or "package.module:Class" for a user's own, made without arguments.
 
     model, pretrained, label: for `embed`, see there; `clip` follows it. engines: by tower (pool/engines.json); those not named run on their
-    reference. Nothing is loaded. Raises ScorerError.
+    reference. c2pa_trust: for `evidence`, see there. Nothing is loaded. Raises ScorerError.
     """
 
     def embed() -> Embed:
@@ -45,6 +48,7 @@ def make_scorers(
         "nsfw": lambda: Nsfw(engines=engines),
         "image": Image,
         "faces": Faces,
+        "evidence": lambda: Evidence(c2pa_trust),
     }
     found: list[Scorer] = []
     for name in names:
@@ -55,7 +59,7 @@ def make_scorers(
             raise ScorerError(f"unknown scorer {name!r}; packaged: {', '.join(packaged)}; your own: package.module:Class")
         try:
             found.append(packaged[name]())
-        except ModelError as error:
+        except (ModelError, TrustError) as error:
             raise ScorerError(f"scorer {name}: {error}") from error
     double = sorted({scorer.name for scorer in found if sum(other.name == scorer.name for other in found) > 1})
     if double:
