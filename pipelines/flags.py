@@ -89,6 +89,9 @@ def parser() -> Parser:
     score.add_argument("--person_names", metavar="FILE", help="names of persons, one a line, looked for in captions; never in any output")
     score.add_argument("--deepfake_probe", metavar="FILE", help="a probe made by python -m quality.probe: weak evidence, at most review")
     score.add_argument(
+        "--c2pa_trust", metavar="FILE", help="PEM of the C2PA trust anchors whose signers the scorer evidence trusts (default: nobody)"
+    )
+    score.add_argument(
         "--engine", metavar="NAME", default="auto", help="inference engine; auto measures once and the pool keeps the answer"
     )
 

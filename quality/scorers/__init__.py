@@ -8,9 +8,11 @@ from typing import Final
 from quality.deepfake import NamesError, ProbeError
 from quality.embedded_clip import EMBEDDED_MODEL_NAME
 from quality.engines import Tower
+from quality.evidence.manifest import TrustError
 from quality.scorers.clip import Clip
 from quality.scorers.deepfake import Deepfake
 from quality.scorers.embed import Embed, ModelError
+from quality.scorers.evidence import Evidence
 from quality.scorers.faces import Faces
 from quality.scorers.image import Image
 from quality.scorers.nsfw import Nsfw
@@ -36,11 +38,13 @@ def make_scorers(
     nsfw_head: str | Path | None = None,
     person_names: str | Path | None = None,
     deepfake_probe: str | Path | None = None,
+    c2pa_trust: Path | None = None,
 ) -> list[Scorer]:
     """Scorers by name: packaged ones, or "package.module:Class" for a user's own, made without arguments.
 
     model, pretrained, label: for `embed`, see there; `clip` follows it. engines: by tower (pool/engines.json); those not named run on their
-    reference. nsfw_head: for `nsfw`; person_names, deepfake_probe: for `deepfake`; see there. Nothing is loaded. Raises ScorerError.
+    reference. nsfw_head: for `nsfw`; c2pa_trust: for `evidence`; person_names, deepfake_probe: for `deepfake`; see there. Nothing is loaded.
+    Raises ScorerError.
     """
 
     def embed() -> Embed:
@@ -52,8 +56,9 @@ def make_scorers(
         "nsfw": lambda: Nsfw(engines=engines, head=nsfw_head, embedding=embed().version if nsfw_head else None),
         "image": Image,
         "faces": Faces,
+        "evidence": lambda: Evidence(c2pa_trust),
         "deepfake": lambda: Deepfake(
-            of=[Faces().version, Image.version],
+            of=[Evidence(c2pa_trust).version, Faces().version, Image.version],
             person_names=person_names,
             probe=deepfake_probe,
             embedding=embed().version if deepfake_probe else None,
@@ -68,7 +73,7 @@ def make_scorers(
             raise ScorerError(f"unknown scorer {name!r}; packaged: {', '.join(packaged)}; your own: package.module:Class")
         try:
             found.append(packaged[name]())
-        except (ModelError, HeadError, NamesError, ProbeError) as error:
+        except (ModelError, HeadError, NamesError, ProbeError, TrustError) as error:
             raise ScorerError(f"scorer {name}: {error}") from error
     double = sorted({scorer.name for scorer in found if sum(other.name == scorer.name for other in found) > 1})
     if double:
