@@ -22,6 +22,7 @@ from quality.deepfake.table import (
 COLUMNS: Final = (
     "evidence.c2pa", "evidence.source_type", "evidence.source_type_in", "evidence.ai_fields", "evidence.generator", "evidence.generator_in",
     "evidence.watermark", "evidence.watermark_agree", "evidence.camera", "evidence.camera_fields", "evidence.gps",
+    "evidence.problems",
     "faces.count", "faces.largest_share", "faces.score", "image.width", "image.height",
 )  # fmt: skip
 _SAYS_GENERATED: Final = re.compile(SAYS_GENERATED)
@@ -54,7 +55,7 @@ def _signal(name: str, detail: str | None = None) -> Signal:
 
 
 def _declared(row: Mapping[str, Any]) -> list[Signal]:
-    state, kind = row["evidence.c2pa"], row["evidence.source_type"]
+    state, kind = _state(row), row["evidence.source_type"]
     places = (row["evidence.source_type_in"] or "").split("|")
     says = "ai" if kind in GENERATED_TYPES else "capture" if kind in CAPTURED_TYPES else None
     found = []
@@ -70,11 +71,21 @@ def _declared(row: Mapping[str, Any]) -> list[Signal]:
     return found
 
 
+def _state(row: Mapping[str, Any]) -> str:
+    """Of the manifest. One that is intact and whose certificate ran out is as good as a stranger's."""
+    problems = {problem for problem in (row["evidence.problems"] or "").split("|") if problem.startswith("c2pa-")}
+    return "untrusted" if row["evidence.c2pa"] == "invalid" and problems == {"c2pa-certificate-expired"} else row["evidence.c2pa"]
+
+
 def _traces(row: Mapping[str, Any]) -> list[Signal]:
     found = []
     if row["evidence.generator"]:
-        place = row["evidence.generator_in"]
-        found.append(_signal("generator_metadata", f"{row['evidence.generator']}{f' in {place}' if place else ''}"))
+        places = row["evidence.generator_in"] or "metadata"
+        # What the manifest alone names is as good as the manifest, and kin to what it declares.
+        name = "generator_metadata"
+        if all(place.startswith("c2pa") for place in places.split("|")):
+            name = "c2pa_invalid_generator" if _state(row) == "invalid" else "c2pa_generator"
+        found.append(_signal(name, f"{row['evidence.generator']} in {places}"))
     if row["evidence.watermark"]:
         agree = row["evidence.watermark_agree"]
         found.append(_signal("watermark", f"{row['evidence.watermark']}{'' if agree is None else f', {agree:.0%} of its bits'}"))

@@ -39,6 +39,8 @@ WEIGHTS: Final[dict[str, Weight]] = {
         "declared", STRONG, "our judgement: intact since it was signed; nobody gains by calling a photograph generated"
     ),
     "c2pa_invalid_ai": _made("declared", MEDIUM, "our judgement: as an unsigned source type, for the signature does not hold"),
+    "c2pa_generator": _made("declared", STRONG, "our judgement: a generator named in an intact manifest alone; as its source type"),
+    "c2pa_invalid_generator": _made("declared", MEDIUM, "our judgement: the same in one that does not hold"),
     "c2pa_invalid": _made("declared", MEDIUM, "our judgement: changed after it was signed, by whom and how a person must judge"),
     "c2pa_unreadable": _made("declared", SLIGHT, "our judgement: damaged, by accident or not"),
     "c2pa_silent": _made("declared", 0.0, "a manifest that does not say how the picture was made"),

@@ -19,8 +19,8 @@ from quality.scorers.nsfw import Nsfw
 from quality.scorers.nsfw_head import HeadError
 from quality.scorers.protocol import Scorer
 
-DEFAULT: Final = ("embed", "clip", "nsfw", "image")
-PACKAGED: Final = (*DEFAULT, "faces", "deepfake")
+DEFAULT: Final = ("embed", "clip", "nsfw", "image", "faces", "evidence", "deepfake")
+PACKAGED: Final = DEFAULT  # all of them, since each costs less than `embed`
 
 
 class ScorerError(Exception):
