@@ -60,9 +60,9 @@ def read_probe(path: str | Path) -> Probe:
         raise ProbeError(f"{path}: no probe of format {FORMAT}; make one with python -m quality.probe")
     try:
         probe = Probe(**{**data, "weights": tuple(data["weights"])})
-    except (TypeError, KeyError) as error:
+        numbers = np.array([*probe.weights, probe.bias, probe.slope, probe.offset, probe.base_rate], np.float64)
+    except (TypeError, KeyError, ValueError) as error:
         raise ProbeError(f"{path}: a probe's fields are missing or unknown ({error}); make it anew with python -m quality.probe") from error
-    numbers = np.array([*probe.weights, probe.bias, probe.slope, probe.offset])
     if not np.isfinite(numbers).all() or not 0 < probe.base_rate < 1:
         raise ProbeError(f"{path}: its numbers are not finite, or its base rate is not between 0 and 1")
     return probe

@@ -119,7 +119,19 @@ def test_the_version_names_all_that_a_score_hangs_on(names, probe):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "not JSON"), ("[]", "no probe of format"), ('{"format": "pigment-probe-1", "weights": []}', "missing or unknown")],
+    [
+        ("{", "not JSON"),
+        ("[]", "no probe of format"),
+        (
+            '{"format": "pigment-probe-1", "embedding": "e", "weights": ["x"], "bias": 0, "slope": 1, "offset": 0, "base_rate": 0.5}',
+            "missing or unknown",
+        ),
+        (
+            '{"format": "pigment-probe-1", "embedding": "e", "weights": [1], "bias": 0, "slope": 1, "offset": 0, "base_rate": 1}',
+            "base rate is not between",
+        ),
+        ('{"format": "pigment-probe-1", "weights": []}', "missing or unknown"),
+    ],
 )
 def test_files_that_are_no_probe(tmp_path, text, message):
     path = tmp_path / "p.json"
