@@ -58,7 +58,7 @@ class Deepfake:
     ):
         self._names_file = None if person_names is None else str(Path(person_names).absolute())
         self._probe_file = None if probe is None else str(Path(probe).absolute())
-        self._digests = ("none" if person_names is None else names_digest(person_names), "none" if probe is None else probe_digest(probe))
+        self._digests = (None if person_names is None else names_digest(person_names), None if probe is None else probe_digest(probe))
         if person_names is not None:
             read_names(person_names)  # a list that cannot be used is told before the job starts
         if probe is not None:
@@ -66,7 +66,9 @@ class Deepfake:
         self.needs: tuple[str, ...] = COLUMNS if probe is None else (*COLUMNS, _EMBEDDING)
         names, learned = self._digests
         read = hashlib.sha256("\n".join(of).encode()).hexdigest()[:8]
-        self.version = f"evidence-sum@{_table_digest()};names {names};probe {learned};of {read};{REVISION}"
+        # Policies can tell them apart: "deepfake:evidence-sum", "deepfake:evidence-sum+probe-1a2b3c4d".
+        model = "evidence-sum" + (f"+names-{names}" if names else "") + (f"+probe-{learned}" if learned else "")
+        self.version = f"{model}@{_table_digest()};columns;of {read};{REVISION}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_names", "_probe")}

@@ -68,15 +68,15 @@ class Nsfw:
     def __init__(self, *, engines: Mapping[str, str] | None = None, head: str | Path | None = None, embedding: str | None = None):
         self._engine = (engines or {}).get("nsfw.image", "onnxruntime-f32")
         self._head_file = None if head is None else str(Path(head).absolute())
-        self._head_digest = "none" if head is None else head_digest(head)
+        self._head_digest = None if head is None else head_digest(head)
         self.needs: tuple[str, ...] = () if head is None else (_EMBEDDING,)
-        told = f"head {self._head_digest}"
+        model, read = "open-nsfw", ""
         if head is not None:
             if embedding is None:
                 raise HeadError(f"{head}: LAION's head needs the scorer embed, whose embeddings it reads; add it to --scorers")
             check_fits(head, read_head(head), embedding.partition("@")[0])
-            told += f" of {embedding.replace(';', ',')}"
-        self.version = f"open-nsfw@{_digest()[:8]};{PACKAGE}-{version(PACKAGE)} side{SIDE};{told};{self._engine};2"
+            model, read = f"open-nsfw+head-{self._head_digest}", f" on {embedding.replace(';', ',')}"
+        self.version = f"{model}@{_digest()[:8]};{PACKAGE}-{version(PACKAGE)} side{SIDE}{read};{self._engine};2"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_run", "_head")}

@@ -114,7 +114,8 @@ def test_the_version_names_all_that_a_score_hangs_on(names, probe):
         Deepfake().version, Deepfake(of=["evidence 1"]).version, Deepfake(of=["evidence 2"]).version, Deepfake(person_names=names).version,
         Deepfake(probe=probe, embedding=EMBEDDING).version,
     }  # fmt: skip
-    assert len(versions) == 5 and all(version.startswith("evidence-sum@") for version in versions)
+    assert len(versions) == 5 and all(version.startswith("evidence-sum") for version in versions)
+    assert Deepfake(of=["x"]).version.startswith("evidence-sum@") and "+probe-" in Deepfake(probe=probe, embedding=EMBEDDING).version
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,8 @@ def test_the_version_names_head_and_embeddings(tmp_path):
     )
     versions = {Nsfw().version, Nsfw(head=one, embedding=EMBEDDING).version, Nsfw(head=two, embedding=EMBEDDING).version}
     versions.add(Nsfw(head=one, embedding=EMBEDDING.replace("12345678", "87654321")).version)
-    assert len(versions) == 4 and all(version.startswith("open-nsfw@") for version in versions)
+    assert len(versions) == 4 and all(version.startswith("open-nsfw") for version in versions)
+    assert "open-nsfw+head-" in Nsfw(head=one, embedding=EMBEDDING).version
     with pytest.raises(HeadError, match="needs the scorer embed"):
         Nsfw(head=one)
     saved(one, state_of(512) | {"norm.mean": torch.ones(512)})
