@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from quality.evidence.manifest import PROBLEMS as MANIFEST_PROBLEMS
+from quality.evidence.reading import PROBLEMS
 from quality.evidence.text import LONG, SHORT
 from quality.evidence.watermark import SCHEMES
 from quality.scorers import ScorerError, make_scorers
 from quality.scorers.batch import PairBatch
-from quality.scorers.evidence import MOST_PIXELS, PROBLEMS, Evidence, can_carry_watermark
+from quality.scorers.evidence import MOST_PIXELS, Evidence, can_carry_watermark
 from quality.scorers.protocol import Scorer, sides_of
 from tests.conftest import SOAK
 from tests.scoring import sample_pairs
@@ -289,6 +290,15 @@ def test_a_manifest_elsewhere_is_noted_and_not_fetched(scorer):
     assert scored(scorer, jpeg(tools.sketch(), xmp=xmp(more=more))) == [NOTHING | {"problems": "c2pa-remote"}]
 
 
+def test_hostile_rules_on_mining_are_cut_and_all_decide(scorer):
+    rule = {f"cawg.entry{number:03d}|x": {"use": "allowed"} for number in range(200)} | {"cawg.zzz": {"use": "notAllowed"}}
+    data = signed(png(tools.picture(64)), "image/png", assertions=({"label": "cawg.training-mining", "data": {"entries": rule}},))
+    (row,) = scored(scorer, data)
+    signals = row["mining_signals"].split("|")
+    assert row["mining"] == "disallowed" and len(signals) == 32 and signals == sorted(signals)
+    assert signals[0] == "cawg.training-mining:entry000 x=allowed"
+
+
 # ---- watermarks
 
 
@@ -305,10 +315,11 @@ def test_where_a_watermark_is_looked_for():
 
 
 @pytest.mark.parametrize("side", [512, 768, 1024, 1536])
-def test_watermarks_outlive_what_others_ask_for(scorer, side):
-    """Pixels that are shared with other scorers come scaled down where they are large; the mark is in the whole."""
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_watermarks_outlive_what_others_ask_for(scorer, side, cut):
+    """Pixels that are shared with other scorers come scaled down where they are large; the mark is in the whole. cut: rows at the bottom."""
     bits = SCHEMES["stable-diffusion-xl"].bits
-    pixels = marked(np.array(tools.picture(side)), bits, "floats")
+    pixels = marked(np.array(tools.picture(side)), bits, "floats")[: side - cut]
     rows = scored(scorer, png(Image.fromarray(pixels)), jpeg(Image.fromarray(pixels), quality=95, full_colour=True))
     assert [row["watermark"] for row in rows] == ["stable-diffusion-xl"] * 2
 
