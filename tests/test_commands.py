@@ -35,6 +35,7 @@ def policy_file(folder: Path, column: str, bound: str) -> Path:
         (["--stop_after", "fetch", "--start_at", "select"], ["comes before"]),
         (["--start_at", "select"], ["no dataset here"]),
         (["--sample", "2"], ["--sample", "at most 1"]),
+        (["--scorers", "evidence", "--c2pa_trust", "none.pem"], ["none.pem", "certificates in PEM"]),
         (["--engine", "warp"], ["warp", "onnxruntime-f32"]),
     ],
 )
