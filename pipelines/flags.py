@@ -5,6 +5,7 @@ import os
 from pipelines.options import EXIT_CODES, Parser, mapping, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
 from quality.images.convert import FORMATS, RESIZES
+from quality.scorers import DEFAULT, PACKAGED
 
 STEPS = ("fetch", "score", "select", "shard")
 
@@ -78,12 +79,18 @@ def parser() -> Parser:
     score.add_argument(
         "--scorers",
         metavar="NAMES",
-        default="embed,clip,nsfw,image",
-        help="packaged names (also faces), or package.module:Class for your own",
+        default=",".join(DEFAULT),
+        help=f"of {', '.join(PACKAGED)}, or package.module:Class for your own",
     )
     score.add_argument("--clip_model", metavar="NAME", default="pigment-embedded", help="embedded model, or an open_clip architecture")
     score.add_argument("--clip_checkpoint", metavar="PATH", help="weights of --clip_model: a file, or an open_clip tag")
     score.add_argument("--clip_label", metavar="NAME", help="the weights' name in policies, as in ViT-B-32/NAME (default: tag or file)")
+    score.add_argument("--nsfw_head", metavar="FILE", help="LAION's NSFW head (.pth) for OpenAI's ViT-B-32 or ViT-L-14: adds nsfw.clip")
+    score.add_argument("--person_names", metavar="FILE", help="names of persons, one a line, looked for in captions; never in any output")
+    score.add_argument("--deepfake_probe", metavar="FILE", help="a probe made by python -m quality.probe: weak evidence, at most review")
+    score.add_argument(
+        "--c2pa_trust", metavar="FILE", help="PEM of the C2PA trust anchors whose signers the scorer evidence trusts (default: nobody)"
+    )
     score.add_argument(
         "--engine", metavar="NAME", default="auto", help="inference engine; auto measures once and the pool keeps the answer"
     )

@@ -219,12 +219,25 @@ def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], Pas
             f"{args.dataset}: {args.scorers} were run together with others; "
             f"give --scorers {','.join(scorer.name for scorer in stored)} again"
         )
-    ordered = in_order(missing, stored={column for scorer in stored for column in scorer.columns})
+    try:
+        ordered = in_order(missing, stored={column for scorer in stored for column in scorer.columns})
+    except ValueError as error:
+        raise UsageError(f"{error}; add to --scorers what gives these columns") from error
     return ordered, Pass.of([info_of(scorer) for scorer in ordered]), engines
 
 
 def _made(args: argparse.Namespace, names: Sequence[str], engines: Mapping[str, str]) -> list[Scorer]:
-    return make_scorers(names, model=args.clip_model, pretrained=args.clip_checkpoint, label=args.clip_label, engines=engines)
+    return make_scorers(
+        names,
+        model=args.clip_model,
+        pretrained=args.clip_checkpoint,
+        label=args.clip_label,
+        engines=engines,
+        nsfw_head=args.nsfw_head,
+        person_names=args.person_names,
+        deepfake_probe=args.deepfake_probe,
+        c2pa_trust=None if args.c2pa_trust is None else Path(args.c2pa_trust),
+    )
 
 
 @dataclass

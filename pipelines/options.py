@@ -6,23 +6,21 @@ from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-EXIT_DONE, EXIT_GATE, EXIT_USAGE, EXIT_DEFERRED, EXIT_BUG, EXIT_INTERRUPTED = 0, 1, 2, 3, 70, 130
+from quality.command import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from quality.command import Parser as CommandParser
+
+__all__ = [
+    "EXIT_BUG", "EXIT_CODES", "EXIT_DEFERRED", "EXIT_DONE", "EXIT_GATE", "EXIT_INTERRUPTED", "EXIT_USAGE", "Parser", "UsageError", "mapping",
+    "positive", "share", "size_in_bytes",
+]  # fmt: skip
+
+EXIT_GATE, EXIT_DEFERRED = 1, 3
 EXIT_CODES = """exit codes:
   0 done   1 a critical gate failed   2 wrong use   3 units deferred: run the same command again   70 a bug   130 interrupted"""
 
 
-class UsageError(Exception):
-    """The command cannot be done as given; the message says what, where and what to do."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argparse parser that shows every default, never guesses abbreviations, and raises UsageError."""
-
-    def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, formatter_class=_Help, **kwargs)
-
-    def error(self, message: str):
-        raise UsageError(f"{message}\nTry: {self.prog} --help")
+class Parser(CommandParser):
+    """A parser of our flags and Beam's."""
 
     def parse_with_beam(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """(our flags, flags for Beam); what follows a bare `--` goes to the runner unseen. Raises UsageError for an unknown flag."""
@@ -42,17 +40,6 @@ class Parser(argparse.ArgumentParser):
                 hint = "; put values behind their flag, and quote patterns and names with spaces"
             raise UsageError(f"unknown flag {flag}{hint} (flags of a runner that Beam's Python SDK does not know go after a bare --)")
         return ours, rest + extra
-
-
-class _Help(argparse.RawDescriptionHelpFormatter):
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        text = action.help or ""
-        if action.default not in (None, argparse.SUPPRESS, False) and action.option_strings:
-            text += " (default: %(default)s)"
-        return text
-
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=30, width=110)
 
 
 def _beam_parser() -> argparse.ArgumentParser:

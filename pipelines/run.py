@@ -18,9 +18,11 @@ from pipelines.options import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
 from pipelines.steps.score_units import ScorerBug
+from quality.deepfake import NamesError, ProbeError
 from quality.embedded_clip import MissingWeights
 from quality.engines import EngineError
 from quality.scorers import ScorerError
+from quality.scorers.nsfw_head import HeadError
 from schemas.policy import PolicyError
 from schemas.pool import PoolError
 from schemas.release import ReleaseError
@@ -86,6 +88,9 @@ _USER_ERRORS = (
     MissingWeights,
     ScorerError,
     ScorerBug,
+    HeadError,
+    NamesError,
+    ProbeError,
     EngineError,
     ShardError,
     SourceError,

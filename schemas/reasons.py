@@ -77,6 +77,7 @@ REASONS: Final = {
     "nsfw": {
         "high": "the image is probably not safe for work",
         "possible": "the image is possibly not safe for work",
+        "disagreement": "two measures of safety for work disagree",
         "missing": "the image was not measured",
     },
     "license": {
@@ -91,7 +92,11 @@ REASONS: Final = {
     },
     "optout": {"disallowed": "the owner reserved text and data mining"},
     "list": {"blocked": "the pair is on a block list"},
-    "deepfake": {"high": "the evidence for a deepfake risk is strong", "possible": "there is evidence for a deepfake risk"},
+    "deepfake": {
+        "high": "the evidence for a deepfake risk is strong",
+        "possible": "there is evidence for a deepfake risk",
+        "missing": "the deepfake risk was not measured",
+    },
     "review": {"rejected": "a person decided against the pair", "accepted": "a person decided for the pair"},
 }
 

@@ -63,10 +63,10 @@ def drawn_pairs(format: str = ".png") -> list[Pair]:
     return [(caption, encoded(image, format)) for caption, image in zip(CAPTIONS, drawings(), strict=True)]
 
 
-def sample_pairs(count: int) -> list[Pair]:
-    """The first pairs of the packaged sample, every 7th, so that all its sources are there."""
+def sample_pairs(count: int, *, step: int = 7) -> list[Pair]:
+    """The first pairs of the packaged sample, every 7th by default, so that all its sources are there."""
     with (SAMPLE / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))[::7][:count]
+        rows = list(csv.DictReader(file))[::step][:count]
     return [(row["caption"], (SAMPLE / row["file_name"]).read_bytes()) for row in rows]
 
 

@@ -5,6 +5,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final
 
+from quality.evidence.text import decoded
 from quality.images.header import PNG_MAGIC, jpeg_segments, png_chunks, webp_chunks
 
 MAX_TEXT: Final = 4 << 20  # bytes of one segment's text after inflation; ComfyUI workflows reach 1 MiB
@@ -15,12 +16,16 @@ _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"  # XMP specification, part 3, 1.
 
 @dataclass
 class Segments:
-    """exif: TIFF structures; xmp: packets; iim: Photoshop resource blocks; texts: (keyword, text); c2pa: a manifest store may be there."""
+    """What lies where. texts: (keyword, text) of a PNG; comments: of a JPEG. Of others, those that read them: quality.evidence.exif and so on.
+
+    c2pa: a manifest store may be there. problems: truncated (the bytes end early), size, segments (more than is read), text (not inflatable).
+    """
 
     exif: list[bytes] = field(default_factory=list)
     xmp: list[bytes] = field(default_factory=list)
     iim: list[bytes] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
     c2pa: bool = False
     problems: list[str] = field(default_factory=list)
     left: int = MAX_TOTAL
@@ -59,14 +64,16 @@ def _jpeg(data: bytes, found: Segments) -> None:
             return
         if marker == 0xEB and data[start + 4 : start + 6] == b"JP":  # JPEG XT box, C2PA 2.1 A.3.1
             found.c2pa = True
-        if marker not in (0xE1, 0xED):
+        if marker not in (0xE1, 0xED, 0xFE):
             continue
         payload = found.take(data[start + 4 : end])
         if payload is None:
             continue
         if end > len(data):
             found.note("truncated")
-        if marker == 0xED and payload.startswith(b"Photoshop 3.0\0"):
+        if marker == 0xFE:
+            found.comments.append(decoded(payload))
+        elif marker == 0xED and payload.startswith(b"Photoshop 3.0\0"):
             found.iim.append(payload[14:])
         elif payload.startswith(b"Exif\0\0"):
             found.exif.append(payload[6:])
@@ -107,11 +114,7 @@ def _png_text(kind: bytes, payload: bytes, found: Segments) -> None:
     if keyword == b"XML:com.adobe.xmp":
         found.xmp.append(text)
     else:  # tools write UTF-8 into tEXt, which is Latin-1
-        try:
-            decoded = text.decode("utf-8")
-        except UnicodeDecodeError:
-            decoded = text.decode("latin-1")
-        found.texts.append((keyword[:79].decode("latin-1"), decoded))
+        found.texts.append((keyword[:79].decode("latin-1"), decoded(text)))
 
 
 def _webp(data: bytes, found: Segments) -> None:

@@ -11,6 +11,10 @@ Measured on nine photographs marked by the package, found of nine, SDXL as diffu
 9 / 9 when decoded without smooth chroma upsampling; JPEG 90 2 / 1; JPEG 75 1 / 1; JPEG 50 0 / 0; JPEG 90 without chroma subsampling 9 / 9;
 WebP 90 7 / 5; scaled by 0.9 or cropped by 5 % on all sides 0 / 0; cropped at the bottom 9 / 9. Found in none of 2,181 drawings of the Open Clip
 Art library and none of 2,000 pictures of noise with a natural spectrum. 5 ms a megapixel on one core.
+
+A JPEG is better decoded at half its size, which is cheaper too: where its colours are halved they are then taken as stored, not interpolated.
+Found of 24 drawings with grain, SDXL as diffusers writes it, whole / at half size: halved colours, JPEG 95 6 / 24, JPEG 90 0 / 2, JPEG 75 0 / 0;
+full colours, JPEG 90 24 / 24, JPEG 75 24 / 24, JPEG 50 22 / 23. SD 1, full colours, JPEG 90: 24 / 17, its only loss of note.
 """
 
 from dataclasses import dataclass
@@ -76,8 +80,21 @@ def decode(pixels: np.ndarray) -> Watermark | None:
 
     None too for fewer than LEAST_PIXELS pixels, as the package has it. Of several, the least probable.
     """
-    height, width = (length // 8 * 8 for length in pixels.shape[:2])
-    if pixels.shape[0] * pixels.shape[1] < LEAST_PIXELS or not height or not width:
+    return decode_halved(halved(pixels))
+
+
+def halved(pixels: np.ndarray) -> np.ndarray:
+    """Means of 2x2 pixels, half the low band of the wavelet. Rounded, which moves a value by 0.3 of the 9 that a bit stands safe."""
+    height, width = (length // 2 for length in pixels.shape[:2])
+    if not height or not width:
+        return np.zeros((0, 0, 3), np.uint8)
+    return cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+
+
+def decode_halved(pixels: np.ndarray) -> Watermark | None:
+    """Like :func:`decode`, from what :func:`halved` returns, or from a JPEG decoded at exactly half its size."""
+    height, width = (length // 4 * 4 for length in pixels.shape[:2])
+    if 4 * pixels.shape[0] * pixels.shape[1] < LEAST_PIXELS or not height or not width:
         return None
     planes = _planes(pixels[:height, :width])
     found = []
@@ -90,10 +107,8 @@ def decode(pixels: np.ndarray) -> Watermark | None:
 
 
 def _planes(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """By plane, the bit of each block, row by row, as bool. Sides are multiples of 8."""
-    height, width = pixels.shape[:2]
-    # The low band is twice the mean of 2x2 values. Means of colours are rounded here, which moves it by 0.3 of the 9 that a bit stands safe.
-    red, green, blue = cv2.split(cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA).astype(np.float32))
+    """By plane, the bit of each block of 4x4, row by row, as bool. pixels: of half size, sides multiples of 4."""
+    red, green, blue = cv2.split(pixels.astype(np.float32))
     bluish = _HALF * (0.886 * blue - 0.587 * green - 0.299 * red)
     reddish = _HALF * (0.886 * red - 0.587 * green - 0.299 * blue)
     return {"bytes": _bits(bluish + 256), "floats": _bits(np.abs(bluish + 1)), "swapped": _bits(np.abs(reddish + 1))}

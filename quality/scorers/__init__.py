@@ -5,16 +5,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from quality.deepfake import NamesError, ProbeError
 from quality.embedded_clip import EMBEDDED_MODEL_NAME
 from quality.engines import Tower
+from quality.evidence.manifest import TrustError
 from quality.scorers.clip import Clip
+from quality.scorers.deepfake import Deepfake
 from quality.scorers.embed import Embed, ModelError
+from quality.scorers.evidence import Evidence
 from quality.scorers.faces import Faces
 from quality.scorers.image import Image
 from quality.scorers.nsfw import Nsfw
+from quality.scorers.nsfw_head import HeadError
 from quality.scorers.protocol import Scorer
 
-DEFAULT: Final = ("embed", "clip", "nsfw", "image")
+DEFAULT: Final = ("embed", "clip", "nsfw", "image", "faces", "evidence", "deepfake")
+PACKAGED: Final = DEFAULT  # all of them, since each costs less than `embed`
 
 
 class ScorerError(Exception):
@@ -29,11 +35,16 @@ def make_scorers(
     label: str | None = None,
     engines: Mapping[str, str] | None = None,
     cache: Path | None = None,
+    nsfw_head: str | Path | None = None,
+    person_names: str | Path | None = None,
+    deepfake_probe: str | Path | None = None,
+    c2pa_trust: Path | None = None,
 ) -> list[Scorer]:
     """Scorers by name: packaged ones, or "package.module:Class" for a user's own, made without arguments.
 
     model, pretrained, label: for `embed`, see there; `clip` follows it. engines: by tower (pool/engines.json); those not named run on their
-    reference. Nothing is loaded. Raises ScorerError.
+    reference. nsfw_head: for `nsfw`; c2pa_trust: for `evidence`; person_names, deepfake_probe: for `deepfake`; see there. Nothing is loaded.
+    Raises ScorerError.
     """
 
     def embed() -> Embed:
@@ -42,9 +53,16 @@ def make_scorers(
     packaged: dict[str, Callable[[], Scorer]] = {
         "embed": embed,
         "clip": lambda: Clip(embed_version=embed().version),
-        "nsfw": lambda: Nsfw(engines=engines),
+        "nsfw": lambda: Nsfw(engines=engines, head=nsfw_head, embedding=embed().version if nsfw_head else None),
         "image": Image,
         "faces": Faces,
+        "evidence": lambda: Evidence(c2pa_trust),
+        "deepfake": lambda: Deepfake(
+            of=[Evidence(c2pa_trust).version, Faces().version, Image.version],
+            person_names=person_names,
+            probe=deepfake_probe,
+            embedding=embed().version if deepfake_probe else None,
+        ),
     }
     found: list[Scorer] = []
     for name in names:
@@ -55,7 +73,7 @@ def make_scorers(
             raise ScorerError(f"unknown scorer {name!r}; packaged: {', '.join(packaged)}; your own: package.module:Class")
         try:
             found.append(packaged[name]())
-        except ModelError as error:
+        except (ModelError, HeadError, NamesError, ProbeError, TrustError) as error:
             raise ScorerError(f"scorer {name}: {error}") from error
     double = sorted({scorer.name for scorer in found if sum(other.name == scorer.name for other in found) > 1})
     if double:

@@ -105,6 +105,12 @@ class Embed:
         return run_groups(self._text, self._model.tokenize(captions), self._model.settings["trim"])
 
 
+def without_engine(version: str) -> str:
+    """Of the version of an Embed, what does not hang on the engine: engines agree within BOUND, so what is fitted on one serves all."""
+    model, preprocessing, _, revision = version.rsplit(";", 3)
+    return f"{model};{preprocessing};{revision}"
+
+
 def run_groups(run: Run, tokens: np.ndarray, pad: int | None) -> np.ndarray:
     """Runs token rows in groups of like length, each without the padding that all its rows share (where the model allows it)."""
     order, groups = token_groups(tokens, pad)

@@ -22,7 +22,7 @@ import cv2
 from pipelines.steps.score_units import LoadedScorers, score_unit
 from quality.engines import start
 from quality.images.decode import decode
-from quality.scorers import DEFAULT, make_scorers, towers_of
+from quality.scorers import make_scorers, towers_of
 from quality.scorers.batch import SIDE
 from quality.scorers.embed import find_model, open_model, run_groups
 from quality.scorers.image import of_pixels
@@ -33,6 +33,7 @@ from tests.bench.engines import fastest
 from tests.bench.engines import lines as engine_lines
 from tests.scoring import SAMPLE, Pair, put_unit, sample_pairs
 
+SCORERS = ("embed", "clip", "nsfw", "image")  # that the bare loop runs too
 UNIT_ROWS = 128
 
 
@@ -120,7 +121,7 @@ def _worker(prepare_work: Any, folder: str, units: list[str], model: str, engine
 
 def _ours(pool: Pool, units: list[str], model: str, engines: dict[str, str]) -> Callable[[], None]:
     """What a process of ScoreUnits does with its units, commits included."""
-    scorers = make_scorers(DEFAULT, model=model, engines=engines)
+    scorers = make_scorers(SCORERS, model=model, engines=engines)
     pass_ = Pass.of([info_of(scorer) for scorer in scorers])
     loaded = LoadedScorers(scorers)
 

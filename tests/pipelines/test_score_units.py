@@ -213,8 +213,11 @@ def test_every_field_is_documented(scorers):
             if pa.types.is_integer(declared.type) or pa.types.is_floating(declared.type):
                 low, high = range_of(declared)
                 assert low is not None or high is not None
-                assert declared.metadata.get(b"better") in (b"higher", b"lower") or declared.name in ("width", "height")
-    assert [info_of(scorer).calibration for scorer in scorers] == ["embed:tiny", "clip:tiny", "nsfw:open-nsfw", "image:pixels"]
+                neither = scorer.name in ("faces", "evidence") or declared.name in ("width", "height")
+                assert neither or declared.metadata.get(b"better") in (b"higher", b"lower")
+    assert [info_of(scorer).calibration for scorer in scorers] == [
+        "embed:tiny", "clip:tiny", "nsfw:open-nsfw", "image:pixels", "faces:blazeface-short", "evidence:metadata", "deepfake:evidence-sum",
+    ]  # fmt: skip
 
 
 def test_a_unit_of_failed_rows(pool):

@@ -1,0 +1,1 @@
+"""How well stored scores agree with people's answers: labels, measures with intervals, tables and plots."""

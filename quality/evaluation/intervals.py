@@ -1,0 +1,41 @@
+"""Intervals at 95 %: Wilson's for shares, the bootstrap's for everything else."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+Z: Final = 1.959963984540054  # of the normal distribution, two-sided 95 %
+ROUNDS: Final = 1000
+_SEED: Final = 20_260  # the same labels give the same interval
+
+Interval = dict[str, float | None]
+
+
+def share(hits: np.ndarray, weights: np.ndarray) -> Interval:
+    """{value, low, high, n} of a weighted share: Wilson (1927), with Kish's effective sample size where weights differ. hits: booleans.
+    Values are None for no rows."""
+    total = float(weights.sum())
+    if not total:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    value = float(weights[hits].sum()) / total
+    n = total**2 / float((weights**2).sum())
+    middle, half = (value + Z**2 / (2 * n)), Z * (value * (1 - value) / n + Z**2 / (4 * n**2)) ** 0.5
+    scale = 1 + Z**2 / n
+    return {"value": value, "low": max(0.0, (middle - half) / scale), "high": min(1.0, (middle + half) / scale), "n": len(hits)}
+
+
+def bootstrap(measure: Callable[[np.ndarray], float | None], weights: np.ndarray, *, rounds: int = ROUNDS) -> Interval:
+    """{value, low, high} of measure(weights): the percentile interval over pairs drawn with replacement. A round in which the measure
+    has no value (all pairs drawn are of one kind) is left out; fewer than half of them: no interval."""
+    generator = np.random.Generator(np.random.PCG64(_SEED))
+    n = len(weights)
+    value = measure(weights) if n else None
+    if value is None:
+        return {"value": None, "low": None, "high": None}
+    drawn = [measure(weights * generator.multinomial(n, np.full(n, 1 / n))) for _ in range(rounds)]
+    known = [each for each in drawn if each is not None]
+    if len(known) < rounds / 2:
+        return {"value": value, "low": None, "high": None}
+    low, high = np.quantile(known, [0.025, 0.975])
+    return {"value": value, "low": float(low), "high": float(high)}
