@@ -20,6 +20,7 @@ from pipelines.sources.formats import SourceError
 from pipelines.steps.score_units import ScorerBug
 from quality.embedded_clip import MissingWeights
 from quality.engines import EngineError
+from quality.lists import ListError
 from quality.scorers import ScorerError
 from schemas.policy import PolicyError
 from schemas.pool import PoolError
@@ -89,6 +90,7 @@ _USER_ERRORS = (
     EngineError,
     ShardError,
     SourceError,
+    ListError,
     PolicyError,
     PoolError,
     StoreError,
