@@ -137,12 +137,17 @@ class _Fetch(beam.DoFn):
 
 
 def kinds_of(lists: BlockLists, source: pa.Table) -> list[Kind | None]:
-    """The kind of list that each row is on, by its url or by the page that shows the image; bad rows too, whose text would be stored."""
+    """The kind of list that each row is on by what its source says; bad rows too, whose text would be stored.
 
-    def kind(texts: Iterable[str | None]) -> Kind | None:
-        return next((found for text in texts if text is not None and (found := lists.kind_of_url(text)) is not None), None)
-
-    return [kind(texts) for texts in zip(source["url"].to_pylist(), source["source_page"].to_pylist(), strict=True)]
+    Asked are the url, the page that shows the image, and the digest that the source gives it.
+    """
+    asked = (("url", lists.kind_of_url), ("source_page", lists.kind_of_url), ("expected_sha256", lists.kind_of_sha256))
+    kinds: list[Kind | None] = [None] * source.num_rows
+    for name, kind_of in asked:
+        for row, text in enumerate(source[name].to_pylist()):
+            if text is not None:
+                kinds[row] = kinds[row] or kind_of(text)
+    return kinds
 
 
 def is_committed(pool: Pool, unit: str, input_digest: str) -> bool:

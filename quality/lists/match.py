@@ -17,7 +17,8 @@ from schemas.digest import digest_of_json
 
 Kind = Literal["domain", "url", "md5", "sha1", "sha256", "pdq"]  # in the order in which lists are asked
 URL_COLUMNS: Final = ("url", "final_url", "source_page")
-STORED_COLUMNS: Final = (*URL_COLUMNS, "sha256", "image.pdq", "image.pdq_quality")  # of a pool, that a list can be held against
+SHA256_COLUMNS: Final = ("sha256", "expected_sha256")  # measured, and what the source says
+STORED_COLUMNS: Final = (*URL_COLUMNS, *SHA256_COLUMNS, "image.pdq", "image.pdq_quality")  # of a pool, that a list can be held against
 
 
 class BlockLists:
@@ -73,6 +74,13 @@ class BlockLists:
                 return "url"
         return None
 
+    def kind_of_sha256(self, text: str) -> Kind | None:
+        """`sha256` for the hex digits of a listed digest: a source that knows its images' digests says so before they are asked for."""
+        try:
+            return "sha256" if bytes.fromhex(text) in self._of("sha256") else None
+        except ValueError:
+            return None
+
     def kind_of_bytes(self, data: bytes) -> Kind | None:
         """The list that a file is on, by its digest."""
         if "md5" in self._entries and hashlib.md5(data, usedforsecurity=False).digest() in self._of("md5"):
@@ -92,11 +100,16 @@ class BlockLists:
     def stored(self, table: pa.Table) -> np.ndarray:
         """Which rows of a pool's STORED_COLUMNS are on a list: booleans."""
         listed = np.zeros(table.num_rows, bool)
+        known: dict[str | None, bool] = {None: False}  # most images come from the url that was asked for
         for name in URL_COLUMNS:
-            listed |= np.array([text is not None and self.kind_of_url(text) is not None for text in table[name].to_pylist()], bool)
+            for row, text in enumerate(table[name].to_pylist()):
+                if text not in known:
+                    known[text] = self.kind_of_url(text) is not None
+                listed[row] |= known[text]
         if "sha256" in self._entries:
             digests = pa.array([entry.hex() for entry in self._of("sha256")])
-            listed |= np.asarray(pc.fill_null(pc.is_in(table["sha256"], digests), False))
+            for name in SHA256_COLUMNS:
+                listed |= np.asarray(pc.fill_null(pc.is_in(pc.utf8_lower(table[name]), digests), False))
         if self._pdq is not None:
             good = pc.and_(pc.is_valid(table["image.pdq"]), pc.greater_equal(table["image.pdq_quality"], QUALITY))
             rows = np.flatnonzero(np.asarray(pc.fill_null(good, False)))

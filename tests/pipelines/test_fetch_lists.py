@@ -73,6 +73,14 @@ def test_listed_addresses_are_never_asked_for(pool, tmp_path):
     assert pool.incidents() == {UNIT: {"domain": 1, "url": 3}}
 
 
+def test_a_digest_that_the_source_gives_is_believed_before_the_request(pool, tmp_path):
+    with Server({"/a": Reply(body=jpeg(1)), "/b": Reply(body=jpeg(2))}) as server:
+        rows = [source([server.url(path)], expected_sha256=told)[0] for path, told in (("/a", "AB" * 32), ("/b", "no digest"))]
+        found = fetch(pool, Rows({UNIT: rows}), lists=lists_of(tmp_path / "lists", sha256=["ab" * 32]))
+        assert [path for _, path, _ in server.log] == ["/b"]
+    assert [is_blank(row) for row in found] == [True, False] and pool.incidents() == {UNIT: {"sha256": 1}}
+
+
 @pytest.mark.parametrize("target", ["http://cdn.bad.test/x", "//BAD.test./x", "https://bad.test:8443/x"])
 def test_a_redirect_to_a_listed_host_ends_there(pool, tmp_path, target):
     with Server({"/a": Reply(302, headers={"Location": target}), "/b": Reply(301, headers={"Location": "/a"})}) as server:

@@ -95,11 +95,12 @@ def test_stored_columns(tmp_path):
         "url": ["http://a.test/x", "http://b.test/", None, "http://c.test/", "http://d.test/", "http://e.test/", "http://f.test/", None],
         "final_url": [None, "http://cdn.bad.test/x", None, None, None, None, None, None],
         "source_page": [None, None, "https://bad.test/page", None, None, None, None, None],
+        "expected_sha256": [None, None, None, None, None, None, None, sha256("x").upper()],
         "sha256": [None, "00" * 32, None, sha256("x"), "11" * 32, "22" * 32, "33" * 32, None],
         "image.pdq": [None, good, good, good, turned(pdq, 31), pdq, turned(pdq, 32), None],
         "image.pdq_quality": [None, 100, 100, 100, 50, 49, 100, None],
     }
     table = pa.table({**rows, "image.pdq": pa.array(rows["image.pdq"], pa.binary(32))})
     lists = lists_of(tmp_path, urls=["a.test/x"], domains=["bad.test"], sha256=[sha256("x")], pdq=[pdq.hex()])
-    assert lists.stored(table).tolist() == [True, True, True, True, True, False, False, False]
+    assert lists.stored(table).tolist() == [True, True, True, True, True, False, False, True]
     assert lists.stored(table.slice(0, 0)).tolist() == []
