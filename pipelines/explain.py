@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
 from pipelines.progress import say
 from pipelines.run import command
+from quality.block_lists import LISTED
 from quality.column_plan import plan_columns
-from quality.lists import LISTED
 from quality.rules import ALWAYS_READ, DUPLICATES, UNDECODABLE, judge
 from schemas.policy import Policy, Rule, parse_stored_policy
 from schemas.pool import Pool

@@ -31,7 +31,7 @@ from pipelines.steps.score_units import ScoreUnits
 from pipelines.steps.select_pairs import SelectPairs
 from pipelines.steps.write_shards import WriteShards
 from pipelines.what_if import what_if
-from quality.lists import LISTED
+from quality.block_lists import LISTED
 
 
 def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:

@@ -17,11 +17,11 @@ from pipelines.sources.formats import SourceError
 from pipelines.sources.listing import Entry, list_source
 from pipelines.sources.rows import RowReader
 from pipelines.steps.write_shards import shard_count
+from quality.block_lists import read_lists
 from quality.column_plan import ColumnPlan, catalogue
 from quality.columns import COLUMN_FUNCTIONS
 from quality.engines import choose_engines
 from quality.images.convert import Target
-from quality.lists import read_lists
 from quality.rules import Rules, find_policy
 from quality.scorers import make_scorers, towers_of
 from quality.scorers.protocol import Scorer, in_order, info_of

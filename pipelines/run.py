@@ -18,9 +18,9 @@ from pipelines.options import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
 from pipelines.steps.score_units import ScorerBug
+from quality.block_lists import BlockListError
 from quality.embedded_clip import MissingWeights
 from quality.engines import EngineError
-from quality.lists import ListError
 from quality.scorers import ScorerError
 from schemas.policy import PolicyError
 from schemas.pool import PoolError
@@ -90,7 +90,7 @@ _USER_ERRORS = (
     EngineError,
     ShardError,
     SourceError,
-    ListError,
+    BlockListError,
     PolicyError,
     PoolError,
     StoreError,

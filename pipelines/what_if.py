@@ -9,7 +9,7 @@ from pipelines.funnel import funnel_lines, funnel_of
 from pipelines.jobs import scored_units
 from pipelines.run import run_graph
 from pipelines.steps.select_pairs import SelectPairs
-from quality.lists import read_lists
+from quality.block_lists import read_lists
 from quality.rules import Rules, find_policy
 from quality.selection import plan_selection
 from schemas.pool import Pool

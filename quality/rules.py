@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quality.lists import LISTED
+from quality.block_lists import LISTED
 from schemas.policy import Policy, PolicyError, Rule, read_policy
 from schemas.reasons import REASONS, error_word, reason_of_fetch
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from quality.block_lists import STORED_COLUMNS
 from quality.column_plan import ColumnPlan, catalogue, plan_columns
 from quality.duplicates import FINGERPRINT_COLUMNS, IDENTITY_COLUMNS
-from quality.lists import STORED_COLUMNS
 from quality.rules import ALWAYS_READ, check_policy
 from schemas.policy import Policy
 from schemas.pool import Pool

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.block_lists import write_lists
 from tests.conftest import Done, ingest, web_flags
-from tests.listing import write_lists
 
 POLICY = '[[rule]]\ncolumn = "{column}"\n{bound}\nreason = "clip:low_similarity"\n'
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines.fetch.sink import key_of
 from pipelines.fetch.store import Outcome
-from quality.lists import blanked
+from quality.block_lists import blanked
 from schemas.columns import RAW, SOURCE, uid_of
 from schemas.pool import Pool
 from schemas.reasons import error_word

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pipelines.fetch.hosts import Image
 from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome, blocked
-from quality.lists.match import Kind
+from quality.block_lists.match import Kind
 from quality.urls import BadUrl, url_of
 
 WINDOW: Final = 0.1  # of unit_timeout_s

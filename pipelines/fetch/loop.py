@@ -17,7 +17,7 @@ from pipelines.fetch.job import WINDOW, Job, Work
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome, blocked, stored
-from quality.lists import BlockLists
+from quality.block_lists import BlockLists
 from quality.urls import BadUrl, url_of
 
 BACKLOG: Final = 16_000_000  # bytes that wait to be hashed and converted before no further request is begun

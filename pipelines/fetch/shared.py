@@ -5,7 +5,7 @@ import threading
 
 from pipelines.fetch.loop import Engine
 from pipelines.fetch.settings import FetchSettings
-from quality.lists import BlockLists
+from quality.block_lists import BlockLists
 
 _engines: dict[tuple[FetchSettings, str | None, int], tuple[Engine, int]] = {}
 _engines_lock = threading.Lock()

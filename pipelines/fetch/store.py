@@ -9,11 +9,11 @@ from typing import Any, Final
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pipelines.fetch.settings import FetchSettings
+from quality.block_lists import LISTED, BlockLists
+from quality.block_lists.match import Kind
 from quality.images.convert import convert
 from quality.images.decode import ImageError
 from quality.images.header import read_header
-from quality.lists import LISTED, BlockLists
-from quality.lists.match import Kind
 from quality.scorers.batch import PairBatch
 from quality.scorers.image import pdq_of
 

@@ -16,8 +16,8 @@ from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.guard import read_host_map
 from pipelines.fetch.job import Work
 from pipelines.fetch.settings import FetchSettings
-from quality.lists import BlockLists, lists_here
-from quality.lists.match import Kind
+from quality.block_lists import BlockLists, lists_here
+from quality.block_lists.match import Kind
 from schemas.pool import Pool, PoolError, split_unit
 
 

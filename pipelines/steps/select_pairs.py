@@ -13,8 +13,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 import pipelines.coders  # noqa: F401  registers how a RecordBatch crosses the wire
 from quality import duplicates
+from quality.block_lists import STORED_COLUMNS, blanked, lists_here
 from quality.column_plan import ColumnPlan
-from quality.lists import STORED_COLUMNS, blanked, lists_here
 from quality.rules import ALWAYS_READ, DROP, Ruled, Rules
 from quality.top_fraction import Histogram, cut_of, histogram_of
 from schemas.policy import Duplicates

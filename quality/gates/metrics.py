@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quality.block_lists import LISTED
 from quality.gates.indexes import Indexes, missing_columns, read_indexes, repeated
 from quality.images.decode import ImageError, decode
-from quality.lists import LISTED
 from schemas.columns import RAW
 from schemas.digest import digest_of_table
 from schemas.pool import Commit, Pool

@@ -21,7 +21,7 @@ from pipelines.fetch.job import Work
 from pipelines.fetch.loop import Engine
 from pipelines.fetch.settings import FetchSettings
 from pipelines.steps.fetch_units import kinds_of
-from quality.lists import BlockLists
+from quality.block_lists import BlockLists
 from schemas.columns import SOURCE, table_of
 from schemas.pool import Pool
 

@@ -12,7 +12,7 @@ from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.loop import Engine
 from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome
-from quality.lists import BlockLists
+from quality.block_lists import BlockLists
 from schemas.pool import Pool
 from tests.pipelines.fetching import UNIT, Reply, Rows, Server, fetch, host_map, image_of, jpeg, of_urls, settings, submit
 

@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 import pytest
 
+from quality.block_lists import ENVIRONMENT, LISTED
 from quality.images.decode import decode
-from quality.lists import ENVIRONMENT, LISTED
 from schemas.columns import uid_of
 from schemas.pool import Pool
 from schemas.release import Release, latest
+from tests.block_lists import write_lists
 from tests.conftest import ingest
-from tests.listing import write_lists
 from tests.pipelines.fetching import Reply, Server
 from tests.trust.traces import Needles, Trace, picture_of, traces
 from tests.web.plan import SAMPLE

@@ -9,14 +9,14 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.explain import find, lines_of
 from pipelines.steps.select_pairs import SelectPairs
+from quality.block_lists import ENVIRONMENT, LISTED, BlockLists
 from quality.gates import unit_metrics
-from quality.lists import ENVIRONMENT, LISTED, BlockLists
 from quality.rules import Rules
 from quality.selection import plan_selection
 from schemas.policy import Policy, parse_policy
 from schemas.pool import Pool
 from schemas.release import Release
-from tests.listing import lists_of
+from tests.block_lists import lists_of
 from tests.pools import make_pool, unit
 
 POLICY = """

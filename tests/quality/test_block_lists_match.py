@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.listing import lists_of
+from tests.block_lists import lists_of
 
 
 def sha256(text: str) -> str:

@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from quality.lists import ENVIRONMENT, BlockLists, ListError, lists_here, read_lists
-from tests.listing import lists_of, write_lists
+from quality.block_lists import ENVIRONMENT, BlockListError, BlockLists, lists_here, read_lists
+from tests.block_lists import lists_of, write_lists
 
 MD5, SHA1, SHA256 = "0123456789abcdef" * 2, "0123456789" * 4, "fedcba9876543210" * 4
 
@@ -43,7 +43,7 @@ def test_the_digest_is_of_entries_whatever_their_order_and_spelling(tmp_path):
 )  # fmt: skip
 def test_a_malformed_line_is_told_by_file_and_number_and_not_shown(tmp_path, name, line):
     write_lists(tmp_path / "lists", {name: ["# one", line]})
-    with pytest.raises(ListError) as error:
+    with pytest.raises(BlockListError) as error:
         read_lists({ENVIRONMENT: str(tmp_path / "lists")})
     text = str(error.value)
     assert f"{name}.txt, line 4: not a" in text and "\n" not in text
@@ -53,7 +53,7 @@ def test_a_malformed_line_is_told_by_file_and_number_and_not_shown(tmp_path, nam
 
 def test_bytes_that_are_no_utf8(tmp_path):
     (tmp_path / "domains.txt").write_bytes(b"a.test\n\xff\xfe.test\n")
-    with pytest.raises(ListError, match=r"domains\.txt, line 2: not a domain name"):
+    with pytest.raises(BlockListError, match=r"domains\.txt, line 2: not a domain name"):
         read_lists({ENVIRONMENT: str(tmp_path)})
 
 
@@ -62,7 +62,7 @@ def test_bytes_that_are_no_utf8(tmp_path):
     [({}, "holds no list"), ({"sha265": []}, "sha265.txt is no list that pigment knows; lists are md5.txt")],
 )
 def test_a_folder_that_is_no_folder_of_lists(tmp_path, files, message):
-    with pytest.raises(ListError, match=message):
+    with pytest.raises(BlockListError, match=message):
         read_lists({ENVIRONMENT: str(write_lists(tmp_path / "lists", files))})
 
 
@@ -70,9 +70,9 @@ def test_a_path_that_is_missing_or_a_file_or_empty(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "dir" / "md5.txt").mkdir(parents=True)
     for named, message in (("none", "No such file"), ("file", "Not a directory"), ("dir", "Is a directory")):
-        with pytest.raises(ListError, match=message):
+        with pytest.raises(BlockListError, match=message):
             read_lists({ENVIRONMENT: str(tmp_path / named)})
-    with pytest.raises(ListError, match="set and empty"):
+    with pytest.raises(BlockListError, match="set and empty"):
         read_lists({ENVIRONMENT: ""})
 
 
@@ -81,7 +81,7 @@ def test_a_worker_must_have_the_launchers_lists(tmp_path):
     here = {ENVIRONMENT: str(tmp_path / "lists")}
     assert lists_here(lists.digest, here).digest == lists.digest and lists_here(None, {}).digest is None
     for digest, environment in ((lists.digest, {}), (None, here), ("0" * 64, here)):
-        with pytest.raises(ListError, match="not those that the job was started with"):
+        with pytest.raises(BlockListError, match="not those that the job was started with"):
             lists_here(digest, environment)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from yarl import URL
 
-from quality.lists.pdq import PdqList
+from quality.block_lists.pdq import PdqList
 from quality.near_duplicates import DISTANCE, QUALITY
 from quality.urls import BadUrl, canonical, url_of
 from schemas.digest import digest_of_json

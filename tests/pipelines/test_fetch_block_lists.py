@@ -13,16 +13,18 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.fetch.commit import why_deferred
 from pipelines.fetch.store import Outcome
+from pipelines.options import EXIT_USAGE
+from pipelines.run import command
 from pipelines.sources.listing import list_source
 from pipelines.sources.rows import RowReader, index_file
 from pipelines.steps.fetch_units import FetchUnits
+from quality.block_lists import ENVIRONMENT, LISTED
 from quality.images.convert import Target
-from quality.lists import ENVIRONMENT, LISTED
 from quality.scorers.batch import PairBatch
 from quality.scorers.image import pdq_of
 from schemas.columns import RAW, SOURCE, table_of
 from schemas.pool import Pool
-from tests.listing import lists_of
+from tests.block_lists import lists_of
 from tests.pipelines.fetching import UNIT, Reply, Rows, Server, fetch, host_map, image_of, jpeg, settings
 from tests.releases import jpeg as picture
 
@@ -159,7 +161,7 @@ def test_listed_rows_say_nothing_about_the_network():
 
 
 @pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
-def test_workers_read_the_lists_themselves_or_stop(pool, tmp_path, monkeypatch, mode):
+def test_workers_read_the_lists_themselves_or_stop(pool, tmp_path, monkeypatch, capsys, mode):
     lists = lists_of(tmp_path / "lists", md5=[hashlib.md5(picture(1)).hexdigest()])
     options = PipelineOptions(direct_num_workers=2, direct_running_mode=mode)
     (tmp_path / "images").mkdir()
@@ -169,18 +171,22 @@ def test_workers_read_the_lists_themselves_or_stop(pool, tmp_path, monkeypatch, 
     [entry] = list_source(str(tmp_path / "images"), {})
     [unit] = index_file(pool, entry, unit_size=10).units
 
-    def run() -> None:
+    def run() -> int:
         with beam.Pipeline(FnApiRunner(), options=options) as pipeline:
             _ = pipeline | beam.Create([unit]) | FetchUnits(pool, RowReader(pool), settings(), workers=2, lists=lists.digest)
+        return 0
+
+    def refusal() -> str:
+        assert command(run) == EXIT_USAGE
+        [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("pigment: ")]
+        return line
 
     monkeypatch.delenv(ENVIRONMENT, raising=False)
-    with pytest.raises(Exception, match="not those that the job was started with"):
-        run()
+    assert refusal().startswith("pigment: error: the block lists of this worker are not those that the job was started with; ")
     (tmp_path / "lists" / "md5.txt").rename(tmp_path / "lists" / "md6.txt")
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "lists"))
-    with pytest.raises(Exception, match="is no list that pigment knows"):
-        run()
+    assert "lists/md6.txt is no list that pigment knows" in refusal()
     assert [path.split("/")[1] for path, _ in pool.store.list("pool")] == ["files"]
     (tmp_path / "lists" / "md6.txt").rename(tmp_path / "lists" / "md5.txt")
-    run()
+    assert command(run) == 0
     assert [row["status"] for row in pool.read_raw(unit).to_pylist()] == ["success", "blocked"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from quality.lists.match import BlockLists
+from quality.block_lists.match import BlockLists
 from quality.urls import BadUrl, canonical, url_of
 
 ENVIRONMENT: Final = "PIGMENT_BLOCK_LISTS"
@@ -15,15 +15,15 @@ _COMMENT: Final = re.compile(r"(?:^|\s)#.*")  # a '#' inside an entry begins a u
 _OTHER: Final = re.compile(r"[\s/?@:#\[\]]")  # what no domain holds
 
 
-class ListError(Exception):
+class BlockListError(Exception):
     """Block lists cannot be used as they are; the message says which file and line, and holds nothing of the line."""
 
 
 def lists_here(digest: str | None, environment: Mapping[str, str] = os.environ) -> BlockLists:
-    """This process's block lists, which must be those of the launcher. digest: the launcher's `BlockLists.digest`. Raises ListError."""
+    """This process's block lists, which must be those of the launcher. digest: the launcher's `BlockLists.digest`. Raises BlockListError."""
     lists = read_lists(environment)
     if lists.digest != digest:
-        raise ListError(
+        raise BlockListError(
             f"the block lists of this worker are not those that the job was started with; {ENVIRONMENT} must name the same lists on every "
             "worker, and they must not change while the job runs"
         )
@@ -31,7 +31,7 @@ def lists_here(digest: str | None, environment: Mapping[str, str] = os.environ) 
 
 
 def read_lists(environment: Mapping[str, str] = os.environ) -> BlockLists:
-    """The lists in the folder that PIGMENT_BLOCK_LISTS names; no lists where it is not set. Raises ListError.
+    """The lists in the folder that PIGMENT_BLOCK_LISTS names; no lists where it is not set. Raises BlockListError.
 
     One entry a line; blank lines and comments from `#` are passed over. Files that begin with a dot or README are no lists.
     """
@@ -39,15 +39,15 @@ def read_lists(environment: Mapping[str, str] = os.environ) -> BlockLists:
     if named is None:
         return BlockLists({})
     if not named:
-        raise ListError(f"{ENVIRONMENT} is set and empty; name the folder of the block lists, or unset it")
+        raise BlockListError(f"{ENVIRONMENT} is set and empty; name the folder of the block lists, or unset it")
     try:
         paths = sorted(path for path in Path(named).iterdir() if not path.name.startswith((".", "README")))
     except OSError as error:
-        raise ListError(f"{ENVIRONMENT} names {named}: {error.strerror}; nothing is done without its lists") from error
+        raise BlockListError(f"{ENVIRONMENT} names {named}: {error.strerror}; nothing is done without its lists") from error
     unknown = [path.name for path in paths if path.name not in _FILES]
     if unknown or not paths:
         there = f"{named}/{unknown[0]} is no list that pigment knows" if unknown else f"{named} holds no list"
-        raise ListError(f"{there}; lists are {', '.join(_FILES)}")
+        raise BlockListError(f"{there}; lists are {', '.join(_FILES)}")
     found: dict[str, set[bytes]] = {}
     for path in paths:
         kind, what, parse = _FILES[path.name]
@@ -59,7 +59,7 @@ def _entries(path: Path, what: str, parse: Callable[[str], bytes]) -> set[bytes]
     try:
         lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
     except OSError as error:
-        raise ListError(f"block list {path}: {error.strerror}; nothing is done without it") from error
+        raise BlockListError(f"block list {path}: {error.strerror}; nothing is done without it") from error
     entries = set[bytes]()
     for number, line in enumerate(lines, 1):
         try:
@@ -67,7 +67,7 @@ def _entries(path: Path, what: str, parse: Callable[[str], bytes]) -> set[bytes]
             if text:
                 entries.add(parse(text))
         except (ValueError, BadUrl):  # UnicodeDecodeError is a ValueError
-            raise ListError(f"block list {path}, line {number}: not {what}; nothing is done with a list that is broken") from None
+            raise BlockListError(f"block list {path}, line {number}: not {what}; nothing is done with a list that is broken") from None
     return entries
 
 

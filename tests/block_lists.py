@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from quality.lists import ENVIRONMENT, BlockLists, read_lists
+from quality.block_lists import ENVIRONMENT, BlockLists, read_lists
 
 
 def write_lists(folder: Path, lists: Mapping[str, Sequence[str]]) -> Path:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from quality.lists import LISTED, blanked
+from quality.block_lists import LISTED, blanked
 from schemas.pool import write_parquet
 
 SECRET = "secret"
