@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
 from pipelines.progress import say
 from pipelines.run import command
+from quality.block_lists import LISTED
 from quality.column_plan import plan_columns
 from quality.rules import ALWAYS_READ, DUPLICATES, UNDECODABLE, judge
 from schemas.policy import Policy, Rule, parse_stored_policy
@@ -55,6 +56,8 @@ def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy |
     """The pair's story: where it came from, what fetching said, each value beside its bound, what would have kept it."""
     raw, decision = found.raw, found.decision
     file = pool.file(found.unit.rpartition("-")[0])
+    if LISTED in (raw["error_message"], *(decision["reasons"] if decision else ())):
+        return [f"unit {found.unit}, row {found.row}: {reason_text(LISTED)}; nothing else is told of it"]
     lines = [
         f"uid        {raw['uid']}",
         f"caption    {raw['caption'] if raw['caption'] is not None else '(none)'}",

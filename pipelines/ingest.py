@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,13 +31,14 @@ from pipelines.steps.score_units import ScoreUnits
 from pipelines.steps.select_pairs import SelectPairs
 from pipelines.steps.write_shards import WriteShards
 from pipelines.what_if import what_if
+from quality.block_lists import LISTED
 
 
 def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
     """Source rows to committed and scored units."""
     if job.fetches:
         units = pipeline | "Read" >> ReadUnits(job.pool, job.entries, unit_size=job.unit_size)
-        units = units | "Fetch" >> FetchUnits(job.pool, job.rows, job.fetch, workers=job.fetch_workers)
+        units = units | "Fetch" >> FetchUnits(job.pool, job.rows, job.fetch, workers=job.fetch_workers, lists=job.lists)
     else:
         units = pipeline | "Committed" >> beam.Create(job.committed)
     if job.scores:
@@ -46,7 +48,7 @@ def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
 def select_graph(pipeline: beam.Pipeline, job: ReleaseJob) -> None:
     """Scored units to decisions. Keys and ranks are shuffled."""
     units = pipeline | "Scored" >> beam.Create(job.units)
-    _ = units | "Select" >> SelectPairs(job.pool, job.release, job.rules, job.plan, rows=job.rows)
+    _ = units | "Select" >> SelectPairs(job.pool, job.release, job.rules, job.plan, rows=job.rows, lists=job.lists)
 
 
 def shard_graph(pipeline: beam.Pipeline, job: ReleaseJob, *, shards: int) -> None:
@@ -137,6 +139,7 @@ def _summary(job: ReleaseJob, funnel: Funnel, *, already: bool, seconds: float, 
     lines += funnel_lines(funnel)
     if funnel.reasons:
         lines += ["", "commonest reasons"] + [f"  {reason:<28}{count:>9,}  {text}" for reason, count, text in funnel.commonest()]
+    lines += _lists_lines(job, funnel)
     shards = job.release.shards()
     lines += ["", "where everything is"]
     if shards:
@@ -154,6 +157,29 @@ def _summary(job: ReleaseJob, funnel: Funnel, *, already: bool, seconds: float, 
     return lines
 
 
+def _lists_lines(job: ReleaseJob, funnel: Funnel) -> list[str]:
+    """What block lists did, and what they could not do."""
+    listed, never_stored = funnel.reasons.get(LISTED, 0), funnel.statuses.get("blocked", 0)
+    lines = []
+    if listed:
+        kinds = Counter[str]()
+        for blocked in job.pool.incidents().values():
+            kinds.update(blocked)
+        by_kind = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())
+        lines.append(
+            f"block lists: {listed:,} pairs stopped, {never_stored:,} of them before anything was stored"
+            + (f" ({by_kind})" if kinds else "")
+        )
+    if listed > never_stored:
+        lines.append(
+            f"  {listed - never_stored:,} were fetched before they were listed: in no shard and no decision of this release, but still in the "
+            "pool and in releases that were made before; pipelines.forget, which is to come, removes them"
+        )
+    if job.lists_of_bytes:
+        lines.append("  MD5 and SHA-1 lists were held against what was fetched since they were given, not against older pairs of the pool")
+    return ["", *lines] if lines else []
+
+
 def _shown(root: Path) -> str:
     """The path as a person would type it here."""
     return str(root.relative_to(Path.cwd())) if root.is_relative_to(Path.cwd()) else str(root)
@@ -164,7 +190,7 @@ def _an_uid(job: ReleaseJob) -> str:
     for unit in job.release.decided():
         table = job.release.read_decisions(unit.unit, ["uid", "verdict"])
         for uid, verdict in zip(table["uid"].to_pylist(), table["verdict"].to_pylist(), strict=True):
-            if verdict != "keep":
+            if verdict != "keep" and uid is not None:
                 return uid
     return "UID"
 

@@ -17,6 +17,7 @@ from pipelines.sources.formats import SourceError
 from pipelines.sources.listing import Entry, list_source
 from pipelines.sources.rows import RowReader
 from pipelines.steps.write_shards import shard_count
+from quality.block_lists import read_lists
 from quality.column_plan import ColumnPlan, catalogue
 from quality.columns import COLUMN_FUNCTIONS
 from quality.engines import choose_engines
@@ -37,7 +38,7 @@ _REVISION = 1  # of what select and shard do with equal inputs; part of a releas
 
 @dataclass(frozen=True)
 class PoolJob:
-    """What the pool's graph does. entries: source files; empty when fetching is left out."""
+    """What the pool's graph does. entries: source files; empty when fetching is left out. lists: the block lists' digest, or None."""
 
     pool: Pool
     entries: Sequence[Entry]
@@ -49,6 +50,7 @@ class PoolJob:
     pass_: Pass
     fetches: bool
     scores: bool
+    lists: str | None
 
     @property
     def runs(self) -> bool:
@@ -75,6 +77,7 @@ class PoolJob:
 
 def open_pool_job(args: argparse.Namespace) -> PoolJob:
     """Checks flags against what the first run fixed, and fixes it on the first. Writes nothing before every check has passed."""
+    lists = read_lists().digest
     pool = Pool(args.dataset)
     fetches, scores = args.start_at == "fetch", args.start_at in ("fetch", "score") and args.stop_after != "fetch"
     fixed = pool.settings("source")
@@ -105,7 +108,7 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         pool.put_pass(pass_)
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch, args.fetch_workers or args.workers,
-        scorers, pass_, fetches, scores,
+        scorers, pass_, fetches, scores, lists,
     )  # fmt: skip
 
 
@@ -242,7 +245,10 @@ def _made(args: argparse.Namespace, names: Sequence[str], engines: Mapping[str, 
 
 @dataclass
 class ReleaseJob:
-    """What the release's two graphs do. shard_size: (bytes, pairs) of a shard, at most about. published: an equal release stands."""
+    """What the release's two graphs do. shard_size: (bytes, pairs) of a shard, at most about. published: an equal release stands.
+
+    lists: the block lists' digest, or None. lists_of_bytes: whether some of them can only be held against bytes that are being fetched.
+    """
 
     pool: Pool
     release: Release
@@ -257,6 +263,8 @@ class ReleaseJob:
     score_columns: Sequence[tuple[str, Sequence[str]]]
     digest: str
     published: bool
+    lists: str | None
+    lists_of_bytes: bool
     run: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
@@ -294,8 +302,10 @@ class ReleaseJob:
         return stored if self.target.size is None else min(stored, self.target.size**2 * _BYTES_A_PIXEL)
 
 
-def release_digest(pool: Pool, units: Sequence[str], passes: Sequence[str], *, policy: str, target: str, sizes: Sequence[int]) -> str:
-    """SHA-256 over everything that a release follows from: unit commits, scores, column functions, policy, target."""
+def release_digest(
+    pool: Pool, units: Sequence[str], passes: Sequence[str], *, policy: str, target: str, sizes: Sequence[int], lists: str | None = None
+) -> str:
+    """SHA-256 over everything that a release follows from: unit commits, scores, column functions, policy, target, block lists."""
     commits = {}
     for unit in units:
         raw = pool.raw_commit(unit)
@@ -303,7 +313,7 @@ def release_digest(pool: Pool, units: Sequence[str], passes: Sequence[str], *, p
         scores = [commit.content_digest for name in passes if (commit := pool.score_commit(name, unit)) is not None]
         commits[unit] = [raw.content_digest, raw.tar_sha256, *scores]
     functions = {name: function.version for name, function in COLUMN_FUNCTIONS.items()}
-    return digest_of_json([_REVISION, commits, functions, policy, target, list(sizes)])
+    return digest_of_json([_REVISION, commits, functions, policy, target, list(sizes), *([] if lists is None else [lists])])
 
 
 def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
@@ -318,7 +328,11 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
         raise UsageError(str(error)) from error
     sizes = (args.shard_bytes, args.shard_count)
     score_columns = scalar_scores(pool, units)
-    digest = release_digest(pool, units, [name for name, _ in score_columns], policy=policy.digest, target=target.digest(), sizes=sizes)
+    lists = read_lists()
+    digest = release_digest(
+        pool, units, [name for name, _ in score_columns],
+        policy=policy.digest, target=target.digest(), sizes=sizes, lists=lists.digest,
+    )  # fmt: skip
     release = Release(pool.store, args.release or digest[:12])
     if args.start_at == "shard" and args.release is None and release.run() is None:
         raise UsageError(f"nothing was selected for this policy and target yet (release {release.name}); leave --start_at shard out")
@@ -337,7 +351,7 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
     return ReleaseJob(
         pool, release, rules, plan, target, units, sum(commit.rows for commit in commits),
         selects=args.start_at != "shard", shards=args.stop_after != "select", shard_size=sizes, score_columns=score_columns,
-        digest=digest, published=manifest is not None,
+        digest=digest, published=manifest is not None, lists=lists.digest, lists_of_bytes=lists.fetches_only,
         run={
             "digest": digest, "policy": policy.as_dict(), "policy_digest": policy.digest,
             "target": {"resize": target.resize, "size": target.size, "format": target.format, "quality": target.quality},

@@ -18,6 +18,7 @@ from pipelines.options import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
 from pipelines.steps.score_units import ScorerBug
+from quality.block_lists import BlockListError
 from quality.deepfake import NamesError, ProbeError
 from quality.embedded_clip import MissingWeights
 from quality.engines import EngineError
@@ -94,6 +95,7 @@ _USER_ERRORS = (
     EngineError,
     ShardError,
     SourceError,
+    BlockListError,
     PolicyError,
     PoolError,
     StoreError,

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quality.block_lists import LISTED
 from schemas.policy import Policy, PolicyError, Rule, read_policy
 from schemas.reasons import REASONS, error_word, reason_of_fetch
 
@@ -67,7 +68,7 @@ class Rules:
     @cached_property
     def reasons(self) -> tuple[str, ...]:
         """All reasons that this policy can give, in a fixed order."""
-        words = [f"{family}:{word}" for family in ("source", "fetch") for word in REASONS[family]] + [UNDECODABLE]
+        words = [f"{family}:{word}" for family in ("source", "fetch") for word in REASONS[family]] + [LISTED, UNDECODABLE]
         for rule in self.policy.rules:
             words += [rule.reason, *([] if rule.missing == "keep" else [rule.missing_reason])]
         return tuple(dict.fromkeys([*words, *DUPLICATES]))

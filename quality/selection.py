@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from quality.block_lists import STORED_COLUMNS
 from quality.column_plan import ColumnPlan, catalogue, plan_columns
 from quality.duplicates import FINGERPRINT_COLUMNS, IDENTITY_COLUMNS
 from quality.rules import ALWAYS_READ, check_policy
@@ -13,4 +14,5 @@ def plan_selection(pool: Pool, units: Sequence[str], policy: Policy) -> ColumnPl
     """The columns that select reads. Raises PolicyError when the policy does not fit the pool."""
     check_policy(policy, catalogue(pool, units), where=f"policy {policy.name}")
     names = (*ALWAYS_READ, *(rule.column for rule in policy.rules), *FINGERPRINT_COLUMNS, *IDENTITY_COLUMNS, policy.similarity)
+    names = (*names, *STORED_COLUMNS)
     return plan_columns(pool, units, policy, names)

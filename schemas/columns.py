@@ -39,8 +39,8 @@ def range_of(declared: pa.Field) -> tuple[float | None, float | None]:
 
 RAW: Final = pa.schema(
     [
-        field("row", pa.int32(), meaning="row in the unit, from 0"),
-        field("uid", pa.string(), meaning="identity of the pair: 32 hex digits, see uid_of"),
+        field("row", pa.int32(), meaning="row in the unit, from 0; with `status` all that is left of a pair on a block list"),
+        field("uid", pa.string(), meaning="identity of the pair: 32 hex digits, see uid_of; null for a blocked pair"),
         field("key", pa.string(), meaning="member name in the unit's tar (img2dataset's name)"),
         field("url", pa.string(), meaning="where the image was asked for; null for a folder"),
         field("file_name", pa.string(), meaning="path below the source's folder; null for a url list"),

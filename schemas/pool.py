@@ -6,6 +6,7 @@
     pool/raw/<unit>-<sha8>.tar          the stored images of a unit
     pool/raw/<unit>.parquet             the commit of a unit: names the tar and its digest
     pool/deferred/<unit>.json           a unit whose network was down: not committed
+    pool/incidents/<unit>.json          how many of its pairs a block list stopped, by kind of list; nothing else about them
     pool/scores/<pass>/pass.json        the scorers of a pass
     pool/scores/<pass>/<unit>.parquet   their columns, "<scorer>.<field>"
 
@@ -129,7 +130,8 @@ def split_unit(unit: str) -> tuple[str, int]:
 def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path, *, row_group_size: int = 1 << 20) -> None:
     """The one way we write Parquet: zstd, our JSON in the footer, nothing that depends on time or machine."""
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), META: json.dumps(meta, sort_keys=True).encode()})
-    dictionary = [name for name in table.column_names if name in _DICTIONARY_COLUMNS]
+    # An array that is a dictionary already would be written with values that no row has: of rows that were filtered or blanked.
+    dictionary = [field.name for field in table.schema if field.name in _DICTIONARY_COLUMNS and not pa.types.is_dictionary(field.type)]
     pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=dictionary, row_group_size=row_group_size)
 
 
@@ -263,6 +265,21 @@ class Pool:
         committed = self.committed()
         paths = {Path(path).stem: path for path, _ in self.store.list("pool/deferred")}
         return {unit: json.loads(self.store.read(path)) for unit, path in paths.items() if unit not in committed}
+
+    # ---- pairs on block lists
+
+    def put_incident(self, unit: str, blocked: Mapping[str, int]) -> None:
+        """Notes how many pairs of a unit were on a list, by kind of list."""
+        data = json.dumps({"unit": unit, "blocked": dict(sorted(blocked.items()))}, sort_keys=True).encode()
+        self.store.put(f"pool/incidents/{unit}.json", data)
+
+    def incidents(self) -> dict[str, dict[str, int]]:
+        """{unit: {kind of list: pairs}} of the committed units that lists stopped pairs of."""
+        committed = self.committed()
+        found = (json.loads(self.store.read(path)) for path, _ in self.store.list("pool/incidents"))
+        return {incident["unit"]: incident["blocked"] for incident in found if incident["unit"] in committed}
+
+    # ---- upkeep
 
     def sweep(self) -> list[str]:
         """Removes tars that no commit names and temporary files of killed writers; returns their paths. Only while no run is active."""

@@ -39,6 +39,7 @@ FETCH_ERRORS: Final = {
     "wrong_type": "a known column holds something else than text",
     "bad_row": "the line could not be parsed",
     "deadline": "the unit's deadline passed",
+    "list": "the pair is on a block list, and nothing else is said of it",
 }
 
 REASONS: Final = {
@@ -49,7 +50,7 @@ REASONS: Final = {
         "wrong_type": "a known column holds something else than text",
         "bad_row": "the line could not be parsed",
     },
-    "fetch": {status: text for status, text in FETCH_STATUSES.items() if status not in ("success", "invalid")},
+    "fetch": {status: text for status, text in FETCH_STATUSES.items() if status not in ("success", "invalid", "blocked")},
     "image": {
         "undecodable": "the stored bytes cannot be decoded",
         "too_small": "the smallest side is below the bound",
@@ -117,7 +118,9 @@ def check_reason(reason: str) -> str:
 
 
 def reason_of_fetch(status: str, error: str) -> str:
-    """The reason of a pair that was not fetched: `source:<error>` for an invalid row, else `fetch:<status>`."""
+    """The reason of a pair that was not fetched: `source:<error>` for an invalid row, `list:blocked`, else `fetch:<status>`."""
+    if status == "blocked":
+        return "list:blocked"
     return check_reason(f"source:{error}" if status == "invalid" else f"fetch:{status}")
 
 

@@ -29,7 +29,7 @@ from schemas.store import Store
 DECISIONS: Final = pa.schema(
     [
         column("row", pa.int32(), meaning="row in the unit, from 0"),
-        column("uid", pa.string(), meaning="identity of the pair"),
+        column("uid", pa.string(), meaning="identity of the pair; null for a pair on a block list"),
         column("verdict", pa.string(), meaning="keep, review or drop"),
         column("reasons", pa.list_(pa.string()), meaning="why not keep; empty for keep"),
         column("duplicate_of", pa.string(), meaning="uid of the better pair, where a reason is a duplicate"),

@@ -1,10 +1,12 @@
 """The command line: mistakes get one clear line, exit code 2 and nothing written; explain, what_if and plan say what they promise."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.block_lists import write_lists
 from tests.conftest import Done, ingest, web_flags
 
 POLICY = '[[rule]]\ncolumn = "{column}"\n{bound}\nreason = "clip:low_similarity"\n'
@@ -91,6 +93,25 @@ def test_an_unwritable_target(tmp_path):
     target = tmp_path / "file"
     target.write_text("not a folder")
     refused(ingest("--dataset", target / "d"), "cannot write")
+
+
+@pytest.mark.parametrize("start", ["fetch", "select"])
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("", ["PIGMENT_BLOCK_LISTS is set and empty"]),
+        ("none", ["/none: No such file or directory"]),
+        ("lists", ["lists/sha256.txt, line 5: not a SHA-256 in 64 hex digits"]),
+    ],
+)
+def test_block_lists_that_cannot_be_used(done: Done, tmp_path, start, named, words):
+    write_lists(tmp_path / "lists", {"sha256": ["00" * 32, "# two", "5ec2e7"]})
+    before = {path: path.stat().st_mtime_ns for path in done.root.rglob("*")}
+    environment = {**os.environ, "PIGMENT_BLOCK_LISTS": str(tmp_path / named) if named else ""}
+    run = ingest("--dataset", done.root if start == "select" else tmp_path / "d", "--start_at", start, env=environment)
+    refused(run, *words)
+    assert "5ec2e7" not in run.stdout + run.stderr and not (tmp_path / "d").exists()
+    assert {path: path.stat().st_mtime_ns for path in done.root.rglob("*")} == before
 
 
 def test_explain_shows_values_bounds_and_what_would_have_kept_it(done: Done):

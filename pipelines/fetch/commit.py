@@ -6,10 +6,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.fetch.sink import key_of
 from pipelines.fetch.store import Outcome
+from quality.block_lists import blanked
 from schemas.columns import RAW, SOURCE, uid_of
 from schemas.pool import Pool
 from schemas.reasons import error_word
@@ -17,7 +19,8 @@ from schemas.reasons import error_word
 NETWORK_WORDS: Final = frozenset({"connect", "dns", "timeout"})
 FEWEST_ROWS: Final = 20  # that all have to fail by the network before the fault is taken to be ours
 MOST: Final = 0.5  # share of a unit's rows that may be postponed before the unit is deferred
-_FETCHED: Final = tuple(field.name for field in fields(Outcome))
+_NEVER_ASKED: Final = frozenset({"invalid", "blocked"})  # so that such rows say nothing about the network
+_FETCHED: Final = tuple(field.name for field in fields(Outcome) if field.name != "blocked_by")
 
 
 def commit_unit(
@@ -32,13 +35,19 @@ def commit_unit(
         pool.defer(unit, source.num_rows, why)
         return False
     path, sha256 = tar or (None, None)
+    blocked = Counter[str](outcome.blocked_by for outcome in outcomes if outcome.blocked_by is not None)
+    if blocked:
+        pool.put_incident(unit, blocked)
     pool.commit(unit, raw_table(unit, source, outcomes), tar=path, input_digest=input_digest, tar_sha256=sha256)
     pool.undefer(unit)
     return True
 
 
 def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
-    """The table of a raw commit: RAW, then carried columns. Rows whose status the source set keep it and its message."""
+    """The table of a raw commit: RAW, then carried columns. Rows whose status the source set keep it and its message.
+
+    Of a blocked row nothing is left but `row` and `status`.
+    """
     rows = range(source.num_rows)
     given = source.column("status").to_pylist()
     columns = {name: [getattr(outcome, name) for outcome in outcomes] for name in _FETCHED}
@@ -56,7 +65,8 @@ def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome]) -> pa.Ta
     ]
     arrays = [pa.array(columns[field.name], field.type) if field.name in columns else source.column(field.name) for field in RAW]
     carried = [field for field in source.schema if field.name not in SOURCE.names]
-    return pa.table([*arrays, *(source.column(field.name) for field in carried)], schema=pa.schema([*RAW, *carried]))
+    table = pa.table([*arrays, *(source.column(field.name) for field in carried)], schema=pa.schema([*RAW, *carried]))
+    return blanked(table, np.array([outcome.blocked_by is not None for outcome in outcomes], bool))
 
 
 def _uid(unit: str, row: int, url: str | None, file_name: str | None, caption: str | None, sha256: str | None) -> str:
@@ -67,7 +77,7 @@ def _uid(unit: str, row: int, url: str | None, file_name: str | None, caption: s
 def why_deferred(source: pa.Table, outcomes: Sequence[Outcome]) -> str | None:
     """Why the unit must not be committed: too much of it failed in a way that says nothing about the images. None when it may be."""
     given = source.column("status").to_pylist()
-    asked = [outcome for status, outcome in zip(given, outcomes, strict=True) if status is None and outcome.status != "invalid"]
+    asked = [outcome for status, outcome in zip(given, outcomes, strict=True) if status is None and outcome.status not in _NEVER_ASKED]
     postponed = sum(outcome.status == "postponed" for outcome in asked)
     if postponed > MOST * len(asked):
         return f"{postponed} of {len(asked)} rows were postponed at the unit's deadline"

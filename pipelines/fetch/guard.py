@@ -1,4 +1,4 @@
-"""Who may be asked: urls are checked and written as they are sent, names resolve to public addresses or not at all.
+"""Who may be asked: names resolve to public addresses or not at all.
 
 A resolver's answer is what aiohttp connects to, port included, so a name cannot change its address between check and use.
 """
@@ -6,12 +6,10 @@ A resolver's answer is what aiohttp connects to, port included, so a name cannot
 import asyncio
 import ipaddress
 import json
-import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
@@ -20,15 +18,8 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 b
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")  # RFC 4291; all that is assigned to hosts of the internet
 _TUNNELS: Final = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("2002::/16"))  # Teredo, 6to4: an IPv4 address inside
 _WIRE_SERVER: Final = ipaddress.IPv4Address("168.63.129.16")  # a public address that answers as metadata service inside one cloud
-_SENT_AS_IS: Final = "/?%:@!$&'()*+,;=~"  # all that a request target may hold besides letters, digits and -._
-_PLAIN_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
-_NUMERIC_HOST: Final = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}\.?")
 _KEPT_S: Final = 300.0  # a name's addresses are asked for again after this time
 _KEPT_FAILURE_S: Final = 30.0
-
-
-class BadUrl(Exception):
-    """The text is no url of http or https that can be asked for."""
 
 
 class PrivateAddress(Exception):
@@ -56,48 +47,6 @@ def is_public(address: str) -> bool:
         elif ip not in _GLOBAL_UNICAST or any(ip in tunnel for tunnel in _TUNNELS):
             return False
     return ip.is_global and not ip.is_multicast and ip != _WIRE_SERVER
-
-
-def url_of(text: str) -> URL:
-    """The url as it is sent: ASCII host in lower case, target percent-encoded where it must be, no fragment. Raises BadUrl.
-
-    Percent escapes stay as they are (signed urls depend on them). A number that a socket takes for an IPv4 address becomes that address.
-    """
-    try:
-        parts = urlsplit(text.strip())
-        port = parts.port
-        host = parts.hostname
-    except ValueError as error:  # unbalanced brackets, a port that is no number or too large
-        raise BadUrl from error
-    if parts.scheme not in ("http", "https") or not host or port == 0 or "@" in parts.netloc:
-        raise BadUrl
-    where = _written_host(host) + ("" if port is None else f":{port}")
-    target = quote(parts.path or "/", safe=_SENT_AS_IS) + ("?" + quote(parts.query, safe=_SENT_AS_IS) if parts.query else "")
-    return URL(f"{parts.scheme}://{where}{target}", encoded=True)
-
-
-def _written_host(host: str) -> str:
-    if ":" in host:
-        if "%" in host:  # a zone means something on one machine only
-            raise BadUrl
-        try:
-            return f"[{ipaddress.IPv6Address(host)}]"
-        except ValueError as error:
-            raise BadUrl from error
-    if not host.isascii():
-        try:
-            host = URL.build(scheme="http", host=host).raw_host or ""
-        except ValueError as error:  # UnicodeError is one
-            raise BadUrl from error
-    host = host.lower()
-    if _NUMERIC_HOST.fullmatch(host):
-        try:
-            return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
-        except OSError as error:
-            raise BadUrl from error
-    if not _PLAIN_HOST.fullmatch(host):
-        raise BadUrl
-    return host
 
 
 def read_host_map(path: str | Path) -> dict[str, tuple[str, int]]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pipelines.fetch.guard import BadUrl, url_of
 from pipelines.fetch.hosts import Image
 from pipelines.fetch.sink import Sink
-from pipelines.fetch.store import Outcome
+from pipelines.fetch.store import Outcome, blocked
+from quality.block_lists.match import Kind
+from quality.urls import BadUrl, url_of
 
 WINDOW: Final = 0.1  # of unit_timeout_s
 MOVES: Final = 0.01  # share of a unit's rows that has to come in a window for the unit to go on beyond its deadline
@@ -19,6 +20,8 @@ MOVES: Final = 0.01  # share of a unit's rows that has to come in a window for t
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What a unit asks of the engine, row by row: a url, or a file name, or a status that stands already.
+
+    listed: the kind of block list that a row is on by what its source says; it is not asked for. None: no row is on any.
 
     read_image: the bytes of a file name; raises OSError. finish(outcomes, tar): called once in the commit thread when all rows have an
     outcome (just the status where it stood); tar is (path, SHA-256), removed afterwards, or None. The unit's future has what it returns.
@@ -29,6 +32,7 @@ class Work:
     statuses: Sequence[str | None]
     read_image: Callable[[str], bytes]
     finish: Callable[[Sequence[Outcome], tuple[Path, str] | None], Any]
+    listed: Sequence[Kind | None] | None = None
 
 
 class Job:
@@ -49,9 +53,12 @@ class Job:
     def _images(self) -> dict[int, Image]:
         """The images to ask for by first row, a url once however many rows have it; all other rows get their outcome here."""
         found: dict[tuple[str, bool], Image] = {}
-        for row, (url, file, status) in enumerate(zip(self.work.urls, self.work.files, self.work.statuses, strict=True)):
+        listed = self.work.listed or [None] * len(self.work.urls)
+        for row, (url, file, status, kind) in enumerate(zip(self.work.urls, self.work.files, self.work.statuses, listed, strict=True)):
             text = url if url is not None else file
-            if status is not None or text is None:
+            if kind is not None:
+                self._settle(row, blocked(kind))
+            elif status is not None or text is None:
                 self._settle(row, Outcome(status) if status is not None else Outcome("invalid", "no_url"))
             elif (known := found.get((text, url is None))) is not None:
                 known.rows.append(row)

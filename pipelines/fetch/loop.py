@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipelines.fetch.client import Answer, Client, Failed, Fetched, Moved
-from pipelines.fetch.guard import BadUrl, url_of
 from pipelines.fetch.hosts import Image, Queue
 from pipelines.fetch.job import WINDOW, Job, Work
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink
-from pipelines.fetch.store import Outcome, stored
+from pipelines.fetch.store import Outcome, blocked, stored
+from quality.block_lists import BlockLists
+from quality.urls import BadUrl, url_of
 
 BACKLOG: Final = 16_000_000  # bytes that wait to be hashed and converted before no further request is begun
 _LOOKUPS: Final = 16  # names that are resolved at a time
@@ -28,10 +29,11 @@ _LATE: Final = Failed("deadline", status="postponed")
 class Engine:
     """Fetches units side by side. Starts its threads at once; :meth:`close` ends them and removes temporary files."""
 
-    def __init__(self, settings: FetchSettings, *, threads: int):
+    def __init__(self, settings: FetchSettings, lists: BlockLists, *, threads: int):
         self.settings = settings
+        self._lists = lists
         self._folder = tempfile.TemporaryDirectory(prefix="pigment-fetch-")
-        self._came: queue.SimpleQueue[tuple[Image, Fetched | Failed] | None] = queue.SimpleQueue()
+        self._came: queue.SimpleQueue[tuple[Image, Fetched | Failed | Outcome] | None] = queue.SimpleQueue()
         self._backlog = 0
         self._backlog_lock = threading.Lock()
         self._held_back = False
@@ -183,7 +185,11 @@ class Engine:
         else:
             self._loop.call_at(again_at, self._again, image)
 
-    def _follow(self, image: Image, moved: Moved, now: float) -> Failed | None:
+    def _follow(self, image: Image, moved: Moved, now: float) -> Failed | Outcome | None:
+        """Asks where a redirect points to; or says why not. A listed address is not asked for, whoever points there."""
+        kind = self._lists.kind_of_url(moved.target)
+        if kind is not None:
+            return blocked(kind)
         image.hops += 1
         if image.hops > self.settings.max_redirects:
             return Failed("redirects", f"more than {self.settings.max_redirects}")
@@ -204,7 +210,7 @@ class Engine:
             self._enqueue(image, self._loop.time())
             self._pump()
 
-    def _settle(self, image: Image, answer: Fetched | Failed) -> None:
+    def _settle(self, image: Image, answer: Fetched | Failed | Outcome) -> None:
         del image.job.open[image.rows[0]]
         if isinstance(answer, Fetched):
             with self._backlog_lock:
@@ -257,11 +263,13 @@ class Engine:
                     with contextlib.suppress(RuntimeError):  # the loop is closed
                         self._loop.call_soon_threadsafe(self._pump)
 
-    def _take(self, image: Image, answer: Fetched | Failed) -> bool:
+    def _take(self, image: Image, answer: Fetched | Failed | Outcome) -> bool:
         """Puts the outcome of an image into all of its rows; True when the unit is complete."""
         final_url = None if image.url is None else str(image.url)
         if isinstance(answer, Fetched):
-            outcome, data = stored(answer.data, self.settings, final_url=final_url)
+            outcome, data = stored(answer.data, self.settings, self._lists, final_url=final_url)
+        elif isinstance(answer, Outcome):
+            outcome, data = answer, None
         else:
             outcome, data = Outcome(answer.status, answer.message), None
         complete = image.job.sink.put(image.rows[0], outcome, data)

@@ -5,18 +5,19 @@ import threading
 
 from pipelines.fetch.loop import Engine
 from pipelines.fetch.settings import FetchSettings
+from quality.block_lists import BlockLists
 
-_engines: dict[tuple[FetchSettings, int], tuple[Engine, int]] = {}
+_engines: dict[tuple[FetchSettings, str | None, int], tuple[Engine, int]] = {}
 _engines_lock = threading.Lock()
 
 
-def acquire(settings: FetchSettings, *, threads: int) -> Engine:
-    """The process's engine for these settings, made when first asked for; :func:`release` it."""
+def acquire(settings: FetchSettings, lists: BlockLists, *, threads: int) -> Engine:
+    """The process's engine for these settings and block lists, made when first asked for; :func:`release` it."""
     with _engines_lock:
-        engine, users = _engines.get((settings, threads), (None, 0))
+        engine, users = _engines.get((settings, lists.digest, threads), (None, 0))
         if engine is None:
-            engine = Engine(settings, threads=threads)
-        _engines[settings, threads] = engine, users + 1
+            engine = Engine(settings, lists, threads=threads)
+        _engines[settings, lists.digest, threads] = engine, users + 1
         return engine
 
 

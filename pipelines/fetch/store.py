@@ -9,16 +9,23 @@ from typing import Any, Final
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pipelines.fetch.settings import FetchSettings
+from quality.block_lists import LISTED, BlockLists
+from quality.block_lists.match import Kind
 from quality.images.convert import convert
 from quality.images.decode import ImageError
 from quality.images.header import read_header
+from quality.scorers.batch import PairBatch
+from quality.scorers.image import pdq_of
 
 EXTENSIONS: Final = {"jpeg": "jpg", "png": "png", "gif": "gif", "webp": "webp", "bmp": "bmp", "tiff": "tif"}
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What fetching adds to a row, by RAW's names; offset is filled in when the bytes are written."""
+    """What fetching adds to a row, by RAW's names; offset is filled in when the bytes are written.
+
+    blocked_by: the kind of block list, for the incident record alone.
+    """
 
     status: str
     error_message: str | None = None
@@ -32,10 +39,22 @@ class Outcome:
     final_url: str | None = None
     offset: int | None = None
     size: int | None = None
+    blocked_by: Kind | None = None
 
 
-def stored(data: bytes, settings: FetchSettings, *, final_url: str | None) -> tuple[Outcome, bytes | None]:
-    """The outcome for a body that came whole, and the bytes to store; None where it is no image that we take."""
+def blocked(kind: Kind) -> Outcome:
+    """The outcome of a pair that is on a list: nothing of it is told."""
+    return Outcome("blocked", LISTED, blocked_by=kind)
+
+
+def stored(data: bytes, settings: FetchSettings, lists: BlockLists, *, final_url: str | None) -> tuple[Outcome, bytes | None]:
+    """The outcome for a body that came whole, and the bytes to store; None where it is no image that we take, or on a list.
+
+    Lists of digests come before anything looks at the bytes, PDQ lists as soon as there are pixels.
+    """
+    kind = lists.kind_of_bytes(data)
+    if kind is not None:
+        return blocked(kind), None
     header = read_header(data)
     if header is None:
         return Outcome("failed_to_download", "not_image", final_url=final_url), None
@@ -44,6 +63,15 @@ def stored(data: bytes, settings: FetchSettings, *, final_url: str | None) -> tu
     if width * height > settings.max_pixels:
         outcome.status, outcome.error_message = "failed_to_resize", f"pixels: {width} x {height}"
         return outcome, None
+    if lists.decodes:
+        [pixels] = (batch := PairBatch([None], [data], max_pixels=settings.max_pixels)).pixels()  # as the image scorer gets them
+        if pixels is None:  # what cannot be held against the list is not stored
+            [outcome.error_message] = batch.errors()
+            outcome.status = "failed_to_resize"
+            return outcome, None
+        kind = lists.kind_of_picture(*pdq_of(pixels))
+        if kind is not None:
+            return blocked(kind), None
     outcome.sha256 = hashlib.sha256(data).hexdigest()
     kept = data
     if settings.target is not None:

@@ -16,6 +16,8 @@ from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.guard import read_host_map
 from pipelines.fetch.job import Work
 from pipelines.fetch.settings import FetchSettings
+from quality.block_lists import BlockLists, lists_here
+from quality.block_lists.match import Kind
 from schemas.pool import Pool, PoolError, split_unit
 
 
@@ -36,24 +38,25 @@ class FetchUnits(beam.PTransform):
     """Fetches the images of units and commits each to the pool.
 
     In: names of units. Out: names of committed units, as they are done; a unit that is committed already is adopted, a deferred one
-    (Pool.deferred) is left out. workers: exactly so many keys share the work; None leaves that to the runner.
+    (Pool.deferred) is left out. workers: exactly so many keys share the work; None leaves that to the runner. lists: the digest of the
+    launcher's block lists, which every worker reads for itself; None where there are none.
     Raises PoolError for a unit that was committed from another input.
     """
 
-    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, *, workers: int | None = None):
+    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, *, workers: int | None = None, lists: str | None = None):
         super().__init__()
         if workers is not None and workers < 1:
             raise ValueError(f"workers is {workers}; it must be at least 1, or None")
         if settings.host_map is not None:
             read_host_map(settings.host_map)
-        self._pool, self._rows, self._settings, self._workers = pool, rows, settings, workers
+        self._pool, self._rows, self._settings, self._workers, self._lists = pool, rows, settings, workers, lists
 
     def expand(self, units):
         threads = self._settings.threads or max(1, len(os.sched_getaffinity(0)) // (self._workers or 1))
         return (
             units
             | "Spread" >> Spread(self._workers)
-            | "Fetch" >> beam.ParDo(_Fetch(self._pool, self._rows, self._settings, threads)).with_output_types(str)
+            | "Fetch" >> beam.ParDo(_Fetch(self._pool, self._rows, self._settings, threads, self._lists)).with_output_types(str)
         )
 
 
@@ -86,12 +89,14 @@ def _in_order(group: tuple[int, Iterable[str]]) -> list[str]:
 
 
 class _Fetch(beam.DoFn):
-    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, threads: int):
-        self._pool, self._rows, self._settings, self._threads = pool, rows, settings, threads
+    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, threads: int, digest: str | None):
+        self._pool, self._rows, self._settings, self._threads, self._digest = pool, rows, settings, threads, digest
         self._flying: dict[Future[bool], str] = {}
 
     def setup(self) -> None:
-        self._engine = shared.acquire(self._settings, threads=self._threads)
+        lists = lists_here(self._digest)
+        self._listed = partial(kinds_of, lists) if lists else None
+        self._engine = shared.acquire(self._settings, lists, threads=self._threads)
 
     def start_bundle(self) -> None:
         self._flying = {}
@@ -110,6 +115,7 @@ class _Fetch(beam.DoFn):
             statuses=source.column("status").to_pylist(),
             read_image=partial(self._rows.read_image, unit),
             finish=partial(commit_unit, self._pool, unit, source, input_digest=digest),
+            listed=None if self._listed is None else self._listed(source),
         )
         self._flying[self._engine.submit(work)] = unit
         yield from self._landed({future for future in self._flying if future.done()})
@@ -128,6 +134,20 @@ class _Fetch(beam.DoFn):
             unit = self._flying.pop(future)
             if future.result():
                 yield unit
+
+
+def kinds_of(lists: BlockLists, source: pa.Table) -> list[Kind | None]:
+    """The kind of list that each row is on by what its source says; bad rows too, whose text would be stored.
+
+    Asked are the url, the page that shows the image, and the digest that the source gives it.
+    """
+    asked = (("url", lists.kind_of_url), ("source_page", lists.kind_of_url), ("expected_sha256", lists.kind_of_sha256))
+    kinds: list[Kind | None] = [None] * source.num_rows
+    for name, kind_of in asked:
+        for row, text in enumerate(source[name].to_pylist()):
+            if text is not None:
+                kinds[row] = kinds[row] or kind_of(text)
+    return kinds
 
 
 def is_committed(pool: Pool, unit: str, input_digest: str) -> bool:

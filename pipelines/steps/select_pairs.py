@@ -13,6 +13,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 import pipelines.coders  # noqa: F401  registers how a RecordBatch crosses the wire
 from quality import duplicates
+from quality.block_lists import STORED_COLUMNS, blanked, lists_here
 from quality.column_plan import ColumnPlan
 from quality.rules import ALWAYS_READ, DROP, Ruled, Rules
 from quality.top_fraction import Histogram, cut_of, histogram_of
@@ -29,15 +30,16 @@ class SelectPairs(beam.PTransform):
     """Decides about every pair of the units that come in, and writes releases/<name>/decisions.
 
     In: names of scored units, each once. Out: the same names, decided. rows: about how many pairs there are, for the number of partitions.
+    lists: the digest of the launcher's block lists, which every worker reads for itself; a pair that is on one is not looked at further.
     Shuffled: fingerprints (15 bytes a pair and kind), then identity and rank of those that met. Order-free: ranks are total.
     """
 
-    def __init__(self, pool: Pool, release: Release, rules: Rules, plan: ColumnPlan, *, rows: int):
-        self.pool, self.release, self.rules, self.plan = pool, release, rules, plan
+    def __init__(self, pool: Pool, release: Release, rules: Rules, plan: ColumnPlan, *, rows: int, lists: str | None = None):
+        self.pool, self.release, self.rules, self.plan, self.lists = pool, release, rules, plan, lists
         self.partitions = max(2, -(-3 * rows // _ROWS_A_PARTITION))
 
     def expand(self, units: beam.PCollection[str]) -> beam.PCollection[str]:
-        open_unit = _OpenUnit(self.pool, self.rules, self.plan)
+        open_unit = _OpenUnit(self.pool, self.rules, self.plan, self.lists)
         settings = self.rules.policy.duplicates
         met = (
             units
@@ -62,14 +64,22 @@ class SelectPairs(beam.PTransform):
 
 
 class _OpenUnit:
-    """Reads columns of a unit and applies the rules to them."""
+    """Reads columns of a unit, blanks what is on a list, and applies the rules to the rest. A step opens it in `setup()`."""
 
-    def __init__(self, pool: Pool, rules: Rules, plan: ColumnPlan):
-        self.pool, self.rules, self.plan = pool, rules, plan
+    def __init__(self, pool: Pool, rules: Rules, plan: ColumnPlan, digest: str | None):
+        self.pool, self.rules, self.plan, self.digest = pool, rules, plan, digest
         self.looked_at = tuple(dict.fromkeys((*ALWAYS_READ, *rules.columns)))
 
+    def open(self) -> None:
+        self.lists = lists_here(self.digest)
+
     def __call__(self, unit: str, more: Iterable[str] = (), cuts: Mapping[int, float] | None = None) -> tuple[pa.Table, Ruled]:
-        table = self.plan.only({*self.looked_at, *more}).read(self.pool, unit)
+        wanted = {*self.looked_at, *more}
+        if self.lists:
+            found = self.plan.only({*wanted, *STORED_COLUMNS}).read(self.pool, unit)
+            table = blanked(found, self.lists.stored(found)).select([name for name in found.column_names if name in wanted])
+        else:
+            table = self.plan.only(wanted).read(self.pool, unit)
         return table, self.rules.apply(table, cuts)
 
 
@@ -110,6 +120,9 @@ class _Fingerprints(beam.DoFn):
     def __init__(self, open_unit: _OpenUnit, settings: Duplicates, partitions: int):
         self.open_unit, self.settings, self.partitions = open_unit, settings, partitions
 
+    def setup(self) -> None:
+        self.open_unit.open()
+
     def start_bundle(self) -> None:
         self.gathered = _ByPartition(self.partitions)
 
@@ -128,6 +141,9 @@ def _collisions(group: tuple[int, Iterable[pa.RecordBatch]]) -> Iterable[tuple[s
 class _Candidates(beam.DoFn):
     def __init__(self, open_unit: _OpenUnit, partitions: int):
         self.open_unit, self.partitions = open_unit, partitions
+
+    def setup(self) -> None:
+        self.open_unit.open()
 
     def start_bundle(self) -> None:
         self.gathered = _ByPartition(self.partitions)
@@ -183,6 +199,9 @@ class _Count(beam.DoFn):
     def __init__(self, open_unit: _OpenUnit):
         self.open_unit = open_unit
 
+    def setup(self) -> None:
+        self.open_unit.open()
+
     def start_bundle(self) -> None:
         self.histograms: dict[int, Histogram] = {}
 
@@ -208,6 +227,9 @@ def _cut(index: int, histograms: Iterable[Histogram]) -> tuple[int, float]:
 class _Decide(beam.DoFn):
     def __init__(self, open_unit: _OpenUnit, release: Release):
         self.open_unit, self.release = open_unit, release
+
+    def setup(self) -> None:
+        self.open_unit.open()
 
     def process(self, group: tuple[str, Iterable[pa.RecordBatch]], cuts: Mapping[int, float]) -> Iterable[str]:
         unit, losers = group

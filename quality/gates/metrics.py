@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quality.block_lists import LISTED
 from quality.gates.indexes import Indexes, missing_columns, read_indexes, repeated
 from quality.images.decode import ImageError, decode
 from schemas.columns import RAW
@@ -80,13 +81,20 @@ def _of_decisions(release: Release, footer: Decided, indexes: Indexes) -> dict[s
         **counts,
         "accounted": sum(counts.values()),
         "missing_columns": 0,
-        "null_uids": table["uid"].null_count,
+        "null_uids": int((np.asarray(pc.is_null(table["uid"])) & ~_listed(table["reasons"].combine_chunks())).sum()),
         "null_verdicts": table["verdict"].null_count,
         "other_verdicts": table.num_rows - sum(counts.values()) - table["verdict"].null_count,
         "reason_errors": pc.sum(pc.equal(keep, pc.greater(reasons, 0))).as_py() or 0,
         "footer_errors": sum(told[name] != true[name] for name in told),
         **_against_shards(footer.unit, table.filter(keep), indexes),
     }
+
+
+def _listed(reasons: pa.ListArray) -> np.ndarray:
+    """Which rows are on a block list; they alone have no uid."""
+    listed = np.zeros(len(reasons), bool)
+    listed[np.asarray(pc.list_parent_indices(reasons))[np.asarray(pc.equal(pc.list_flatten(reasons), LISTED))]] = True
+    return listed
 
 
 def _against_shards(unit: str, kept: pa.Table, indexes: Indexes) -> dict[str, int]:

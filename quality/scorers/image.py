@@ -72,15 +72,21 @@ def _of_bytes(data: bytes) -> dict[str, Any]:
 def of_pixels(pixels: np.ndarray) -> dict[str, Any]:
     """The fields that come from pixels, of one image (RGB, uint8)."""
     luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    bits, quality = pdqhash.compute(np.ascontiguousarray(pixels))
+    pdq, quality = pdq_of(pixels)
     return {
         "sharpness": round(float(cv2.Laplacian(_at_most(luma, _DETAIL_SIDE), cv2.CV_32F).var(dtype=np.float64)), DECIMALS),
         "entropy": _entropy(luma),
-        "pdq": np.packbits(bits.astype(np.uint8)).tobytes(),
-        "pdq_quality": int(quality),
+        "pdq": pdq,
+        "pdq_quality": quality,
         "phash": _phash(luma),
         "thumbnail": cv2.cvtColor(cv2.resize(pixels, (8, 8), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB).tobytes(),
     }
+
+
+def pdq_of(pixels: np.ndarray) -> tuple[bytes, int]:
+    """(PDQ, most significant bit first; quality 0 to 100) of an image (RGB, uint8) as PairBatch gives it."""
+    bits, quality = pdqhash.compute(np.ascontiguousarray(pixels))
+    return np.packbits(bits.astype(np.uint8)).tobytes(), int(quality)
 
 
 def _at_most(luma: np.ndarray, side: int) -> np.ndarray:

@@ -20,10 +20,13 @@ from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.job import Work
 from pipelines.fetch.loop import Engine
 from pipelines.fetch.settings import FetchSettings
+from pipelines.steps.fetch_units import kinds_of
+from quality.block_lists import BlockLists
 from schemas.columns import SOURCE, table_of
 from schemas.pool import Pool
 
 UNIT = "00112233445566aa-00000"
+NO_LISTS = BlockLists({})
 
 
 def jpeg(shade: int = 0, side: int = 16) -> bytes:
@@ -178,27 +181,28 @@ def host_map(folder: Path, hosts: dict[str, str]) -> str:
     return str(path)
 
 
-def submit(engine: Engine, pool: Pool, rows: Rows, unit: str = UNIT) -> "Future[bool]":
+def submit(engine: Engine, pool: Pool, rows: Rows, unit: str = UNIT, *, lists: BlockLists = NO_LISTS) -> "Future[bool]":
     source = rows.read(unit)
     work = Work(
         urls=source.column("url").to_pylist(),
         files=source.column("file_name").to_pylist(),
         statuses=source.column("status").to_pylist(),
         read_image=rows.read_image,
+        listed=kinds_of(lists, source),
         finish=partial(commit_unit, pool, unit, source, input_digest=rows.input_digest(unit)),
     )
     return engine.submit(work)
 
 
 def fetch(
-    pool: Pool, rows: Rows | Sequence[str | None], unit: str = UNIT, *, threads: int = 1, **changes: Any
+    pool: Pool, rows: Rows | Sequence[str | None], unit: str = UNIT, *, threads: int = 1, lists: BlockLists = NO_LISTS, **changes: Any
 ) -> list[dict[str, Any]] | None:
     """The committed rows of a unit, fetched by an engine of its own; None when it was deferred."""
     if not isinstance(rows, Rows):
         rows = Rows({unit: of_urls(rows)})
-    engine = Engine(settings(**changes), threads=threads)
+    engine = Engine(settings(**changes), lists, threads=threads)
     try:
-        committed = submit(engine, pool, rows, unit).result(timeout=60)
+        committed = submit(engine, pool, rows, unit, lists=lists).result(timeout=60)
     finally:
         engine.close()
     return pool.read_raw(unit).to_pylist() if committed else None

@@ -12,6 +12,7 @@ from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.loop import Engine
 from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome
+from quality.block_lists import BlockLists
 from schemas.pool import Pool
 from tests.pipelines.fetching import UNIT, Reply, Rows, Server, fetch, host_map, image_of, jpeg, of_urls, settings, submit
 
@@ -80,7 +81,10 @@ def test_a_later_unit_does_not_wait_for_a_host_that_wants_to_be_left_alone(pool)
     with Server({"/a": away, "/b": good}) as server, Server({"/c": good, "/d": good}) as other:
         later = UNIT[:-1] + "1"
         urls = {UNIT: [server.url("/a"), other.url("/c")], later: [server.url("/b"), other.url("/c"), other.url("/d")]}
-        rows, engine = Rows({unit: of_urls(listed) for unit, listed in urls.items()}), Engine(settings(unit_timeout_s=20), threads=1)
+        rows, engine = (
+            Rows({unit: of_urls(listed) for unit, listed in urls.items()}),
+            Engine(settings(unit_timeout_s=20), BlockLists({}), threads=1),
+        )
         try:
             began = time.monotonic()
             for unit in urls:
@@ -243,7 +247,7 @@ def test_the_sink_writes_in_order_beyond_its_memory(tmp_path):
 def test_units_side_by_side_and_a_bug_in_one_of_them(pool):
     with Server(lambda path: Reply(body=jpeg(int(path[1:])), delay=0.01)) as server:
         units = {f"{'0' * 16}-{chunk:05d}": of_urls([server.url(f"/{chunk * 30 + row}") for row in range(30)]) for chunk in range(5)}
-        rows, engine = Rows(units), Engine(settings(), threads=2)
+        rows, engine = Rows(units), Engine(settings(), BlockLists({}), threads=2)
         try:
             broken = Rows({UNIT: [{"file_name": "a.jpg", "caption": "x"}]})  # its read_image raises AssertionError
             failing = submit(engine, pool, broken)
@@ -262,7 +266,7 @@ def test_closing_ends_at_once_and_leaves_no_file(pool, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     with Server(lambda path: Reply(body=jpeg(), delay=0 if path < "/5" else 60)) as server:
-        engine = Engine(settings(), threads=1)
+        engine = Engine(settings(), BlockLists({}), threads=1)
         future = submit(engine, pool, Rows({UNIT: of_urls([server.url(f"/{number}") for number in range(9)])}))
         while len(server.log) < 9:
             time.sleep(0.01)

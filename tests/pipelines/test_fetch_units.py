@@ -8,8 +8,8 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.fetch.guard import BadUrl, url_of
 from pipelines.steps.fetch_units import FetchUnits, Spread, dealt
+from quality.urls import BadUrl, url_of
 from schemas.pool import Pool, PoolError, unit_name
 from schemas.reasons import error_word
 from tests.pipelines.fetching import UNIT, Reply, Rows, Server, image_of, jpeg, of_urls, settings
