@@ -52,7 +52,8 @@ def select_graph(pipeline: beam.Pipeline, job: ReleaseJob) -> None:
 def shard_graph(pipeline: beam.Pipeline, job: ReleaseJob, *, shards: int) -> None:
     """Decided units to shards. Uid, unit and row of what is kept are shuffled."""
     units = pipeline | "Decided" >> beam.Create(job.units)
-    _ = units | "Shard" >> WriteShards(job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns)
+    redact = job.rules.policy.captions.personal_data == "redact"
+    _ = units | "Shard" >> WriteShards(job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns, redact=redact)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

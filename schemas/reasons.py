@@ -89,6 +89,16 @@ REASONS: Final = {
         "exact": "a better pair has the same image bytes",
         "picture": "a better pair has the same picture, colours and caption",
     },
+    "id": {
+        "in_list": "the id is on a list that the policy excludes",
+        "not_in_list": "the id is not on the list that the policy selects",
+        "missing": "the pair has no such id",
+    },
+    "leak": {
+        "picture": "the picture is nearly one of an evaluation set",
+        "caption": "the caption is one of an evaluation set",
+        "missing": "the picture or the caption was not measured",
+    },
     "optout": {"disallowed": "the owner reserved text and data mining"},
     "list": {"blocked": "the pair is on a block list"},
     "deepfake": {"high": "the evidence for a deepfake risk is strong", "possible": "there is evidence for a deepfake risk"},

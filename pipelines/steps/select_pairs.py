@@ -14,6 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 import pipelines.coders  # noqa: F401  registers how a RecordBatch crosses the wire
 from quality import duplicates
 from quality.column_plan import ColumnPlan
+from quality.columns.personal_data import without_personal_data
 from quality.rules import ALWAYS_READ, DROP, Ruled, Rules
 from quality.top_fraction import Histogram, cut_of, histogram_of
 from schemas.policy import Duplicates
@@ -213,7 +214,10 @@ class _Decide(beam.DoFn):
         unit, losers = group
         table, ruled = self.open_unit(unit, cuts=cuts)
         lost = _apply_losers(ruled, losers)
-        self.release.put_decisions(unit, decisions_of(table, ruled, lost), cuts=cuts)
+        decided = decisions_of(table, ruled, lost)
+        if self.open_unit.rules.policy.captions.personal_data == "redact":
+            decided = without_personal_data(decided)
+        self.release.put_decisions(unit, decided, cuts=cuts)
         yield unit
 
 
