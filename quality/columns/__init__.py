@@ -6,6 +6,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 
 from quality.columns.caption import Caption
+from quality.columns.language import Language
 from quality.columns.license import License
 from quality.columns.personal_data import PersonalData
 
@@ -26,4 +27,6 @@ class ColumnFunction(Protocol):
         """Row i belongs to row i of `table`, which has the columns `needs`; only the columns `fields` (full names; None: all)."""
 
 
-COLUMN_FUNCTIONS: Final[dict[str, ColumnFunction]] = {function.name: function for function in (License(), Caption(), PersonalData())}
+COLUMN_FUNCTIONS: Final[dict[str, ColumnFunction]] = {
+    function.name: function for function in (License(), Caption(), PersonalData(), Language())
+}
