@@ -81,6 +81,13 @@ def parser() -> Parser:
         default="embed,clip,nsfw,image",
         help="packaged names (also faces), or package.module:Class for your own",
     )
+    score.add_argument(
+        "--scorer",
+        metavar="MODULE:CLASS",
+        action="append",
+        default=[],
+        help="your own scorer, beside those of --scorers; can be given again",
+    )
     score.add_argument("--clip_model", metavar="NAME", default="pigment-embedded", help="embedded model, or an open_clip architecture")
     score.add_argument("--clip_checkpoint", metavar="PATH", help="weights of --clip_model: a file, or an open_clip tag")
     score.add_argument("--clip_label", metavar="NAME", help="the weights' name in policies, as in ViT-B-32/NAME (default: tag or file)")

@@ -200,7 +200,9 @@ def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], Pas
 
     A pass of the pool that has just these goes on; else a new one is made of those that no pass has.
     """
-    names = [name.strip() for name in args.scorers.split(",") if name.strip()]
+    names = [name.strip() for name in args.scorers.split(",") if name.strip()] + args.scorer
+    if (wrong := next((spec for spec in args.scorer if ":" not in spec), None)) is not None:
+        raise UsageError(f"--scorer {wrong}: write package.module:Class; packaged scorers are named by --scorers")
     engines = dict(pool.settings("engines") or {})
     towers = [tower for tower in towers_of(_made(args, names, {})) if tower.name not in engines]
     if towers:
