@@ -107,13 +107,27 @@ def _one_pass(candidates: Sequence[tuple], name: str, wanted: str | None, policy
             there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
             raise PolicyError(
                 f"policy {policy.name}: its bound on {name} was calibrated on {wanted}, and the pool has {there}; score the pool with it "
-                f"first (python -m pipelines.ingest --start_at score --clip_model … --clip_checkpoint …) or use a policy made for {there}"
+                f"first ({_scoring(wanted)}) or use a policy made for {there}"
             )
         candidates = fitting
     if len({scorer.version for _, scorer in candidates}) > 1:
         there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
         raise PolicyError(f"policy {policy.name}: {name} was scored by several scorers ({there}); name one in the rule's field 'scorer'")
     return candidates[0][0].name
+
+
+def _scoring(calibration: str) -> str:
+    """The command that scores a pool with "clip:ViT-B-32/openai" or the like."""
+    scorer, _, model = calibration.partition(":")
+    command = "python -m pipelines.ingest --start_at score --stop_after score"
+    if scorer != "clip":
+        return f"{command} --scorers {scorer}"
+    architecture, _, weights = model.rpartition("/")
+    if not architecture:
+        return f"{command} --scorers embed,clip --clip_model {weights}"
+    return (
+        f"{command} --scorers embed,clip --clip_model {architecture} --clip_checkpoint {weights}, or its file with --clip_label {weights}"
+    )
 
 
 def _function_of(name: str) -> str | None:

@@ -65,6 +65,7 @@ REASONS: Final = {
         "too_long": "the caption has too many words",
         "repeats": "one word makes up too much of the caption",
         "language": "the caption is in another language",
+        "common": "the same caption stands too often in the pool",
         "boilerplate": "the caption is a file name, a date or a link",
         "personal_data": "the caption holds an e-mail address, or a phone, card, account or national id number",
         "missing": "the caption was not measured",
