@@ -17,6 +17,8 @@ _EXAMPLES = """examples:
       a folder of images (metadata.csv, or name.jpg + name.txt)
   python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml --what_if
       what another policy would keep, beside the newest release; nothing is written
+  python -m pipelines.ingest --dataset cats --start_at select --what_if --policy strict.toml --against commercial
+      which pairs change sides between two policies, and why
   python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml
       a new release from stored scores; no network, no model
 
@@ -98,6 +100,7 @@ def parser() -> Parser:
     select = p.add_argument_group("select, shard and publish")
     select.add_argument("--policy", metavar="NAME|FILE", default="embedded", help="packaged policy or TOML file")
     select.add_argument("--what_if", action="store_true", help="with --start_at select: print the funnel, write nothing")
+    select.add_argument("--against", metavar="NAME|FILE", help="with --what_if: another policy; prints who changes sides and why")
     select.add_argument("--release", metavar="NAME", help="name of the release (default: 12 digits of its digest)")
     select.add_argument("--take_over", action="store_true", help="go on with a release that another run seems to be writing")
     select.add_argument("--allow_missing", action="store_true", help="publish although units were deferred; their rows are counted so")

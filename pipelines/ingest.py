@@ -116,6 +116,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--stop_after {args.stop_after} comes before --start_at {args.start_at}")
     if args.what_if and args.start_at != "select":
         raise UsageError("--what_if decides about stored scores: add --start_at select")
+    if args.against is not None and not args.what_if:
+        raise UsageError("--against compares policies without writing anything: add --what_if")
     if args.add_source and args.source is None:
         raise UsageError("--add_source needs --source")
 

@@ -35,6 +35,7 @@ def policy_file(folder: Path, column: str, bound: str) -> Path:
         (["--stop_after", "fetch", "--start_at", "select"], ["comes before"]),
         (["--start_at", "select"], ["no dataset here"]),
         (["--sample", "2"], ["--sample", "at most 1"]),
+        (["--against", "embedded"], ["--against", "add --what_if"]),
         (["--engine", "warp"], ["warp", "onnxruntime-f32"]),
     ],
 )
