@@ -147,8 +147,15 @@ def check_policy(policy: Policy, columns: Mapping[str, pa.Field], *, where: str)
     for number, rule in enumerate(policy.rules, 1):
         place = f"{where}: rule {number} ({rule.column})"
         if rule.column not in columns:
-            near = difflib.get_close_matches(rule.column, columns, 3) or sorted(columns)
-            raise PolicyError(f"{place}: unknown column {rule.column!r}; did you mean {' or '.join(near)}?")
+            near = difflib.get_close_matches(rule.column, columns, 3)
+            scorer, dot, _ = rule.column.partition(".")
+            if dot and not any(name.startswith(f"{scorer}.") for name in columns):
+                raise PolicyError(
+                    f"{place}: nothing called {scorer!r} has scored this pool; score it first "
+                    f"(python -m pipelines.ingest --start_at score --stop_after score --scorers {scorer})"
+                    + (f", or did you mean {' or '.join(near)}?" if near else "")
+                )
+            raise PolicyError(f"{place}: unknown column {rule.column!r}; did you mean {' or '.join(near or sorted(columns))}?")
         kind = columns[rule.column].type
         numeric = pa.types.is_floating(kind) or pa.types.is_integer(kind)
         if not numeric and any(bound is not None for bound in (rule.min, rule.max, rule.top_fraction)):

@@ -102,7 +102,11 @@ REASONS: Final = {
     },
     "optout": {"disallowed": "the owner reserved text and data mining"},
     "list": {"blocked": "the pair is on a block list"},
-    "deepfake": {"high": "the evidence for a deepfake risk is strong", "possible": "there is evidence for a deepfake risk"},
+    "deepfake": {
+        "high": "the evidence for a deepfake risk is strong",
+        "possible": "there is evidence for a deepfake risk",
+        "missing": "the deepfake risk was not measured",
+    },
     "review": {"rejected": "a person decided against the pair", "accepted": "a person decided for the pair"},
 }
 

@@ -10,6 +10,7 @@ import jsonschema
 import pyarrow as pa
 import pytest
 
+from quality.column_plan import plan_columns
 from quality.columns import COLUMN_FUNCTIONS
 from quality.policies.__main__ import listing, schema_text
 from quality.rules import PACKAGED, Rules, check_policy, find_policy
@@ -17,6 +18,7 @@ from quality.scorers import make_scorers
 from schemas.columns import RAW, field
 from schemas.policy import Captions, Duplicates, Policy, PolicyError, Rule, parse_policy
 from schemas.policy_schema import DESCRIPTIONS, policy_schema
+from tests.pools import make_pool
 
 NAMES = ("commercial", "coyo", "datacomp-basic", "datacomp-clip30", "default", "embedded", "laion2b", "research")
 OURS = ("commercial", "default", "embedded", "research")
@@ -110,12 +112,33 @@ def test_a_reserved_right_and_a_strong_deepfake_are_dropped(name):
     assert (mining.not_in, mining.do, mining.missing, mining.overrule) == (("disallowed",), "drop", "keep", False)
     assert mining.reason == "optout:disallowed"
     bands = {rule.do: rule.not_in for rule in rules if rule.column == "deepfake.band"}
-    assert bands == {"drop": ("high",), "review": ("review", "high")}
+    assert bands == {"drop": ("high",), "review": ("review",)}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_personal_data_is_redacted(name):
     assert find_policy(name).captions.personal_data == "redact"
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("laion2b", "--scorers embed,clip --clip_model ViT-B-32 --clip_checkpoint openai"),
+        ("default", "--scorers embed,clip --clip_model ViT-B-32 --clip_checkpoint openai"),
+        ("datacomp-clip30", "--scorers embed,clip --clip_model ViT-L-14 --clip_checkpoint openai"),
+    ],
+)
+def test_another_model_than_the_recipes_is_refused_with_the_command_to_run(tmp_path, name, command):
+    pool = make_pool(tmp_path, [[{}]])
+    with pytest.raises(PolicyError, match="the pool has clip:pigment-embedded; score the pool with it first") as refused:
+        plan_columns(pool, sorted(pool.committed()), find_policy(name), ["clip.similarity"])
+    assert command in str(refused.value)
+
+
+def test_a_pool_that_a_scorer_has_not_seen_is_told_the_command_to_run():
+    columns = {name: one for name, one in measured().items() if not name.startswith("evidence.")}
+    with pytest.raises(PolicyError, match=r"nothing called 'evidence' has scored this pool; .*--start_at score .*--scorers evidence"):
+        check_policy(find_policy("commercial"), columns, where="policy commercial")
 
 
 @pytest.mark.parametrize(
