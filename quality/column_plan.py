@@ -110,6 +110,9 @@ def _one_pass(candidates: Sequence[tuple], name: str, wanted: str | None, policy
                 f"first ({_scoring(wanted)}) or use a policy made for {there}"
             )
         candidates = fitting
+    elif name not in {rule.column for rule in policy.rules}:
+        # It only ranks equal pairs: any model is as good, as long as it is always the same.
+        return min(candidates, key=lambda found: (found[1].calibration, found[1].version, found[0].name))[0].name
     if len({scorer.version for _, scorer in candidates}) > 1:
         there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
         raise PolicyError(f"policy {policy.name}: {name} was scored by several scorers ({there}); name one in the rule's field 'scorer'")
