@@ -19,7 +19,7 @@ _KEPT = 8  # lists in memory at a time
 def is_listed(column: pa.ChunkedArray, values: ValueList, *, captions: bool = False) -> np.ndarray:
     """Which rows of a column of text have a listed value, bool (n,); nulls have none. captions: compare the list's values normalised.
 
-    Ids cost 0.5 s per 10 M rows and 10 M listed, other text 4 s per 10 M rows (measured). Raises ListError.
+    Costs 1 us a row of ids with 500,000 listed, 0.6 us a row of captions with 100,000 (CPU time, measured). Raises ListError.
     """
     listed = _values(values, captions)
     if isinstance(listed, np.ndarray):

