@@ -142,6 +142,22 @@ def test_a_pool_that_a_scorer_has_not_seen_is_told_the_command_to_run():
 
 
 @pytest.mark.parametrize(
+    ("column", "bound", "message"),
+    [
+        ("image.width", "in_file", "need a column of text; image.width is int32"),
+        ("image.pdq", "not_in_file", "need a column of text; image.pdq is fixed_size_binary"),
+        ("uid", "not_near_file", "'not_near_file' is for image.pdq alone"),
+        ("image.phash", "not_near_file", "'not_near_file' is for image.pdq alone"),
+    ],
+)
+def test_lists_for_columns_that_they_do_not_fit(tmp_path, column, bound, message):
+    (tmp_path / "list.txt").write_text("a", "utf-8")
+    text = f"name = 'p'\n[[rule]]\ncolumn = '{column}'\n{bound} = 'list.txt'\nreason = 'leak:picture'\n"
+    with pytest.raises(PolicyError, match=message):
+        check_policy(parse_policy(text, where="p.toml", folder=tmp_path), measured(), where="p.toml")
+
+
+@pytest.mark.parametrize(
     ("name", "allowed"),
     [
         ("commercial", ["public-domain", "attribution"]),
