@@ -24,7 +24,10 @@ class ListError(Exception):
 
 @dataclass(frozen=True)
 class ValueList:
-    """The values of a file. digest: SHA-256 over the distinct values in order. values: how many. path: null in a policy read from a run."""
+    """The values of a file. digest: SHA-256 over the distinct values in order. values: how many.
+
+    path: every process that decides reads it, on remote workers too; None in a policy that was read from a run.
+    """
 
     digest: str
     values: int
