@@ -152,7 +152,7 @@ def check_policy(policy: Policy, columns: Mapping[str, pa.Field], *, where: str)
             if dot and not any(name.startswith(f"{scorer}.") for name in columns):
                 raise PolicyError(
                     f"{place}: nothing called {scorer!r} has scored this pool; score it first "
-                    f"(python -m pipelines.ingest --start_at score --stop_after score --scorers {scorer})"
+                    f"(python -m pipelines.ingest --dataset … --start_at score --stop_after score --scorers {scorer})"
                     + (f", or did you mean {' or '.join(near)}?" if near else "")
                 )
             raise PolicyError(f"{place}: unknown column {rule.column!r}; did you mean {' or '.join(near or sorted(columns))}?")
