@@ -79,17 +79,22 @@ def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy |
 
 
 def _bounds(pool: Pool, found: Found, policy: Policy, decision: dict[str, Any]) -> list[str]:
-    names = dict.fromkeys((*ALWAYS_READ, *(rule.column for rule in policy.rules)))
+    names = dict.fromkeys((*ALWAYS_READ, *(name for rule in policy.rules for name in rule.reads)))
     table = plan_columns(pool, [found.unit], policy, names).read(pool, found.unit).slice(found.row, 1)
     lines = ["values"]
     for rule in policy.rules:
         value = table[rule.column][0].as_py()
-        missing, violates = judge(rule, table[rule.column], None)
-        outside = bool(violates[0]) or rule.reason in decision["reasons"]
-        state = "not measured" if missing[0] else "outside" if outside else "ok"
-        shown = "not measured" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+        # A list's values are not at hand any more: the decision says whether the pair was on it.
+        missing, violates = (value is None, False) if rule.lists else (bool(each[0]) for each in judge(rule, table, None, 0))
+        outside = violates or rule.reason in decision["reasons"]
+        state = "not measured" if missing else "outside" if outside else "ok"
+        shown = "not measured" if value is None else f"{value:.4g}" if isinstance(value, float) else _text(value)
         lines.append(f"  {rule.column:<24}{shown:<16}{rule.bound_text():<28}{state}")
     return lines
+
+
+def _text(value: Any) -> str:
+    return value.hex()[:14] + "…" if isinstance(value, bytes) else str(value)
 
 
 def _would_keep(decision: dict[str, Any], policy: Policy) -> list[str]:

@@ -18,6 +18,8 @@ _EXAMPLES = """examples:
       a folder of images (metadata.csv, or name.jpg + name.txt)
   python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml --what_if
       what another policy would keep, beside the newest release; nothing is written
+  python -m pipelines.ingest --dataset cats --start_at select --what_if --policy strict.toml --against commercial
+      which pairs change sides between two policies, and why
   python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml
       a new release from stored scores; no network, no model
 
@@ -85,6 +87,13 @@ def parser() -> Parser:
         default=",".join(DEFAULT),
         help=f"of {', '.join(PACKAGED)}, or package.module:Class for your own",
     )
+    score.add_argument(
+        "--scorer",
+        metavar="MODULE:CLASS",
+        action="append",
+        default=[],
+        help="your own scorer, beside those of --scorers; can be given again",
+    )
     score.add_argument("--clip_model", metavar="NAME", default="pigment-embedded", help="embedded model, or an open_clip architecture")
     score.add_argument("--clip_checkpoint", metavar="PATH", help="weights of --clip_model: a file, or an open_clip tag")
     score.add_argument("--clip_label", metavar="NAME", help="the weights' name in policies, as in ViT-B-32/NAME (default: tag or file)")
@@ -101,6 +110,7 @@ def parser() -> Parser:
     select = p.add_argument_group("select, shard and publish")
     select.add_argument("--policy", metavar="NAME|FILE", default="embedded", help="packaged policy or TOML file")
     select.add_argument("--what_if", action="store_true", help="with --start_at select: print the funnel, write nothing")
+    select.add_argument("--against", metavar="NAME|FILE", help="with --what_if: another policy; prints who changes sides and why")
     select.add_argument("--release", metavar="NAME", help="name of the release (default: 12 digits of its digest)")
     select.add_argument("--take_over", action="store_true", help="go on with a release that another run seems to be writing")
     select.add_argument("--allow_missing", action="store_true", help="publish although units were deferred; their rows are counted so")

@@ -54,7 +54,8 @@ def select_graph(pipeline: beam.Pipeline, job: ReleaseJob) -> None:
 def shard_graph(pipeline: beam.Pipeline, job: ReleaseJob, *, shards: int) -> None:
     """Decided units to shards. Uid, unit and row of what is kept are shuffled."""
     units = pipeline | "Decided" >> beam.Create(job.units)
-    _ = units | "Shard" >> WriteShards(job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns)
+    redact = job.rules.policy.captions.personal_data == "redact"
+    _ = units | "Shard" >> WriteShards(job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns, redact=redact)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,6 +118,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--stop_after {args.stop_after} comes before --start_at {args.start_at}")
     if args.what_if and args.start_at != "select":
         raise UsageError("--what_if decides about stored scores: add --start_at select")
+    if args.against is not None and not args.what_if:
+        raise UsageError("--against compares policies without writing anything: add --what_if")
     if args.add_source and args.source is None:
         raise UsageError("--add_source needs --source")
 

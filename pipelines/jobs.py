@@ -203,7 +203,9 @@ def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], Pas
 
     A pass of the pool that has just these goes on; else a new one is made of those that no pass has.
     """
-    names = [name.strip() for name in args.scorers.split(",") if name.strip()]
+    names = [name.strip() for name in args.scorers.split(",") if name.strip()] + args.scorer
+    if (wrong := next((spec for spec in args.scorer if ":" not in spec), None)) is not None:
+        raise UsageError(f"--scorer {wrong}: write package.module:Class; packaged scorers are named by --scorers")
     engines = dict(pool.settings("engines") or {})
     towers = [tower for tower in towers_of(_made(args, names, {})) if tower.name not in engines]
     if towers:
@@ -327,7 +329,7 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
     except ValueError as error:
         raise UsageError(str(error)) from error
     sizes = (args.shard_bytes, args.shard_count)
-    score_columns = scalar_scores(pool, units)
+    score_columns = scalar_scores(pool, units, plan)
     lists = read_lists()
     digest = release_digest(
         pool, units, [name for name, _ in score_columns],
@@ -371,13 +373,18 @@ def scored_units(pool: Pool) -> list[str]:
     return sorted(committed)
 
 
-def scalar_scores(pool: Pool, units: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """(pass, its columns that fit beside a caption): everything but embeddings, hashes and thumbnails."""
+def scalar_scores(pool: Pool, units: Sequence[str], plan: ColumnPlan) -> list[tuple[str, list[str]]]:
+    """(pass, its columns that fit beside a caption): everything but embeddings, hashes and thumbnails.
+
+    A column of several passes (two CLIP models) comes once: from the pass that the plan reads, else from the first.
+    """
     fields = catalogue(pool, units)
+    taken = {name: pass_name for pass_name, names in plan.scores.items() for name in names}
     found = []
     for pass_ in pool.passes():
         if set(units) <= pool.scored(pass_.name):
-            names = [name for scorer in pass_.scorers for name in scorer.columns if not _bulky(fields[name].type)]
+            scalars = [name for scorer in pass_.scorers for name in scorer.columns if not _bulky(fields[name].type)]
+            names = [name for name in scalars if taken.setdefault(name, pass_.name) == pass_.name]
             found.append((pass_.name, names))
     return found
 

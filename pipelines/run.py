@@ -28,6 +28,7 @@ from schemas.policy import PolicyError
 from schemas.pool import PoolError
 from schemas.release import ReleaseError
 from schemas.store import StoreError
+from schemas.value_lists import ListError
 
 RUNNING_MODES = ("in_memory", "multi_threading", "multi_processing")
 
@@ -99,6 +100,7 @@ _USER_ERRORS = (
     PolicyError,
     PoolError,
     StoreError,
+    ListError,
     ReleaseError,
 )
 _IN_A_WORKER = re.compile(rf"(?:{'|'.join(error.__name__ for error in _USER_ERRORS)}): (.+?)(?: \[while running|\n|\\n|$)")

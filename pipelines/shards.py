@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.tar import TarWriter
+from quality.columns.personal_data import without_personal_data
 from quality.images import Converted, ImageError, Target, convert
 from schemas.columns import table_of
 from schemas.pool import Pool
@@ -64,9 +65,11 @@ class ShardWriter:
         target: Target,
         *,
         score_columns: Sequence[tuple[str, Sequence[str]]] = (),
+        redact: bool = False,
         reads: int = 32,
         threads: int = 1,
     ):
+        self.redact = redact
         self.pool, self.release, self.target = pool, release, target
         self.score_columns = [(name, list(columns)) for name, columns in score_columns]
         self.reads, self.threads = reads, threads
@@ -82,7 +85,7 @@ class ShardWriter:
         yield from (number for number, _ in shards if number not in missing)
         if not missing:
             return
-        known = _Known(self.pool, self.score_columns, missing)
+        known = _Known(self.pool, self.score_columns, missing, redact=self.redact)
         with ThreadPoolExecutor(self.reads) as readers, ThreadPoolExecutor(self.threads) as converters:
             for number in sorted(missing):
                 self._write_one(number, known, readers, converters)
@@ -124,8 +127,8 @@ class ShardWriter:
 class _Known:
     """All that the pool says of the pairs of some shards."""
 
-    def __init__(self, pool: Pool, score_columns: Sequence[tuple[str, Sequence[str]]], shards: Mapping[int, pa.Table]):
-        self.pool, self.score_columns = pool, score_columns
+    def __init__(self, pool: Pool, score_columns: Sequence[tuple[str, Sequence[str]]], shards: Mapping[int, pa.Table], *, redact: bool):
+        self.pool, self.score_columns, self.redact = pool, score_columns, redact
         self.index = pa.schema([*INDEX, *self._score_fields()])
         # Units of one schema are one table; those of different schemas stay apart: a pair's JSON must not depend on its company.
         parts: dict[str, list[pa.Table]] = defaultdict(list)
@@ -156,6 +159,8 @@ class _Known:
         raw = self.pool.read_raw(unit).take(rows)
         if commit is None or commit.tar is None or not raw["uid"].equals(members["uid"]) or raw["offset"].null_count:
             raise ShardError(f"unit {unit}: decisions and pool do not fit, a kept pair has no stored image or another uid; select again")
+        if self.redact:
+            raw = without_personal_data(raw)
         columns = {name: raw[name] for name in raw.column_names if name not in _UNTOLD}
         for pass_name, names in self.score_columns:
             columns.update(zip(names, self.pool.read_scores(pass_name, unit, names).take(rows).columns, strict=True))

@@ -75,7 +75,7 @@ def plan_columns(pool: Pool, units: Sequence[str], policy: Policy, names: Iterab
             raise PolicyError(f"policy {policy.name}: the pool has no column {name!r}; did you mean {' or '.join(near)}?")
         scorers = [(pass_, scorer) for pass_ in passes for scorer in pass_.scorers if name in scorer.columns]
         if scorers:
-            scores.setdefault(_one_pass(scorers, name, wanted_scorer.get(name), policy), []).append(name)
+            scores.setdefault(_one_pass(pool, scorers, name, wanted_scorer.get(name), policy), []).append(name)
         elif name in available and (function := _function_of(name)) is not None:
             functions.setdefault(function, []).append(name)
         else:
@@ -100,20 +100,37 @@ def _passes(pool: Pool, units: Sequence[str]) -> list[Pass]:
     return [pass_ for pass_ in pool.passes() if set(units) <= pool.scored(pass_.name)]
 
 
-def _one_pass(candidates: Sequence[tuple], name: str, wanted: str | None, policy: Policy) -> str:
+def _one_pass(pool: Pool, candidates: Sequence[tuple], name: str, wanted: str | None, policy: Policy) -> str:
     if wanted is not None:
         fitting = [(pass_, scorer) for pass_, scorer in candidates if scorer.calibration == wanted]
         if not fitting:
             there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
             raise PolicyError(
                 f"policy {policy.name}: its bound on {name} was calibrated on {wanted}, and the pool has {there}; score the pool with it "
-                f"first (python -m pipelines.ingest --start_at score --clip_model … --clip_checkpoint …) or use a policy made for {there}"
+                f"first ({_scoring(pool, wanted)}) or use a policy made for {there}"
             )
         candidates = fitting
+    elif name not in {rule.column for rule in policy.rules}:
+        # It only ranks equal pairs: any model is as good, as long as it is always the same.
+        return min(candidates, key=lambda found: (found[1].calibration, found[1].version, found[0].name))[0].name
     if len({scorer.version for _, scorer in candidates}) > 1:
         there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
         raise PolicyError(f"policy {policy.name}: {name} was scored by several scorers ({there}); name one in the rule's field 'scorer'")
     return candidates[0][0].name
+
+
+def _scoring(pool: Pool, calibration: str) -> str:
+    """The command that scores the pool with "clip:ViT-B-32/openai" or the like."""
+    scorer, _, model = calibration.partition(":")
+    command = f"python -m pipelines.ingest --dataset {pool.store.root} --start_at score --stop_after score"
+    if scorer != "clip":
+        return f"{command} --scorers {scorer}"
+    architecture, _, weights = model.rpartition("/")
+    if not architecture:
+        return f"{command} --scorers embed,clip --clip_model {weights}"
+    return (
+        f"{command} --scorers embed,clip --clip_model {architecture} --clip_checkpoint {weights}, or its file with --clip_label {weights}"
+    )
 
 
 def _function_of(name: str) -> str | None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quality.block_lists import LISTED
+from quality.listed import is_listed, is_near
 from schemas.policy import Policy, PolicyError, Rule, read_policy
 from schemas.reasons import REASONS, error_word, reason_of_fetch
 
@@ -19,6 +20,7 @@ KEEP, REVIEW, DROP = 0, 1, 2  # positions in schemas.reasons.VERDICTS
 UNDECODABLE: Final = "image:undecodable"
 DUPLICATES: Final = tuple(f"duplicate:{word}" for word in REASONS["duplicate"])
 ALWAYS_READ: Final = ("row", "uid", "status", "error_message", "image.error")  # what every decision looks at
+CAPTION: Final = "caption.normalised"  # lists of captions are compared as it is: normalised
 _VERDICT_CODES: Final = {"keep": KEEP, "review": REVIEW, "drop": DROP}
 _MAX_REASONS: Final = 64  # bits of a mask
 
@@ -76,7 +78,7 @@ class Rules:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that rules look at, each once, in order."""
-        return tuple(dict.fromkeys(rule.column for rule in self.policy.rules))
+        return tuple(dict.fromkeys(name for rule in self.policy.rules for name in rule.reads))
 
     def apply(self, table: pa.Table, cuts: Mapping[int, float] | None = None) -> Ruled:
         """Rules on rows of ALWAYS_READ and `columns`.
@@ -91,7 +93,7 @@ class Rules:
         ruled.add(broken, UNDECODABLE, DROP)
         judged = fetched & ~broken
         for index, rule in enumerate(self.policy.rules):
-            missing, violates = judge(rule, table[rule.column], None if cuts is None else cuts.get(index))
+            missing, violates = judge(rule, table, None if cuts is None else cuts.get(index), self.policy.duplicates.pdq_quality)
             if rule.missing != "keep":
                 ruled.add(judged & missing, rule.missing_reason, _VERDICT_CODES[rule.missing])
             ruled.add(judged & violates, rule.reason, _VERDICT_CODES[rule.do])
@@ -111,8 +113,12 @@ class Rules:
             ruled.add(rows[[each == reason for each in reasons]], reason, DROP)
 
 
-def judge(rule: Rule, column: pa.ChunkedArray, cut: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """(missing, violates), two boolean arrays. NaN counts as missing; a bound is compared in the column's own type."""
+def judge(rule: Rule, table: pa.Table, cut: float | None, pdq_quality: int) -> tuple[np.ndarray, np.ndarray]:
+    """(missing, violates), two boolean arrays. NaN counts as missing; a bound is compared in the column's own type.
+
+    table: the columns `rule.reads`. pdq_quality: below it a hash is near nothing. Raises ListError when a list is not at hand.
+    """
+    column = table[rule.column]
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
         missing = np.asarray(pc.is_null(column, nan_is_null=True))
         values = np.asarray(pc.fill_null(column, 0))
@@ -127,6 +133,13 @@ def judge(rule: Rule, column: pa.ChunkedArray, cut: float | None) -> tuple[np.nd
         violates |= ~np.asarray(pc.is_in(column, pa.array(rule.in_, column.type)))
     if rule.not_in is not None:
         violates |= np.asarray(pc.is_in(column, pa.array(rule.not_in, column.type)))
+    if rule.in_file is not None:
+        violates |= ~is_listed(column, rule.in_file, captions=rule.column == CAPTION)
+    if rule.not_in_file is not None:
+        violates |= is_listed(column, rule.not_in_file, captions=rule.column == CAPTION)
+    if rule.not_near_file is not None:
+        good = np.asarray(pc.fill_null(pc.greater_equal(table["image.pdq_quality"], pdq_quality), False))
+        violates |= is_near(column, good & ~missing, rule.not_near_file)
     return missing, violates & ~missing
 
 
@@ -135,15 +148,27 @@ def check_policy(policy: Policy, columns: Mapping[str, pa.Field], *, where: str)
     for number, rule in enumerate(policy.rules, 1):
         place = f"{where}: rule {number} ({rule.column})"
         if rule.column not in columns:
-            near = difflib.get_close_matches(rule.column, columns, 3) or sorted(columns)
-            raise PolicyError(f"{place}: unknown column {rule.column!r}; did you mean {' or '.join(near)}?")
+            near = difflib.get_close_matches(rule.column, columns, 3)
+            scorer, dot, _ = rule.column.partition(".")
+            if dot and not any(name.startswith(f"{scorer}.") for name in columns):
+                raise PolicyError(
+                    f"{place}: nothing called {scorer!r} has scored this pool; score it first "
+                    f"(python -m pipelines.ingest --dataset … --start_at score --stop_after score --scorers {scorer})"
+                    + (f", or did you mean {' or '.join(near)}?" if near else "")
+                )
+            raise PolicyError(f"{place}: unknown column {rule.column!r}; did you mean {' or '.join(near or sorted(columns))}?")
         kind = columns[rule.column].type
         numeric = pa.types.is_floating(kind) or pa.types.is_integer(kind)
         if not numeric and any(bound is not None for bound in (rule.min, rule.max, rule.top_fraction)):
             raise PolicyError(
                 f"{place}: 'min', 'max' and 'top_fraction' need a column of numbers; {rule.column} is {kind}: use 'in' or 'not_in'"
             )
-        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        if rule.not_near_file is not None and rule.column != "image.pdq":
+            raise PolicyError(f"{place}: 'not_near_file' is for image.pdq alone")
+        if (rule.in_file or rule.not_in_file) and not pa.types.is_string(kind):
+            raise PolicyError(f"{place}: 'in_file' and 'not_in_file' need a column of text; {rule.column} is {kind}")
+        blind = pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind)
+        if blind and rule.not_near_file is None:
             raise PolicyError(f"{place}: {rule.column} is {kind}, which no bound can be put on")
         for key, values in (("in", rule.in_), ("not_in", rule.not_in)):
             try:

@@ -13,6 +13,12 @@ from schemas.pool import Pool
 def plan_selection(pool: Pool, units: Sequence[str], policy: Policy) -> ColumnPlan:
     """The columns that select reads. Raises PolicyError when the policy does not fit the pool."""
     check_policy(policy, catalogue(pool, units), where=f"policy {policy.name}")
-    names = (*ALWAYS_READ, *(rule.column for rule in policy.rules), *FINGERPRINT_COLUMNS, *IDENTITY_COLUMNS, policy.similarity)
-    names = (*names, *STORED_COLUMNS)
+    names = (
+        *ALWAYS_READ,
+        *(name for rule in policy.rules for name in rule.reads),
+        *FINGERPRINT_COLUMNS,
+        *IDENTITY_COLUMNS,
+        policy.similarity,
+        *STORED_COLUMNS,
+    )
     return plan_columns(pool, units, policy, names)

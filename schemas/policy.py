@@ -8,6 +8,9 @@ exact = true            # same bytes, or same picture, colours and caption: the 
 pdq_quality = 50        # PDQ hashes below this quality (0..100) say nothing (threatexchange)
 colour_distance = 6.0   # largest mean Lab distance of two 8x8 thumbnails that count as the same colours
 
+[captions]
+personal_data = "redact"   # e-mail addresses and numbers of phones, cards, accounts and ids in captions: "keep", or "[e-mail]" in their place
+
 [[rule]]
 column = "clip.similarity"
 scorer = "clip:pigment-embedded"   # the scorer and weights that the bound was calibrated on
@@ -16,6 +19,17 @@ do = "drop"                        # or "review"
 missing = "drop"                   # what a null means: "keep", "review" or "drop"
 reason = "clip:low_similarity"
 overrule = true                    # whether a person may decide otherwise
+
+[[rule]]
+column = "uid"
+not_in_file = "lists/forgotten.txt"   # a value a line, or DataComp's .npy; also in_file. The path is relative to this file
+reason = "id:in_list"
+
+[[rule]]
+column = "image.pdq"
+not_near_file = "lists/coco-val.pdq"  # PDQ hashes in hex, one a line: pictures within distance 31 are dropped
+missing = "keep"
+reason = "leak:picture"
 """
 
 import tomllib
@@ -26,6 +40,7 @@ from typing import Any, Final, Literal
 
 from schemas.digest import digest_of_json
 from schemas.reasons import check_reason
+from schemas.value_lists import ListError, ValueList, find_list
 
 Value = str | int | float | bool
 
@@ -39,6 +54,7 @@ class Rule:
     """A bound on one column. A pair that violates it gets `reason` and at least the verdict `do`.
 
     min, max: inclusive. in_, not_in: allowed and forbidden values. top_fraction: the best share (0..1] of `of` stays, ties kept.
+    in_file, not_in_file: the same for the values of a list. not_near_file: PDQ hashes that no good hash may lie within distance 31 of.
     missing: the verdict of a pair without the value, under the reason `<family>:missing`; "keep" passes it.
     """
 
@@ -49,6 +65,9 @@ class Rule:
     max: float | None = None
     in_: tuple[Value, ...] | None = None
     not_in: tuple[Value, ...] | None = None
+    in_file: ValueList | None = None
+    not_in_file: ValueList | None = None
+    not_near_file: ValueList | None = None
     top_fraction: float | None = None
     of: Literal["pool", "passing"] = "passing"
     do: Literal["drop", "review"] = "drop"
@@ -58,6 +77,21 @@ class Rule:
     @property
     def missing_reason(self) -> str:
         return self.reason.partition(":")[0] + ":missing"
+
+    @property
+    def lists(self) -> dict[str, ValueList]:
+        """The lists that the rule names, by field."""
+        named = {name: getattr(self, name) for name in LIST_BOUNDS}
+        return {name: values for name, values in named.items() if values is not None}
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that judging needs."""
+        return (self.column, "image.pdq_quality") if self.not_near_file else (self.column,)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields; lists by digest."""
+        return {**asdict(self), **{name: values.as_dict() for name, values in self.lists.items()}}
 
     def bound_text(self) -> str:
         """The bound as a person reads it: `at least 0.1`, `one of a, b`."""
@@ -70,6 +104,9 @@ class Rule:
             parts.append("one of " + ", ".join(map(str, self.in_)))
         if self.not_in is not None:
             parts.append("none of " + ", ".join(map(str, self.not_in)))
+        for name, words in (("in_file", "in a list"), ("not_in_file", "in no list"), ("not_near_file", "near no hash of a list")):
+            if name in self.lists:
+                parts.append(f"{words} of {self.lists[name].values:,}")
         if self.top_fraction is not None:
             parts.append(f"in the top {self.top_fraction:.0%} of the {'pool' if self.of == 'pool' else 'passing pairs'}")
         return " and ".join(parts)
@@ -85,6 +122,13 @@ class Duplicates:
 
 
 @dataclass(frozen=True)
+class Captions:
+    """personal_data: whether captions are released as they are, or with each find of personal data replaced by its kind in brackets."""
+
+    personal_data: Literal["keep", "redact"] = "keep"
+
+
+@dataclass(frozen=True)
 class Policy:
     """A parsed policy. similarity: the column that ranks equal pairs after verdict, licence class and pixels; null ranks last."""
 
@@ -93,9 +137,10 @@ class Policy:
     description: str = ""
     similarity: str = "clip.similarity"
     duplicates: Duplicates = Duplicates()
+    captions: Captions = Captions()
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "rules": [rule.as_dict() for rule in self.rules]}
 
     @property
     def digest(self) -> str:
@@ -104,7 +149,8 @@ class Policy:
 
 
 _RULE_KEYS: Final = {"in" if field.name == "in_" else field.name for field in fields(Rule)}
-_BOUNDS: Final = ("min", "max", "in", "not_in", "top_fraction")
+LIST_BOUNDS: Final = ("in_file", "not_in_file", "not_near_file")
+BOUNDS: Final = ("min", "max", "in", "not_in", *LIST_BOUNDS, "top_fraction")
 
 
 def read_policy(path: str | Path) -> Policy:
@@ -114,21 +160,23 @@ def read_policy(path: str | Path) -> Policy:
         text = path.read_text("utf-8")
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}; give the path of a policy file") from error
-    return parse_policy(text, where=str(path))
+    return parse_policy(text, where=str(path), folder=path.parent)
 
 
-def parse_policy(text: str, *, where: str) -> Policy:
-    """The policy in TOML text; `where` begins every message. Raises PolicyError."""
+def parse_policy(text: str, *, where: str, folder: Path = Path()) -> Policy:
+    """The policy in TOML text; `where` begins every message, and lists are looked for below `folder`. Raises PolicyError."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{where}: not TOML: {error}") from error
-    _only(data, {"name", "description", "similarity", "duplicates", "rule"}, where)
+    _only(data, {"name", "description", "similarity", "duplicates", "captions", "rule"}, where)
     rules = data.get("rule", [])
     if not isinstance(rules, list) or not rules:
         raise PolicyError(f"{where}: no [[rule]]; a policy needs at least one")
     duplicates = data.get("duplicates", {})
     _only(duplicates, {field.name for field in fields(Duplicates)}, f"{where}: [duplicates]")
+    captions = data.get("captions", {})
+    _only(captions, {field.name for field in fields(Captions)}, f"{where}: [captions]")
     return Policy(
         name=_typed(data, "name", str, where),
         description=_typed(data, "description", str, where, default=""),
@@ -138,30 +186,32 @@ def parse_policy(text: str, *, where: str) -> Policy:
             pdq_quality=_typed(duplicates, "pdq_quality", int, f"{where}: [duplicates]", default=50),
             colour_distance=_typed(duplicates, "colour_distance", float, f"{where}: [duplicates]", default=6.0),
         ),
-        rules=tuple(_rule(rule, f"{where}: rule {number} ({_label(rule)})") for number, rule in enumerate(rules, 1)),
+        captions=Captions(personal_data=_one_of(captions, "personal_data", ("keep", "redact"), f"{where}: [captions]", default="keep")),
+        rules=tuple(_rule(rule, f"{where}: rule {number} ({_label(rule)})", folder) for number, rule in enumerate(rules, 1)),
     )
 
 
 def parse_stored_policy(data: Mapping[str, Any]) -> Policy:
-    """The policy that :meth:`Policy.as_dict` gave, as a run or a manifest holds it (JSON has no tuples)."""
-    rules = tuple(Rule(**_tupled(rule)) for rule in data["rules"])
-    return Policy(**{**data, "rules": rules, "duplicates": Duplicates(**data["duplicates"])})
+    """The policy that :meth:`Policy.as_dict` gave, as a run or a manifest holds it (JSON has no tuples). Its lists have no values."""
+    rules = tuple(Rule(**{key: _restored(value) for key, value in rule.items()}) for rule in data["rules"])
+    captions = Captions(**data.get("captions", {}))
+    return Policy(**{**data, "rules": rules, "duplicates": Duplicates(**data["duplicates"]), "captions": captions})
 
 
-def _tupled(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+def _restored(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else ValueList(**value) if isinstance(value, dict) else value
 
 
 def _label(rule: Any) -> str:
     return str(rule.get("column", "no column")) if isinstance(rule, dict) else "not a table"
 
 
-def _rule(data: Any, where: str) -> Rule:
+def _rule(data: Any, where: str, folder: Path) -> Rule:
     if not isinstance(data, dict):
         raise PolicyError(f"{where}: write it as [[rule]]")
     _only(data, _RULE_KEYS, where)
-    if not any(bound in data for bound in _BOUNDS):
-        raise PolicyError(f"{where}: no bound; give one of {', '.join(_BOUNDS)}")
+    if not any(bound in data for bound in BOUNDS):
+        raise PolicyError(f"{where}: no bound; give one of {', '.join(BOUNDS)}")
     top = _typed(data, "top_fraction", float, where, default=None)
     if top is not None and not 0 < top <= 1:
         raise PolicyError(f"{where}: field 'top_fraction' must be above 0 and at most 1, got {top:g}")
@@ -175,6 +225,9 @@ def _rule(data: Any, where: str) -> Rule:
             max=_typed(data, "max", float, where, default=None),
             in_=_values(data, "in", where),
             not_in=_values(data, "not_in", where),
+            in_file=_list(data, "in_file", where, folder),
+            not_in_file=_list(data, "not_in_file", where, folder),
+            not_near_file=_list(data, "not_near_file", where, folder),
             top_fraction=top,
             of=_one_of(data, "of", ("pool", "passing"), where, default="passing"),
             do=_one_of(data, "do", ("drop", "review"), where, default="drop"),
@@ -218,6 +271,14 @@ def _values(data: Mapping[str, Any], key: str, where: str) -> tuple[Value, ...] 
     if not isinstance(value, list) or not value or not all(isinstance(item, str | int | float | bool) for item in value):
         raise PolicyError(f"{where}: field {key!r} must be a list of values, got {value!r}")
     return tuple(value)
+
+
+def _list(data: Mapping[str, Any], key: str, where: str, folder: Path) -> ValueList | None:
+    path = _typed(data, key, str, where, default=None)
+    try:
+        return None if path is None else find_list(folder / path)
+    except ListError as error:
+        raise PolicyError(f"{where}: field {key!r}: {error}; paths are relative to the policy's file") from error
 
 
 def _one_of(data: Mapping[str, Any], key: str, choices: tuple[str, ...], where: str, default: str) -> Any:

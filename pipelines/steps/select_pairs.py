@@ -15,6 +15,7 @@ import pipelines.coders  # noqa: F401  registers how a RecordBatch crosses the w
 from quality import duplicates
 from quality.block_lists import STORED_COLUMNS, blanked, lists_here
 from quality.column_plan import ColumnPlan
+from quality.columns.personal_data import without_personal_data
 from quality.rules import ALWAYS_READ, DROP, Ruled, Rules
 from quality.top_fraction import Histogram, cut_of, histogram_of
 from schemas.policy import Duplicates
@@ -235,7 +236,10 @@ class _Decide(beam.DoFn):
         unit, losers = group
         table, ruled = self.open_unit(unit, cuts=cuts)
         lost = _apply_losers(ruled, losers)
-        self.release.put_decisions(unit, decisions_of(table, ruled, lost), cuts=cuts)
+        decided = decisions_of(table, ruled, lost)
+        if self.open_unit.rules.policy.captions.personal_data == "redact":
+            decided = without_personal_data(decided)
+        self.release.put_decisions(unit, decided, cuts=cuts)
         yield unit
 
 

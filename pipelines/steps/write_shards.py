@@ -25,8 +25,8 @@ class WriteShards(beam.PTransform):
     In: names of decided units, each once. Out: numbers of committed shards, 0 to shards - 1, each once; one without pairs is an empty
     tar. Shuffled: uid, unit and row, about 80 bytes a kept pair; neither images nor captions. A shard that is committed is adopted.
 
-    score_columns: (pass, its columns) that go to the index and to each `.json`: scalars. reads: tars that one process reads at a time.
-    threads: images that one process converts at a time: cores / processes.
+    score_columns: (pass, its columns) that go to the index and to each `.json`: scalars. redact: captions without personal data.
+    reads: tars that one process reads at a time. threads: images that one process converts at a time: cores / processes.
     """
 
     def __init__(
@@ -37,13 +37,14 @@ class WriteShards(beam.PTransform):
         *,
         shards: int,
         score_columns: Sequence[tuple[str, Sequence[str]]] = (),
+        redact: bool = False,
         workers_reads: int = 32,
         threads: int = 1,
     ):
         if shards < 1:
             raise ValueError(f"{shards} shards; at least 1 is needed")
         self.release, self.shards = release, shards
-        self.writer = ShardWriter(pool, release, target, score_columns=score_columns, reads=workers_reads, threads=threads)
+        self.writer = ShardWriter(pool, release, target, score_columns=score_columns, redact=redact, reads=workers_reads, threads=threads)
 
     def expand(self, units: beam.PCollection[str]) -> beam.PCollection[int]:
         kept = units | "Kept pairs" >> beam.ParDo(_KeptPairs(self.release, self.shards))

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 
 from quality.columns.caption import Caption
+from quality.columns.language import Language
 from quality.columns.license import License
 from quality.columns.nsfw_words import NsfwWords
 from quality.columns.personal_data import PersonalData
@@ -28,5 +29,5 @@ class ColumnFunction(Protocol):
 
 
 COLUMN_FUNCTIONS: Final[dict[str, ColumnFunction]] = {
-    function.name: function for function in (License(), Caption(), PersonalData(), NsfwWords())
+    function.name: function for function in (License(), Caption(), PersonalData(), NsfwWords(), Language())
 }

@@ -80,6 +80,11 @@ class Caption:
             ),
             field("caption.boilerplate", pa.bool_(), meaning="a file name, link, date, number or placeholder in the place of a caption"),
             field(
+                "caption.normalised",
+                pa.string(),
+                meaning="NFKC, case-folded, white space collapsed: captions that count as equal are equal",
+            ),
+            field(
                 "caption.script", pa.string(), meaning="of most letters, ISO 15924: Latn Hang Hani Kana (with Han) ...; Zyyy: no letters"
             ),
         ]
@@ -127,6 +132,8 @@ def _columns(captions: pa.Array, wanted: Sequence[str], schema: pa.Schema) -> pa
         made["caption.characters"] = pc.utf8_length(captions)
     if "caption.repeat_share" in wanted:
         made["caption.repeat_share"] = _repeat_share(captions)
+    if "caption.normalised" in wanted:
+        made["caption.normalised"] = normalised_caption(captions)
     if "caption.boilerplate" in wanted:
         made["caption.boilerplate"] = pc.match_substring_regex(captions, _BOILERPLATE)
     return pa.record_batch([made[name] for name in wanted], schema=schema)

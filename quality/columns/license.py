@@ -17,7 +17,7 @@ class License:
     Only distinct pairs of values are parsed, so 10 M rows with a few thousand licence spellings cost what encoding them costs.
     """
 
-    name, version = "license", "1"
+    name, version = "license", "2"
     needs: tuple[str, ...] = ("license", "license_url")
     fields: Final = pa.schema(
         [
@@ -25,6 +25,11 @@ class License:
             field("license.class", pa.string(), meaning="of the strictest licence stated: " + ", ".join(CLASSES)),
             field(
                 "license.obligations", pa.string(), meaning="attribution|share-alike|no-derivatives|non-commercial|notice; empty for none"
+            ),
+            field(
+                "license.evidence",
+                pa.string(),
+                meaning="which column says so: name (`license`), url (`license_url`), name|url; empty: neither",
             ),
         ]
     )
@@ -34,22 +39,30 @@ class License:
         wanted = self.fields.names if fields is None else list(fields)
         codes, terms = _codes(table)
         read = {
-            "license.spdx": lambda one: one.spdx,
-            "license.class": lambda one: one.class_,
-            "license.obligations": lambda one: "|".join(one.obligations),
+            "license.spdx": lambda one: one[0].spdx,
+            "license.class": lambda one: one[0].class_,
+            "license.obligations": lambda one: "|".join(one[0].obligations),
+            "license.evidence": lambda one: "|".join(one[1]),
         }
         columns = {name: pa.array([read[name](one) for one in terms], pa.string()).take(codes) for name in wanted}
         return pa.table(columns, schema=pa.schema([self.fields.field(name) for name in wanted]))
 
 
-def combined(name: str | None, url: str | None) -> Terms:
-    """The terms that a licence name and a licence URL state together."""
-    found = [terms for terms in (terms_of(name), terms_of(url)) if terms is not None]
-    return strictest(found) if found else UNKNOWN
+def combined(name: str | None, url: str | None) -> tuple[Terms, tuple[str, ...]]:
+    """The terms that a licence name and a licence URL state together, and which of "name" and "url" they rest on.
+
+    They rest on what states them, and on what they would be others without.
+    """
+    stated = {said: terms for said, text in (("name", name), ("url", url)) if (terms := terms_of(text)) is not None}
+    if not stated:
+        return UNKNOWN, ()
+    result = strictest(list(stated.values()))
+    without = {said: [terms for other, terms in stated.items() if other != said] for said in stated}
+    return result, tuple(said for said, terms in stated.items() if terms == result or strictest(without[said]) != result)
 
 
-def _codes(table: pa.Table) -> tuple[pa.Array, list[Terms]]:
-    """For each row the index into a list of distinct terms."""
+def _codes(table: pa.Table) -> tuple[pa.Array, list[tuple[Terms, tuple[str, ...]]]]:
+    """For each row the index into a list of distinct terms and their evidence."""
     names, name_values = _encoded(table, "license")
     urls, url_values = _encoded(table, "license_url")
     pairs = names * len(url_values) + urls

@@ -133,7 +133,7 @@ _SPDX_URLS: Final = tuple(
     for pattern, spdx in (
         (r"(?:opensource\.org|spdx\.org)/licenses?/(?P<id>[\w.+-]+?)(?:\.html|\.php|\.txt|/)?$", r"\g<id>"),
         (r"apache\.org/licenses/license-(?P<v>[12]\.[01])(?:\.txt|\.html)?$", r"Apache-\g<v>"),
-        (r"gnu\.org/(?:licenses|copyleft)/(?P<id>l?gpl|fdl|agpl)-(?P<v>\d\.\d)(?:[.-].*)?$", r"\g<id>-\g<v>"),
+        (r"gnu\.org/(?:licenses|copyleft)/(?:old-licenses/)?(?P<id>l?gpl|fdl|agpl)-(?P<v>\d\.\d)(?:[.-].*)?$", r"\g<id>-\g<v>"),
         (r"(?:scripts\.sil\.org/(?:cms/scripts/page\.php\?.*id=)?ofl(?:_web)?|openfontlicense\.org).*$", "OFL-1.1"),
         (r"unicode\.org/(?:license(?:\.txt|s/?)?|copyright\.html)$", "Unicode-3.0"),
         (r"artlibre\.org/licence/lal.*$", "LAL-1.3"),
@@ -213,11 +213,11 @@ _ELEMENTS: Final = {"attribution": "by", "by": "by", "sharealike": "sa", "sa": "
 
 
 def _of_name(name: str) -> Terms:
-    """Terms of an SPDX expression, of one name, or of several names with commas, slashes or words between them."""
+    """Terms of an SPDX expression, of one name, or of several names with commas, slashes, brackets or words between them."""
     for reading in (_of_expression(name.strip(" ()<>[]:;,.")), _of_one_name(name)):
         if reading is not UNKNOWN:
             return reading
-    parts = [part for part in re.split(r"\s*(?:[;|&\n]|,|\s/\s|\bAND\b|\bOR\b|\band\b|\bor\b)\s*", name) if re.search(r"\w", part)]
+    parts = [part for part in re.split(r"\s*(?:[;|&()\n]|,|\s/\s|\bAND\b|\bOR\b|\band\b|\bor\b)\s*", name) if re.search(r"\w", part)]
     return strictest([_of_one_name(part) for part in parts]) if parts else UNKNOWN
 
 

@@ -9,6 +9,9 @@ import pyarrow.compute as pc
 from quality.columns.identifiers import KINDS, SHAPES, plain, spans
 from schemas.columns import field
 
+# Columns of people's words about a picture. A creator's name stays: licences ask for it.
+WORDS: Final = ("caption", "title", "caption.normalised")
+
 # RE2. What has neither an address sign between letters or digits, nor seven digits close together, has no personal data of these kinds. This costs
 # 0.1 s a million captions, all else 10 µs a caption that it lets through (measured: 1 s a million where 8 % have numbers, 1 % personal data).
 _DIGIT: Final = "[0-9０-９]"
@@ -40,6 +43,16 @@ def find(captions: pa.Array) -> pa.Array:
 def redacted(captions: pa.Array) -> pa.Array:
     """The captions, each find replaced by its kind in brackets: "[e-mail]", "[phone]", "[card]", "[iban]", "[id]". Nulls stay."""
     return _replaced(captions, captions, _without)
+
+
+def without_personal_data(table: pa.Table) -> pa.Table:
+    """The table with its columns WORDS redacted; those that it lacks do not matter."""
+    for name in WORDS:
+        if name in table.column_names:
+            column = table[name].cast(pa.string())
+            chunks = pa.chunked_array([redacted(chunk) for chunk in column.chunks], pa.string())
+            table = table.set_column(table.column_names.index(name), table.schema.field(name), chunks)
+    return table
 
 
 def _replaced(captions: pa.Array, otherwise: pa.Array, of_text: Callable[[str], str]) -> pa.Array:

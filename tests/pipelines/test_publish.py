@@ -49,7 +49,13 @@ def test_manifest_says_what_the_release_is(whole):
     run = release.run()
     assert all(manifest[name] == run[name] for name in ("digest", "policy", "policy_digest", "target", "parent"))
     assert manifest["engines"] == {"clip": "onnx"}
-    assert manifest["column_functions"] == {"license": "1", "caption": "1", "caption.personal_data": "1", "caption.nsfw_words": "1"}
+    assert manifest["column_functions"] == {
+        "license": "2",
+        "caption": "1",
+        "caption.personal_data": "1",
+        "caption.nsfw_words": "1",
+        "caption.language": "py3langid-0.4;1",
+    }
     assert manifest["deferred_units"] == {} and all(gate["passed"] for gate in manifest["gates"])
 
 

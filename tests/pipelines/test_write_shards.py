@@ -142,6 +142,26 @@ def test_webdataset_reads_what_the_pool_holds(pool, release, rows):
         assert not set(told) & {"key", "offset", "size", "status", "#tar"}
 
 
+def test_redacted_captions_in_text_json_and_index(pool, release, tmp_path):
+    caption, title = "그림, 문의 jane.doe@example.com", "by jane.doe@example.com"
+    name, data = unit(0), picture(0, "JPEG")
+    with TarWriter(tmp_path / "unit.tar") as tar:
+        row = {"row": 0, "uid": "0" * 32, "status": "success", "key": "0", "offset": tar.add("0", data), "size": len(data)}
+    row |= {"caption": caption, "title": title, "creator": "jane.doe@example.com", "reasons": [], "verdict": "keep"}
+    commit = pool.commit(name, table_of([row], RAW), tar=tmp_path / "unit.tar", input_digest="input")
+    pool.put_pass(PASS)
+    pool.commit_scores(PASS.name, name, table_of([row], SCORES), input_digest=commit.content_digest)
+    release.put_decisions(name, table_of([row], DECISIONS))
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create([name]) | WriteShards(pool, release, AS_IT_IS, shards=1, redact=True)
+    (sample,) = samples(release)
+    told, index = json.loads(sample["json"]), release.read_index(0).to_pylist()[0]
+    assert sample["txt"].decode() == told["caption"] == index["caption"] == "그림, 문의 [e-mail]"
+    assert told["title"] == index["title"] == "by [e-mail]"
+    assert told["creator"] == "jane.doe@example.com", "licences ask for the creator's name"
+    assert pool.read_raw(name, ["caption"])["caption"].to_pylist() == [caption]
+
+
 @pytest.mark.parametrize("target", [AS_IT_IS, Target("keep_ratio_largest", 32)])
 def test_the_index_cuts_the_very_bytes_out_of_the_tar(pool, release, rows, target):
     pool.adopt_settings("source", {"fetch": {"store": "original"}})

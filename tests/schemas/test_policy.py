@@ -39,6 +39,16 @@ def parse(text: str):
             'name = "p"\n[duplicates]\npdq_quality = 1.5\n' + RULE + "min = 0.1",
             "\\[duplicates\\]: field 'pdq_quality' must be a whole number",
         ),
+        (
+            'name = "p"\n[captions]\npersonal_data = "drop"\n' + RULE + "min = 0.1",
+            "\\[captions\\]: field 'personal_data' must be one of keep, redact",
+        ),
+        ('name = "p"\n[captions]\npersonal = "keep"\n' + RULE + "min = 0.1", "\\[captions\\]: unknown field 'personal'"),
+        (
+            'name = "p"\n' + RULE + 'in_file = "none.txt"',
+            "field 'in_file': none.txt: No such file or directory; paths are relative to the policy's file",
+        ),
+        ('name = "p"\n' + RULE + "not_near_file = 3", "field 'not_near_file' must be text"),
     ],
 )
 def test_mistakes_name_file_rule_and_field(text, message):
@@ -60,6 +70,20 @@ def test_a_stored_policy_is_the_same_policy():
 def test_the_digest_covers_what_can_change_a_decision():
     text = 'name = "p"\ndescription = "{}"\n' + RULE + "min = {}"
     assert parse(text.format("a", 0.1)).digest == parse(text.format("b", 0.1)).digest != parse(text.format("a", 0.2)).digest
+
+
+def test_what_is_done_with_captions_is_part_of_the_digest():
+    text = 'name = "p"\n[captions]\npersonal_data = "{}"\n' + RULE + "min = 0.1"
+    plain = parse('name = "p"\n' + RULE + "min = 0.1")
+    assert parse(text.format("keep")).digest == plain.digest != parse(text.format("redact")).digest
+    assert plain.captions.personal_data == "keep"
+
+
+def test_a_policy_stored_before_captions_had_a_table():
+    policy = parse('name = "p"\n' + RULE + "min = 0.1")
+    stored = json.loads(json.dumps(policy.as_dict()))
+    del stored["captions"]
+    assert parse_stored_policy(stored) == policy
 
 
 def test_unknown_names_are_told_what_there_is(tmp_path: Path):

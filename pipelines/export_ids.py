@@ -1,0 +1,78 @@
+"""The ids of the pairs that a release kept, as DataComp's subset file or as text. `python -m pipelines.export_ids --help`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
+from pipelines.progress import say
+from pipelines.run import command
+from schemas.pool import Pool
+from schemas.release import Release, latest
+from schemas.value_lists import write_ids
+
+_EXAMPLES = """examples:
+  python -m pipelines.export_ids --dataset cats --out kept.npy
+      our uids, 128 bits each, sorted: a policy reads them with in_file = "kept.npy"
+  python -m pipelines.export_ids --dataset commonpool --column source_id --out kept.npy
+      DataComp's own uids, for its resharder: python resharder.py -s kept.npy …
+  python -m pipelines.export_ids --dataset cats --column url --out kept.txt
+      any column of text of the pool, one value a line, sorted
+
+"""
+
+
+def kept_values(pool: Pool, release: Release, column: str) -> list[str]:
+    """The column of all pairs that the release kept, from its decisions. Raises UsageError for a column that is not there or has nulls."""
+    found = list[str]()
+    for decided in release.decided():
+        kept = pc.equal(release.read_decisions(decided.unit, ["verdict"])["verdict"], "keep")
+        try:
+            values = pool.read_raw(decided.unit, [column])[column].filter(kept)
+        except KeyError as error:
+            names = ", ".join(field.name for field in pool.raw_schema(decided.unit) if pa.types.is_string(field.type))
+            raise UsageError(f"the pool has no column {column!r}; columns of text: {names}") from error
+        if not pa.types.is_string(values.type):
+            raise UsageError(f"{column} is {values.type}; ids are text")
+        if values.null_count:
+            raise UsageError(f"unit {decided.unit}: {values.null_count} kept pairs have no {column}; export uid instead")
+        found += values.to_pylist()
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(
+        prog="python -m pipelines.export_ids",
+        description="The ids of the pairs that a release kept, as DataComp's subset file (.npy) or as text.",
+        epilog=_EXAMPLES + EXIT_CODES,
+    )
+    parser.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
+    parser.add_argument("--release", metavar="NAME", help="default: the newest")
+    parser.add_argument("--column", metavar="NAME", default="uid", help="which id: uid, source_id, or another column of text of the pool")
+    parser.add_argument("--out", metavar="FILE", required=True, help=".npy: DataComp's sorted array of dtype u8,u8; else text")
+    args = parser.parse_args(argv)
+    pool = Pool(args.dataset)
+    name = args.release or latest(pool.store)
+    release = None if name is None else Release(pool.store, name)
+    if release is None or release.manifest() is None:
+        raise UsageError(
+            f"{args.dataset} has no published release" + (f" {name}" if name else "") + "; run python -m pipelines.ingest first"
+        )
+    values = kept_values(pool, release, args.column)
+    if args.out.endswith(".npy"):
+        count = write_ids(values, args.out)
+    else:
+        distinct = sorted(set(values))
+        if any("\n" in value or "\r" in value for value in distinct):
+            raise UsageError(f"some values of {args.column} have line breaks; a list has one value a line")
+        count = len(distinct)
+        Path(args.out).write_text("".join(f"{value}\n" for value in distinct), "utf-8")
+    say(f"{count:,} distinct values of {args.column}, of {len(values):,} pairs that release {release.name} kept, are in {args.out}")
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,57 @@
+"""A pool that two CLIP models have scored: each policy decides by its own, and shards say that one's similarity."""
+
+import pytest
+
+from pipelines.jobs import scalar_scores
+from quality.selection import plan_selection
+from schemas.columns import table_of
+from schemas.policy import PolicyError, parse_policy
+from schemas.pool import Pass, Pool, ScorerInfo
+from tests.pipelines.test_select_pairs import decisions, select
+from tests.pools import PASS, SCORES, make_pool, unit
+
+OTHER = Pass.of([ScorerInfo("clip", "ViT-B-32/openai@test", ("clip.similarity",))])
+RULE = '[[rule]]\ncolumn = "{}"\n{}\nreason = "clip:low_similarity"\n'
+
+
+def policy(rule: str):
+    return parse_policy('name = "p"\n' + rule, where="p.toml")
+
+
+@pytest.fixture
+def pool(tmp_path) -> Pool:
+    """Two pairs; the embedded model likes the first better, the other model the second."""
+    pool = make_pool(tmp_path, [[{"clip.similarity": 0.9}, {"clip.similarity": 0.1}]])
+    pool.put_pass(OTHER)
+    commit = pool.raw_commit(unit(0))
+    assert commit is not None
+    scores = table_of([{"clip.similarity": 0.1}, {"clip.similarity": 0.9}], SCORES).select(["clip.similarity"])
+    pool.commit_scores(OTHER.name, unit(0), scores, input_digest=commit.content_digest)
+    return pool
+
+
+@pytest.mark.parametrize(
+    ("scorer", "verdicts", "pass_"),
+    [("clip:pigment-embedded", ["keep", "drop"], PASS.name), ("clip:ViT-B-32/openai", ["drop", "keep"], OTHER.name)],
+)
+def test_each_policy_decides_by_its_own(pool, scorer, verdicts, pass_):
+    chosen = policy(RULE.format("clip.similarity", f'min = 0.5\nscorer = "{scorer}"'))
+    found = decisions(select(pool, chosen), [unit(0)])
+    assert [row["verdict"] for row in found.values()] == verdicts
+    columns = [
+        (name, column) for name, names in scalar_scores(pool, [unit(0)], plan_selection(pool, [unit(0)], chosen)) for column in names
+    ]
+    assert [name for name, column in columns if column == "clip.similarity"] == [pass_]
+    assert len({column for _, column in columns}) == len(columns)
+
+
+def test_a_bound_without_a_scorer_is_refused(pool):
+    with pytest.raises(PolicyError, match="scored by several scorers"):
+        plan_selection(pool, [unit(0)], policy(RULE.format("clip.similarity", "min = 0.5")))
+
+
+def test_a_policy_that_only_ranks_by_similarity_takes_the_same_one_always(pool):
+    plan = plan_selection(
+        pool, [unit(0)], policy(RULE.format("caption.words", "min = 1").replace("clip:low_similarity", "caption:too_short"))
+    )
+    assert [name for name, names in plan.scores.items() if "clip.similarity" in names] == [OTHER.name]
