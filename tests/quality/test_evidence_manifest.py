@@ -119,13 +119,19 @@ def test_anchors_that_are_none(tmp_path, text):
     path.write_text(text)
     with pytest.raises(TrustError, match=r"anchors\.pem is no file of certificates in PEM"):
         read_anchors(path)
-    with pytest.raises(TrustError):
-        read_anchors(tmp_path / "missing.pem")
+
+
+def test_anchors_that_are_not_there_or_no_text(tmp_path):
+    path = tmp_path / "anchors.der"
+    path.write_bytes(b"\x30\x82\xff\xfe")
+    for wrong in (path, tmp_path / "missing.pem", tmp_path):
+        with pytest.raises(TrustError, match="is no file of certificates in PEM"):
+            read_anchors(wrong)
 
 
 def test_several_anchors(tmp_path):
     path = tmp_path / "anchors.pem"
-    path.write_text(chain("Stranger")[2] + chain()[2])
+    path.write_text("subject=CN = 시험\n" + chain("Stranger")[2] + "\n# 다음\n" + chain()[2])
     assert ManifestReader(read_anchors(path)).read(signed(jpeg(picture()), "image/jpeg")).state == "trusted"
 
 
@@ -138,9 +144,9 @@ def test_damage_never_raises_and_takes_no_time(reader, data, mime):
     for _ in range(data.draw(st.integers(1, 6))):
         at = data.draw(st.integers(12, len(whole) - 1))
         whole[at : at + 1] = data.draw(st.sampled_from([b"\0", b"\xff", b"\x7f", b"A", b"", b"\x9f", b"\x5b\xff"]))
-    start = time.perf_counter()
+    start = time.thread_time()
     found = reader.read(bytes(whole[: data.draw(st.sampled_from([len(whole), len(whole), len(whole) // 2, 300]))]))
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert found.problems <= set(PROBLEMS)
     assert found.state in ("none", "trusted", "untrusted", "invalid", "unreadable")
 
