@@ -7,11 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality.evidence.manifest import PROBLEMS, Manifest, ManifestReader, TrustError, read_anchors
+from quality.evidence.segments import read_segments
 from tests.conftest import SOAK
 from tests.trust.labelled import trust_list
 from tests.trust.made import broken, chain, jpeg, lapsed, mining, moved, png, signed, webp
 from tests.trust.tools import picture, sketch
 
+# ISO 19566-5: a superbox, its description with the type of JSON content, and the content.
+JUMBF_OF_JSON = (
+    bytes.fromhex("0000003a6a756d62 00000023 6a756d64 6a736f6e00110010800000aa00389b71 03 746573742e6a736f6e00 0000000f6a736f6e")
+    + b'{"a":1}'
+)
 KINDS = {"image/jpeg": jpeg, "image/png": png, "image/webp": webp}
 
 
@@ -63,6 +69,16 @@ def test_a_store_that_cannot_be_read(reader, mime):
 def test_no_store(reader, mime):
     assert reader.read(KINDS[mime](picture())) == Manifest()
     assert reader.read(b"GIF89a") == reader.read(b"") == Manifest()
+
+
+@pytest.mark.parametrize("payload", [JUMBF_OF_JSON, b"\0\0\0\x0cFTYPjpxt", b"\0\0\0\x20junkjunk"], ids=["json", "xt", "junk"])
+def test_boxes_of_others_in_a_jpeg_are_no_manifest(reader, payload):
+    """JPEG XT, JPEG 360 and others use the same segment."""
+    segment = b"JP\0\1\0\0\0\1" + payload
+    plain = jpeg(picture())
+    data = plain[:2] + b"\xff\xeb" + (len(segment) + 2).to_bytes(2, "big") + segment + plain[2:]
+    assert read_segments(data).c2pa
+    assert reader.read(data) == Manifest()
 
 
 def test_what_a_picture_was_made_from(reader):

@@ -109,6 +109,7 @@ SAYS = {
     "watermark-webp": mark("stable-diffusion-xl"),
     "watermark-jpeg-90-444": mark("stable-diffusion-xl"),
     "watermark-jpeg-75-444": mark("stable-diffusion-xl", 46 / 48),
+    "watermark-jpeg-95": mark("stable-diffusion-xl", 44 / 48),
     "watermark-jpeg-90": {},
     "watermark-jpeg-75": {},
     "watermark-jpeg-50": {},
