@@ -1,6 +1,7 @@
 """C2PA manifests, read and validated by c2pa-python (C2PA 2.x). Nothing is fetched: no remote manifest, no OCSP, no time stamp authority."""
 
 import json
+import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from quality.images.header import PNG_MAGIC
 MAX_MANIFESTS: Final = 64  # looked at, of one store
 _SETTINGS: Final = {"verify": {"ocsp_fetch": False, "remote_manifest_fetch": False}}
 _MIMES: Final = ((b"\xff\xd8\xff", "image/jpeg"), (PNG_MAGIC, "image/png"), (b"RIFF", "image/webp"))
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 _STATES: Final = {"Trusted": "trusted", "Valid": "untrusted", "Invalid": "invalid"}
 # Failure codes (C2PA 2.2, 15.2.2) that tell a changed picture from a changed manifest and from a certificate that no longer holds.
 _CODES: Final = {
@@ -52,11 +54,11 @@ class TrustError(Exception):
 
 
 def read_anchors(path: Path) -> str:
-    """The text of a file of trust anchors: X.509 certificates in PEM. Raises TrustError."""
+    """The certificates of a file of trust anchors, X.509 in PEM, what stands between them left out. Raises TrustError."""
     try:
-        text = path.read_text("ascii")
+        text = "\n".join(_CERTIFICATE.findall(path.read_text("utf-8"))) + "\n"
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)  # c2pa itself passes over what is no certificate
-    except (OSError, UnicodeDecodeError, ssl.SSLError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, ssl.SSLError) as error:
         raise TrustError(f"{path} is no file of certificates in PEM: {error}") from error
     return text
 

@@ -18,6 +18,7 @@ from quality.scorers.rounding import rounded
 from schemas.columns import field
 
 MOST_PIXELS: Final = 2048 * 2048  # of what is searched for a watermark: the largest that the tools which write one make
+_REVISION: Final = "1"  # raised when the code, here or in quality.evidence, would read otherwise
 
 
 class Evidence:
@@ -49,9 +50,10 @@ class Evidence:
 
     def __init__(self, trust: Path | None = None):
         self._anchors = None if trust is None else read_anchors(trust)
-        listed = "none" if self._anchors is None else hashlib.sha256(self._anchors.encode()).hexdigest()[:8]
+        # A policy can tell passes with different lists apart: "evidence:metadata", "evidence:metadata+trust-1a2b3c4d".
+        listed = "" if self._anchors is None else "+trust-" + hashlib.sha256(self._anchors.encode()).hexdigest()[:8]
         library = ".".join(version("c2pa-python").split(".")[:2])
-        self.version = f"metadata@trust-{listed};half;c2pa{library}+opencv;1"
+        self.version = f"metadata{listed}@{_REVISION};half;c2pa{library}+opencv"
 
     def load(self) -> None:
         self._manifests = ManifestReader(self._anchors)

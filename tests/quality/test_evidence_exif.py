@@ -141,9 +141,9 @@ def test_damage_never_raises_and_takes_no_time(data):
     whole = bytearray(written({0x010F: make, 0x0110: model, 0x0131: software, 0x9286: TEXT}, photo, SEOUL))
     for _ in range(data.draw(st.integers(0, 10))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.sampled_from([0, 1, 2, 5, 7, 0x10, 0x7F, 0x80, 0xFE, 0xFF]))
-    start = time.perf_counter()
+    start = time.thread_time()
     found = read_exif(bytes(whole[: data.draw(st.integers(0, len(whole)))]))
-    assert time.perf_counter() - start < 0.1
+    assert time.thread_time() - start < 0.1
     assert all(isinstance(text, str) for text in found.texts.values())
 
 

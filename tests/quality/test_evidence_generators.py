@@ -157,11 +157,11 @@ def test_no_editors(text):
     ids=range(9),
 )
 def test_long_texts_take_no_time(text):
-    start = time.perf_counter()
+    start = time.thread_time()
     assert [*in_free_text(text)] in ([], ["novelai"])
     [*in_png_text(dict.fromkeys(("prompt", "workflow", "parameters", "Comment", "Dream", "postprocessing", "AIGC"), text))]
     is_graph(text)
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
 
 
 @settings(max_examples=5_000 if SOAK else 200, deadline=None)

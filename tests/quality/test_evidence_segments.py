@@ -112,9 +112,9 @@ def test_damaged_files_never_raise_and_take_no_time(data, kind):
     for _ in range(data.draw(st.integers(0, 8))):
         whole[data.draw(st.integers(0, min(len(whole), 400) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(whole[: data.draw(st.integers(0, len(whole)))])
-    start = time.perf_counter()
+    start = time.thread_time()
     found = read_segments(cut + data.draw(st.binary(max_size=50)))
-    assert time.perf_counter() - start < 0.5
+    assert time.thread_time() - start < 0.5
     assert set(found.problems) <= {"truncated", "size", "segments", "text"}
 
 

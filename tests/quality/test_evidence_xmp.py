@@ -140,9 +140,9 @@ def test_damage_never_raises_and_takes_no_time(data):
         whole[at : at + data.draw(st.integers(0, 3))] = data.draw(
             st.sampled_from([b"<", b">", b"&", b"\0", b"\xff", b'"', b"<!DOCTYPE", b"]]>", b"/"])
         )
-    start = time.perf_counter()
+    start = time.thread_time()
     found = read_xmp(bytes(whole))
-    assert time.perf_counter() - start < 0.1
+    assert time.thread_time() - start < 0.1
     assert all(value and isinstance(value, str) for values in found.values.values() for value in values)
 
 

@@ -109,6 +109,7 @@ SAYS = {
     "watermark-webp": mark("stable-diffusion-xl"),
     "watermark-jpeg-90-444": mark("stable-diffusion-xl"),
     "watermark-jpeg-75-444": mark("stable-diffusion-xl", 46 / 48),
+    "watermark-jpeg-95": mark("stable-diffusion-xl", 44 / 48),
     "watermark-jpeg-90": {},
     "watermark-jpeg-75": {},
     "watermark-jpeg-50": {},
@@ -200,7 +201,8 @@ def test_the_version_knows_the_trust_list(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "anchors.pem").write_text(chain("Stranger")[2])
     versions = {Evidence(trust).version for trust in (None, trust_list(tmp_path), tmp_path / "other" / "anchors.pem")}
-    assert len(versions) == 3 and all(version.startswith("metadata@trust-") for version in versions)
+    named = {version.partition("@")[0] for version in versions}  # what policies name: several passes can then stand in one pool
+    assert len(named) == 3 and "metadata" in named and all(name.startswith("metadata+trust-") for name in named - {"metadata"})
     assert Evidence(trust_list(tmp_path)).version == make_scorers(["evidence"], c2pa_trust=tmp_path / "anchors.pem")[0].version
 
 
@@ -377,9 +379,9 @@ def test_damaged_files_never_raise(scorer, files, data):
     for _ in range(data.draw(st.integers(0, 8))):
         at = data.draw(st.integers(0, min(len(whole), 3000) - 1))
         whole[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
-    start = time.perf_counter()
+    start = time.thread_time()
     (row,) = scored(scorer, bytes(whole[: data.draw(st.sampled_from([len(whole), len(whole) // 2, 100]))]))
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
     assert set((row["problems"] or "size").split("|")) <= set(PROBLEMS)
     assert row["c2pa"] in ("none", "trusted", "untrusted", "invalid", "unreadable") and row["mining"] in (None, "allowed", "disallowed")
 

@@ -215,6 +215,7 @@ WATERMARKS: Final = [
     Labelled("watermark-webp", True, "high", "SDXL, lossless WebP", lambda: webp(_xl(), lossless=True)),
     Labelled("watermark-jpeg-90-444", True, "high", "SDXL, JPEG 90, full colour", lambda: jpeg(_xl(), quality=90, full_colour=True)),
     Labelled("watermark-jpeg-75-444", True, "high", "SDXL, JPEG 75, full colour", lambda: jpeg(_xl(), quality=75, full_colour=True)),
+    Labelled("watermark-jpeg-95", True, "high", "SDXL, JPEG 95, halved colour", lambda: jpeg(_xl(), quality=95)),
     Labelled("watermark-jpeg-90", True, "low", "SDXL, JPEG 90, halved colour: dead here, but 512x512", lambda: jpeg(_xl(), quality=90)),
     Labelled("watermark-jpeg-75", True, "low", "SDXL, JPEG 75, halved colour: dead here, but 512x512", lambda: jpeg(_xl(), quality=75)),
     Labelled("watermark-jpeg-50", True, "low", "SDXL, JPEG 50, halved colour: dead here, but 512x512", lambda: jpeg(_xl(), quality=50)),
