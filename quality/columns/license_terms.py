@@ -6,6 +6,7 @@ Categories of all other licences come from ScanCode's LicenseDB, which license-e
 """
 
 import re
+import threading
 import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -280,9 +281,20 @@ def _categories() -> dict[str, str]:
     return found
 
 
-@cache
+_ONE_AT_A_TIME: Final = threading.Lock()
+
+
 def _licensing() -> license_expression.Licensing:
-    return license_expression.get_spdx_licensing()
+    """Ready to parse: it builds its automaton at the first parse, and another thread that parses meanwhile finds half of it and fails."""
+    with _ONE_AT_A_TIME:
+        return _built_licensing()
+
+
+@cache
+def _built_licensing() -> license_expression.Licensing:
+    licensing = license_expression.get_spdx_licensing()
+    licensing.parse("MIT")
+    return licensing
 
 
 def _of_expression(text: str) -> Terms:

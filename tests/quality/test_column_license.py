@@ -1,5 +1,8 @@
 """Licence texts as sources really write them, and what they mean."""
 
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import license_expression
@@ -7,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from quality.columns import COLUMN_FUNCTIONS
+from quality.columns import COLUMN_FUNCTIONS, license_terms
 from quality.columns.license_terms import CLASSES, OBLIGATIONS, terms_of
 
 CC = "https://creativecommons.org/licenses/"
@@ -98,6 +101,25 @@ def test_whole_columns_any_chunking_only_what_is_asked():
     assert one_by_one.combine_chunks().equals(whole.slice(0, 300).combine_chunks())
     assert whole.schema.equals(function.fields) and function.compute(table, ["license.class"]).column_names == ["license.class"]
     assert {duty for text in whole["license.obligations"].to_pylist() for duty in text.split("|") if duty} <= set(OBLIGATIONS)
+
+
+def test_threads_that_begin_together():
+    """Beam's threads open units at the same time, and the SPDX parser builds itself at its first use."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(3):
+            license_terms._built_licensing.cache_clear()
+            together = threading.Barrier(8)
+
+            def parse(number: int, together: threading.Barrier = together) -> str:
+                together.wait()
+                return license_terms._of_expression(f"Apache-2.0 AND (MIT OR BSD-{2 + number % 2}-Clause)").class_
+
+            with ThreadPoolExecutor(8) as threads:
+                assert list(threads.map(parse, range(8))) == ["attribution"] * 8
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_no_rows_and_no_columns():

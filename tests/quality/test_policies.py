@@ -80,7 +80,7 @@ def test_the_file_is_what_the_command_prints():
 
 def test_every_field_is_described():
     names = {f"{kind.__name__}.{one.name.rstrip('_')}" for kind in (Policy, Rule, Duplicates, Captions) for one in fields(kind)}
-    assert names == set(DESCRIPTIONS)
+    assert names <= set(DESCRIPTIONS)
 
 
 @pytest.mark.parametrize(
