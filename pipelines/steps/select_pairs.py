@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-import pipelines.coders  # noqa: F401  registers how a RecordBatch crosses the wire
 from quality import duplicates
 from quality.column_plan import ColumnPlan
 from quality.rules import ALWAYS_READ, DROP, Ruled, Rules
@@ -20,6 +19,7 @@ from schemas.policy import Duplicates
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS, error_word
 from schemas.release import DECISIONS, Release
+from schemas.wire import batch_from_bytes, batch_to_bytes
 
 _GATHERED_ROWS = 200_000  # one-row batches: 1,000-row units cut into 1,024 took 45 s a million rows, 3.4 s gathered (measured)
 _ROWS_A_PARTITION = 2_000_000
@@ -30,6 +30,7 @@ class SelectPairs(beam.PTransform):
 
     In: names of scored units, each once. Out: the same names, decided. rows: about how many pairs there are, for the number of partitions.
     Shuffled: fingerprints (15 bytes a pair and kind), then identity and rank of those that met. Order-free: ranks are total.
+    Batches cross as the bytes of schemas.wire, which stay compressed: the in-process runner decodes every value that a GroupByKey holds.
     """
 
     def __init__(self, pool: Pool, release: Release, rules: Rules, plan: ColumnPlan, *, rows: int):
@@ -81,13 +82,13 @@ class _ByPartition:
         self.batches: list[pa.RecordBatch] = []
         self.rows = 0
 
-    def add(self, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def add(self, batch: pa.RecordBatch) -> Iterator[tuple[int, bytes]]:
         self.batches.append(batch)
         self.rows += batch.num_rows
         if self.rows >= _GATHERED_ROWS:
             yield from self.flush()
 
-    def flush(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def flush(self) -> Iterator[tuple[int, bytes]]:
         if self.rows:
             table = pa.Table.from_batches(self.batches).unify_dictionaries().combine_chunks()
             partition = table["fingerprint"].to_numpy() % np.uint64(self.partitions)
@@ -96,8 +97,17 @@ class _ByPartition:
             bounds = np.searchsorted(partition[order], np.arange(self.partitions + 1, dtype=np.uint64))
             for number, (start, stop) in enumerate(pairwise(bounds)):
                 if stop > start:
-                    yield number, batch.slice(start, stop - start)
+                    yield number, batch_to_bytes(batch.slice(start, stop - start))
         self.batches, self.rows = [], 0
+
+
+def _packed(parts: Iterable[tuple[str, pa.RecordBatch]]) -> Iterator[tuple[str, bytes]]:
+    for unit, batch in parts:
+        yield unit, batch_to_bytes(batch)
+
+
+def _unpacked(parts: Iterable[bytes]) -> list[pa.RecordBatch]:
+    return [batch_from_bytes(part) for part in parts]
 
 
 def _late(values: Iterable[Any]) -> Iterator[WindowedValue]:
@@ -113,7 +123,7 @@ class _Fingerprints(beam.DoFn):
     def start_bundle(self) -> None:
         self.gathered = _ByPartition(self.partitions)
 
-    def process(self, unit: str) -> Iterable[tuple[int, pa.RecordBatch]]:
+    def process(self, unit: str) -> Iterable[tuple[int, bytes]]:
         table, ruled = self.open_unit(unit, duplicates.FINGERPRINT_COLUMNS)
         yield from self.gathered.add(duplicates.fingerprints_of(unit, table, ruled, self.settings))
 
@@ -121,8 +131,8 @@ class _Fingerprints(beam.DoFn):
         yield from _late(self.gathered.flush())
 
 
-def _collisions(group: tuple[int, Iterable[pa.RecordBatch]]) -> Iterable[tuple[str, pa.RecordBatch]]:
-    return duplicates.collisions_of(list(group[1]))
+def _collisions(group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
+    return _packed(duplicates.collisions_of(_unpacked(group[1])))
 
 
 class _Candidates(beam.DoFn):
@@ -132,11 +142,11 @@ class _Candidates(beam.DoFn):
     def start_bundle(self) -> None:
         self.gathered = _ByPartition(self.partitions)
 
-    def process(self, group: tuple[str, Iterable[pa.RecordBatch]]) -> Iterable[tuple[int, pa.RecordBatch]]:
+    def process(self, group: tuple[str, Iterable[bytes]]) -> Iterable[tuple[int, bytes]]:
         unit, met = group
         similarity = self.open_unit.rules.policy.similarity
         table, ruled = self.open_unit(unit, (*duplicates.IDENTITY_COLUMNS, similarity))
-        yield from self.gathered.add(duplicates.candidates_of(unit, table, ruled, list(met), similarity=similarity))
+        yield from self.gathered.add(duplicates.candidates_of(unit, table, ruled, _unpacked(met), similarity=similarity))
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
         yield from _late(self.gathered.flush())
@@ -146,17 +156,17 @@ class _Losers(beam.DoFn):
     def __init__(self, settings: Duplicates):
         self.settings = settings
 
-    def process(self, group: tuple[int, Iterable[pa.RecordBatch]]) -> Iterable[tuple[str, pa.RecordBatch]]:
-        return duplicates.losers_of(list(group[1]), self.settings)
+    def process(self, group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
+        return _packed(duplicates.losers_of(_unpacked(group[1]), self.settings))
 
 
-def _no_losers(unit: str) -> tuple[str, pa.RecordBatch]:
-    return unit, pa.RecordBatch.from_pylist([], duplicates.LOSERS)
+def _no_losers(unit: str) -> tuple[str, bytes]:
+    return unit, batch_to_bytes(pa.RecordBatch.from_pylist([], duplicates.LOSERS))
 
 
-def _apply_losers(ruled: Ruled, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+def _apply_losers(ruled: Ruled, batches: Iterable[bytes]) -> pa.Table:
     """Drops the losers; returns them sorted, each row's first winner first."""
-    lost = pa.Table.from_batches(list(batches), duplicates.LOSERS).sort_by([("row", "ascending"), ("kind", "ascending")])
+    lost = pa.Table.from_batches(_unpacked(batches), duplicates.LOSERS).sort_by([("row", "ascending"), ("kind", "ascending")])
     rows, kinds = lost["row"].to_numpy(), lost["kind"].to_numpy()
     for kind, reason in duplicates.REASON_OF.items():
         ruled.add(rows[kinds == kind], reason, DROP)
@@ -186,7 +196,7 @@ class _Count(beam.DoFn):
     def start_bundle(self) -> None:
         self.histograms: dict[int, Histogram] = {}
 
-    def process(self, group: tuple[str, Iterable[pa.RecordBatch]]) -> None:
+    def process(self, group: tuple[str, Iterable[bytes]]) -> None:
         unit, losers = group
         table, ruled = self.open_unit(unit)
         _apply_losers(ruled, losers)
@@ -209,7 +219,7 @@ class _Decide(beam.DoFn):
     def __init__(self, open_unit: _OpenUnit, release: Release):
         self.open_unit, self.release = open_unit, release
 
-    def process(self, group: tuple[str, Iterable[pa.RecordBatch]], cuts: Mapping[int, float]) -> Iterable[str]:
+    def process(self, group: tuple[str, Iterable[bytes]], cuts: Mapping[int, float]) -> Iterable[str]:
         unit, losers = group
         table, ruled = self.open_unit(unit, cuts=cuts)
         lost = _apply_losers(ruled, losers)

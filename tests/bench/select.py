@@ -162,7 +162,7 @@ def ours(root: str, release: str, units: list[str]) -> None:
     def graph(pipeline: beam.Pipeline) -> None:
         _ = pipeline | beam.Create(units) | SelectPairs(pool, Release(pool.store, release), rules, plan, rows=rows)
 
-    run_graph(graph, runner="DirectRunner", mode="multi_processing", workers=2)
+    run_graph(graph, runner="DirectRunner", mode="multi_processing", workers=2, shuffles=True)
 
 
 def policy_of() -> Policy:
