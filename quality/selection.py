@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from quality.column_plan import ColumnPlan, catalogue, plan_columns
 from quality.duplicates import FINGERPRINT_COLUMNS, IDENTITY_COLUMNS
 from quality.rules import ALWAYS_READ, check_policy
-from schemas.policy import Policy
+from quality.semantic_duplicates import EMBEDDINGS, MOST_ROWS
+from schemas.policy import Policy, PolicyError
 from schemas.pool import Pool
 
 
@@ -13,4 +14,18 @@ def plan_selection(pool: Pool, units: Sequence[str], policy: Policy) -> ColumnPl
     """The columns that select reads. Raises PolicyError when the policy does not fit the pool."""
     check_policy(policy, catalogue(pool, units), where=f"policy {policy.name}")
     names = (*ALWAYS_READ, *(rule.column for rule in policy.rules), *FINGERPRINT_COLUMNS, *IDENTITY_COLUMNS, policy.similarity)
+    if policy.duplicates.semantic:
+        _check_semantic(pool, units, policy)
+        names = (*names, EMBEDDINGS)
     return plan_columns(pool, units, policy, names)
+
+
+def _check_semantic(pool: Pool, units: Sequence[str], policy: Policy) -> None:
+    where = f"policy {policy.name}: [duplicates]: semantic = true"
+    if units and EMBEDDINGS not in catalogue(pool, units):
+        raise PolicyError(
+            f"{where} needs the column {EMBEDDINGS}, which no scorer of this pool wrote; run --start_at score --scorers embed"
+        )
+    rows = sum(commit.rows for unit in units if (commit := pool.raw_commit(unit)) is not None)
+    if rows > MOST_ROWS:
+        raise PolicyError(f"{where} compares embeddings in one worker's memory, at most {MOST_ROWS:,} pairs; this pool has {rows:,}")

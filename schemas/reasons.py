@@ -88,6 +88,8 @@ REASONS: Final = {
         "pair": "the same url and caption stand earlier in the pool",
         "exact": "a better pair has the same image bytes",
         "picture": "a better pair has the same picture, colours and caption",
+        "near": "a better pair has nearly the same picture and colours",
+        "semantic": "a better pair's image says nearly the same",
     },
     "optout": {"disallowed": "the owner reserved text and data mining"},
     "list": {"blocked": "the pair is on a block list"},
