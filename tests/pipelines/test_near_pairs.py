@@ -207,3 +207,14 @@ def test_semantic_without_embeddings_or_with_too_many_pairs_says_so(tmp_path: Pa
     monkeypatch.setattr("quality.selection.MOST_ROWS", 1)
     with pytest.raises(PolicyError, match=r"in one worker's memory, at most 1 pairs; this pool has 2"):
         plan_selection(pool, [unit(0)], policy)
+
+
+@pytest.mark.parametrize("in_memory_rows", [1000, 0])
+def test_pools_in_which_nothing_takes_part(tmp_path: Path, in_memory_rows: int):
+    rows = [
+        [{"image.pdq_quality": 0}, {"image.pdq": None}],
+        [{"image.thumbnail": None, "image.pdq": b"\1" * 32}] * 2,
+        [{"status": "refused"}],
+    ]
+    found = select(make_pool(tmp_path, rows), policy_of("semantic = false\nexact = false"), "r", in_memory_rows=in_memory_rows)
+    assert near_in(ledger(found, 3)) == {}
