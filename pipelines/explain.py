@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
@@ -12,6 +13,7 @@ from pipelines.progress import say
 from pipelines.run import command
 from quality.block_lists import LISTED
 from quality.column_plan import plan_columns
+from quality.repeats import COLUMN as REPEATS
 from quality.rules import ALWAYS_READ, DUPLICATES, UNDECODABLE, judge
 from schemas.policy import Policy, Rule, parse_stored_policy
 from schemas.pool import Pool
@@ -81,6 +83,8 @@ def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy |
 def _bounds(pool: Pool, found: Found, policy: Policy, decision: dict[str, Any]) -> list[str]:
     names = dict.fromkeys((*ALWAYS_READ, *(name for rule in policy.rules for name in rule.reads)))
     table = plan_columns(pool, [found.unit], policy, names).read(pool, found.unit).slice(found.row, 1)
+    if REPEATS.name in names:  # counted over all units: the ledger has it
+        table = table.append_column(REPEATS, pa.array([decision[REPEATS.name]], REPEATS.type))
     lines = ["values"]
     for rule in policy.rules:
         value = table[rule.column][0].as_py()

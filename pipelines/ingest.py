@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             threading.Thread(target=importlib.import_module, args=("quality.gates.suites",), daemon=True).start()
             with release_job.writing(), Progress(pool_job.pool, pass_name=None, release=release_job.release, out=shown).running():
                 if release_job.selects:
-                    run_graph(lambda pipeline: select_graph(pipeline, release_job), **graph)
+                    run_graph(lambda pipeline: select_graph(pipeline, release_job), shuffles=True, **graph)
                 if release_job.shards:
                     shards = release_job.fix_shards()
                     run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)

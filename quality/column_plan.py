@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from quality import repeats
 from quality.columns import COLUMN_FUNCTIONS
 from schemas.columns import RAW
 from schemas.policy import Policy, PolicyError
@@ -14,7 +15,10 @@ from schemas.pool import Pass, Pool, PoolError
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """How to read columns of any unit. types: of every column in it; a unit that lacks a carried column has nulls there."""
+    """How to read columns of any unit. types: of every column in it; a unit that lacks a carried column has nulls there.
+
+    `caption.repeats` is in it and is not read: select counts it.
+    """
 
     raw: tuple[str, ...]
     scores: Mapping[str, tuple[str, ...]]
@@ -73,6 +77,8 @@ def plan_columns(pool: Pool, units: Sequence[str], policy: Policy, names: Iterab
         if name not in available:
             near = difflib.get_close_matches(name, available, 3) or sorted(available)
             raise PolicyError(f"policy {policy.name}: the pool has no column {name!r}; did you mean {' or '.join(near)}?")
+        if name == repeats.COLUMN.name:
+            continue
         scorers = [(pass_, scorer) for pass_ in passes for scorer in pass_.scorers if name in scorer.columns]
         if scorers:
             scores.setdefault(_one_pass(pool, scorers, name, wanted_scorer.get(name), policy), []).append(name)
@@ -89,6 +95,7 @@ def catalogue(pool: Pool, units: Sequence[str]) -> dict[str, pa.Field]:
     fields = {field.name: field for field in RAW}
     for function in COLUMN_FUNCTIONS.values():
         fields.update({field.name: field for field in function.fields})
+    fields[repeats.COLUMN.name] = repeats.COLUMN
     if units:
         fields.update({field.name: field for field in pool.raw_schema(units[0]) if field.name not in fields})
         for pass_ in _passes(pool, units):

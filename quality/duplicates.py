@@ -1,4 +1,4 @@
-"""Exact duplicates: which of several equal pairs stays.
+"""Exact duplicates: which of several equal pairs stays. And for duplicates of every kind: how pairs rank, and what a loser is.
 
 Three kinds of equality, each found among pairs that the rules did not drop:
     pair      the same uid; the first (unit, row) stays
@@ -21,8 +21,14 @@ from quality.columns.caption import normalised_caption
 from quality.rules import DROP, Ruled
 from schemas.policy import Duplicates
 
-PAIR, EXACT, PICTURE = 0, 1, 2
-REASON_OF: Final = {PAIR: "duplicate:pair", EXACT: "duplicate:exact", PICTURE: "duplicate:picture"}
+PAIR, EXACT, PICTURE, NEAR, SEMANTIC = range(5)
+REASON_OF: Final = {
+    PAIR: "duplicate:pair",
+    EXACT: "duplicate:exact",
+    PICTURE: "duplicate:picture",
+    NEAR: "duplicate:near",
+    SEMANTIC: "duplicate:semantic",
+}
 LICENSE_ORDER: Final = ("public-domain", "attribution", "share-alike", "no-derivatives", "non-commercial", "proprietary", "unknown")
 
 FINGERPRINT_COLUMNS: Final = ("uid", "sha256", "image.pdq", "image.pdq_quality")
@@ -32,11 +38,8 @@ IDENTITY_COLUMNS: Final = ("uid", "sha256", "image.pdq", "caption", "image.thumb
 FINGERPRINTS: Final = pa.schema(
     [("fingerprint", pa.uint64()), ("kind", pa.uint8()), ("unit", pa.dictionary(pa.int32(), pa.string())), ("row", pa.int32())]
 )
-CANDIDATES: Final = pa.schema(
+RANKS: Final = pa.schema(
     [
-        ("fingerprint", pa.uint64()),  # says only which candidates meet; never what is equal
-        ("kind", pa.uint8()),
-        ("identity", pa.string()),  # what must be equal: uid, sha256, or PDQ in hex and the normalised caption
         ("verdict", pa.uint8()),
         ("license", pa.uint8()),
         ("pixels", pa.int64()),
@@ -44,9 +47,18 @@ CANDIDATES: Final = pa.schema(
         ("uid", pa.string()),
         ("unit", pa.dictionary(pa.int32(), pa.string())),
         ("row", pa.int32()),
+    ]
+)
+CANDIDATES: Final = pa.schema(
+    [
+        ("fingerprint", pa.uint64()),  # says only which candidates meet; never what is equal
+        ("kind", pa.uint8()),
+        ("identity", pa.string()),  # what must be equal: uid, sha256, or PDQ in hex and the normalised caption
+        *RANKS,
         ("thumbnail", pa.binary(192)),  # null but for pictures
     ]
 )
+COLLISIONS: Final = pa.schema([("row", pa.int32()), ("kind", pa.uint8()), ("fingerprint", pa.uint64())])
 LOSERS: Final = pa.schema([("row", pa.int32()), ("kind", pa.uint8()), ("winner", pa.string())])
 
 
@@ -63,11 +75,11 @@ def fingerprints_of(unit: str, table: pa.Table, ruled: Ruled, settings: Duplicat
     kinds = np.concatenate([np.full(len(rows), kind, np.uint8) for kind, rows, _ in parts])
     # Kinds are kept apart by mixing them into the key: one sort finds the collisions of all three.
     keys = np.concatenate([_mix(keys ^ np.uint64(0x9E3779B97F4A7C15 * (kind + 1) & 0xFFFFFFFFFFFFFFFF)) for kind, _, keys in parts])
-    return pa.record_batch([pa.array(keys), pa.array(kinds), _one_unit(unit, len(rows)), pa.array(rows)], schema=FINGERPRINTS)
+    return pa.record_batch([pa.array(keys), pa.array(kinds), one_unit(unit, len(rows)), pa.array(rows)], schema=FINGERPRINTS)
 
 
 def collisions_of(batches: Sequence[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """Rows whose fingerprint another row has too, as (unit, batch of fingerprint, kind, row), units in order."""
+    """Rows whose fingerprint another row has too, as (unit, COLLISIONS), units in order."""
     table = pa.Table.from_batches(batches, FINGERPRINTS)
     keys = table["fingerprint"].to_numpy()
     order = np.argsort(keys)
@@ -77,7 +89,7 @@ def collisions_of(batches: Sequence[pa.RecordBatch]) -> Iterator[tuple[str, pa.R
     met[order[1:][same]] = True
     met[order[:-1][same]] = True
     candidates = table.take(pa.array(np.flatnonzero(met))).unify_dictionaries().combine_chunks()
-    yield from _by_unit(candidates, ["row", "kind", "fingerprint"])
+    yield from by_unit(candidates, COLLISIONS.names)
 
 
 def candidates_of(unit: str, table: pa.Table, ruled: Ruled, met: Sequence[pa.RecordBatch], *, similarity: str) -> pa.RecordBatch:
@@ -97,38 +109,61 @@ def candidates_of(unit: str, table: pa.Table, ruled: Ruled, met: Sequence[pa.Rec
             hits["fingerprint"].combine_chunks(),
             pa.array(kinds),
             identity,
-            pa.array(ruled.verdict[rows]),
-            pc.index_in(picked["license.class"].combine_chunks(), pa.array(LICENSE_ORDER)).cast(pa.uint8()),
-            pc.multiply(picked["image.width"].combine_chunks().cast(pa.int64()), picked["image.height"].combine_chunks().cast(pa.int64())),
-            picked[similarity].combine_chunks().cast(pa.float32()),
-            picked["uid"].combine_chunks(),
-            _one_unit(unit, len(rows)),
-            pa.array(rows, pa.int32()),
+            *ranks_of(unit, picked, ruled, rows, similarity=similarity),
             pc.if_else(is_picture, picked["image.thumbnail"].combine_chunks(), pa.scalar(None, pa.binary(192))),
         ],
         schema=CANDIDATES,
     )
 
 
+def ranks_of(unit: str, picked: pa.Table, ruled: Ruled, rows: np.ndarray, *, similarity: str) -> list[pa.Array]:
+    """The columns of RANKS. picked: RANK_COLUMNS and `similarity` of a unit's `rows`; ruled: of all its rows."""
+    width, height = (picked[name].combine_chunks().cast(pa.int64()) for name in ("image.width", "image.height"))
+    return [
+        pa.array(ruled.verdict[rows]),
+        pc.index_in(picked["license.class"].combine_chunks(), pa.array(LICENSE_ORDER)).cast(pa.uint8()),
+        pc.multiply(width, height),
+        picked[similarity].combine_chunks().cast(pa.float32()),
+        picked["uid"].combine_chunks(),
+        one_unit(unit, len(rows)),
+        pa.array(rows, pa.int32()),
+    ]
+
+
+def rank_keys(table: pa.Table) -> list[np.ndarray]:
+    """Keys for numpy.lexsort (the weightiest last) that put the best of RANKS first: row, unit, uid, similarity, pixels, license, verdict."""
+    unit = table["unit"].combine_chunks()
+    names = np.asarray(unit.dictionary).astype(str)
+    places = np.empty(len(names), np.int32)
+    places[np.argsort(names, kind="stable")] = np.arange(len(names), dtype=np.int32)
+    return [
+        table["row"].to_numpy(),
+        places[unit.indices.to_numpy()],
+        np.asarray(table["uid"]).astype("S"),
+        -np.nan_to_num(pc.fill_null(table["similarity"], -np.inf).to_numpy(), nan=-np.inf),
+        -pc.fill_null(table["pixels"], 0).to_numpy(),
+        pc.fill_null(table["license"], len(LICENSE_ORDER)).to_numpy(),
+        table["verdict"].to_numpy(),
+    ]
+
+
+def apply_losers(ruled: Ruled, batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    """Drops LOSERS of a unit; returns them sorted, each row's first winner first."""
+    lost = pa.Table.from_batches(batches, LOSERS).sort_by([("row", "ascending"), ("kind", "ascending")])
+    rows, kinds = lost["row"].to_numpy(), lost["kind"].to_numpy()
+    for kind, reason in REASON_OF.items():
+        ruled.add(rows[kinds == kind], reason, DROP)
+    return lost
+
+
 def losers_of(batches: Sequence[pa.RecordBatch], settings: Duplicates) -> Iterator[tuple[str, pa.RecordBatch]]:
     """All but the best of each group of equals, as (unit, LOSERS), whatever the order of the batches."""
     table = pa.Table.from_batches(batches, CANDIDATES).unify_dictionaries().combine_chunks()
-    unit = table["unit"].combine_chunks()
-    frame = {
-        "row": table["row"].to_numpy(),
-        "unit": np.asarray(unit.dictionary)[unit.indices.to_numpy()].astype(str),
-        "uid": np.asarray(table["uid"]).astype(str),
-        "similarity": np.nan_to_num(pc.fill_null(table["similarity"], -np.inf).to_numpy(), nan=-np.inf),
-        "pixels": pc.fill_null(table["pixels"], 0).to_numpy(),
-        "license": pc.fill_null(table["license"], len(LICENSE_ORDER)).to_numpy(),
-        "verdict": table["verdict"].to_numpy(),
-    }
     kind = table["kind"].to_numpy()
     identity = np.asarray(table["identity"]).astype(str)
+    place, ranks = (keys := rank_keys(table))[:3], keys[3:]
     # The uid kind goes by place alone; zeroed ranks leave unit and row to decide.
-    by_rank = kind != PAIR
-    rank = [np.where(by_rank, values, 0) for values in (-frame["similarity"], -frame["pixels"], frame["license"], frame["verdict"])]
-    order = np.lexsort((frame["row"], frame["unit"], frame["uid"], *rank, identity, kind))
+    order = np.lexsort((*place, *(np.where(kind != PAIR, key, 0) for key in ranks), identity, kind))
     starts = np.flatnonzero(np.r_[True, (identity[order][1:] != identity[order][:-1]) | (kind[order][1:] != kind[order][:-1])])
     losers, winners = list[int](), list[int]()
     for start, stop in zip(starts, np.r_[starts[1:], len(order)], strict=True):
@@ -141,8 +176,8 @@ def losers_of(batches: Sequence[pa.RecordBatch], settings: Duplicates) -> Iterat
             pairs = [(loser, group[0]) for loser in group[1:]]
         losers += [loser for loser, _ in pairs]
         winners += [winner for _, winner in pairs]
-    lost = table.take(pa.array(losers, pa.int64())).append_column("winner", pa.array(frame["uid"][winners] if winners else [], pa.string()))
-    yield from _by_unit(lost, LOSERS.names)
+    lost = table.take(pa.array(losers, pa.int64())).append_column("winner", table["uid"].take(pa.array(winners, pa.int64())))
+    yield from by_unit(lost, LOSERS.names)
 
 
 def _within_colours(group: np.ndarray, thumbnails: pa.ChunkedArray, bound: float) -> list[tuple[int, int]]:
@@ -190,11 +225,11 @@ def _mix(keys: np.ndarray) -> np.ndarray:
     return keys ^ (keys >> np.uint64(31))
 
 
-def _one_unit(unit: str, n: int) -> pa.DictionaryArray:
+def one_unit(unit: str, n: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([unit]))
 
 
-def _by_unit(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
+def by_unit(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
     """(unit, its rows' columns) for each unit in the dictionary column `unit`, units in order, one contiguous batch each."""
     if table.num_rows == 0:
         return

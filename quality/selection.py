@@ -6,7 +6,8 @@ from quality.block_lists import STORED_COLUMNS
 from quality.column_plan import ColumnPlan, catalogue, plan_columns
 from quality.duplicates import FINGERPRINT_COLUMNS, IDENTITY_COLUMNS
 from quality.rules import ALWAYS_READ, check_policy
-from schemas.policy import Policy
+from quality.semantic_duplicates import EMBEDDINGS, MOST_ROWS
+from schemas.policy import Policy, PolicyError
 from schemas.pool import Pool
 
 
@@ -21,4 +22,18 @@ def plan_selection(pool: Pool, units: Sequence[str], policy: Policy) -> ColumnPl
         policy.similarity,
         *STORED_COLUMNS,
     )
+    if policy.duplicates.semantic:
+        _check_semantic(pool, units, policy)
+        names = (*names, EMBEDDINGS)
     return plan_columns(pool, units, policy, names)
+
+
+def _check_semantic(pool: Pool, units: Sequence[str], policy: Policy) -> None:
+    where = f"policy {policy.name}: [duplicates]: semantic = true"
+    if units and EMBEDDINGS not in catalogue(pool, units):
+        raise PolicyError(
+            f"{where} needs the column {EMBEDDINGS}, which no scorer of this pool wrote; run --start_at score --scorers embed"
+        )
+    rows = sum(commit.rows for unit in units if (commit := pool.raw_commit(unit)) is not None)
+    if rows > MOST_ROWS:
+        raise PolicyError(f"{where} compares embeddings in one worker's memory, at most {MOST_ROWS:,} pairs; this pool has {rows:,}")

@@ -8,12 +8,23 @@ the answer does not depend on that of the rows; it may depend, at the bound, on 
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+EMBEDDINGS: Final = "embed.image"
+MOST_ROWS: Final = 1_000_000  # 6 GB for 512 numbers a row, twice as fp32 while they are scaled
 COSINE: Final = 0.99  # NeMo Curator's default
 CLUSTER_ROWS: Final = 1000  # SemDeDup: 50,000 clusters of LAION-440M have 8,800; smaller ones cost less and lose little at 0.99
 ROUNDS: Final = 10  # of k-means
 _TRAINED_ROWS = 256  # a cluster; the others are only assigned
 _BLOCK = 4096  # rows of one matrix product
+
+
+def embeddings_of(column: pa.ChunkedArray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(those of `rows` that have an embedding, their embeddings, float16 (n, d)). column: lists of one length, or null."""
+    rows = rows[np.asarray(pc.is_valid(column))[rows]]
+    lists = column.take(pa.array(rows)).combine_chunks()
+    return rows, lists.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), -1 if len(rows) else 0)
 
 
 def semantic_winners(embeddings: np.ndarray, rank: np.ndarray, *, cosine: float = COSINE, clusters: int | None = None) -> np.ndarray:

@@ -7,6 +7,11 @@ description = "what this policy is for"
 exact = true            # same bytes, or same picture, colours and caption: the better pair stays
 pdq_quality = 50        # PDQ hashes below this quality (0..100) say nothing (threatexchange)
 colour_distance = 6.0   # largest mean Lab distance of two 8x8 thumbnails that count as the same colours
+near = true             # pictures whose PDQ hashes differ little, and of the same colours: the better pair stays, whatever the captions
+near_distance = 31      # bits of 256, inclusive, 0 to 31
+near_mode = "complete"  # finds all; "fast" finds all to distance 15, 99.9 % at 20, 91 % at 31
+semantic = false        # images whose embeddings say nearly the same (column embed.image): the better pair stays
+semantic_cosine = 0.99  # above 0 to 1, inclusive
 
 [captions]
 personal_data = "redact"   # e-mail addresses and numbers of phones, cards, accounts and ids in captions: "keep", or "[e-mail]" in their place
@@ -114,11 +119,20 @@ class Rule:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """exact: whether equal bytes and equal pictures are dropped. colour_distance: mean Lab distance (8-bit scale), inclusive."""
+    """exact: whether equal bytes and equal pictures are dropped. colour_distance: mean Lab distance (8-bit scale), inclusive.
+
+    near: whether pictures within `near_distance` bits of PDQ (0..31, inclusive) and the colours are dropped, by a "complete" or a "fast" search.
+    semantic: whether images with a cosine of at least `semantic_cosine` are.
+    """
 
     exact: bool = True
     pdq_quality: int = 50
     colour_distance: float = 6.0
+    near: bool = False
+    near_distance: int = 31
+    near_mode: Literal["complete", "fast"] = "complete"
+    semantic: bool = False
+    semantic_cosine: float = 0.99
 
 
 @dataclass(frozen=True)
@@ -181,11 +195,7 @@ def parse_policy(text: str, *, where: str, folder: Path = Path()) -> Policy:
         name=_typed(data, "name", str, where),
         description=_typed(data, "description", str, where, default=""),
         similarity=_typed(data, "similarity", str, where, default="clip.similarity"),
-        duplicates=Duplicates(
-            exact=_typed(duplicates, "exact", bool, f"{where}: [duplicates]", default=True),
-            pdq_quality=_typed(duplicates, "pdq_quality", int, f"{where}: [duplicates]", default=50),
-            colour_distance=_typed(duplicates, "colour_distance", float, f"{where}: [duplicates]", default=6.0),
-        ),
+        duplicates=_duplicates(duplicates, f"{where}: [duplicates]"),
         captions=Captions(personal_data=_one_of(captions, "personal_data", ("keep", "redact"), f"{where}: [captions]", default="keep")),
         rules=tuple(_rule(rule, f"{where}: rule {number} ({_label(rule)})", folder) for number, rule in enumerate(rules, 1)),
     )
@@ -200,6 +210,24 @@ def parse_stored_policy(data: Mapping[str, Any]) -> Policy:
 
 def _restored(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else ValueList(**value) if isinstance(value, dict) else value
+
+
+def _duplicates(data: Mapping[str, Any], where: str) -> Duplicates:
+    read = Duplicates(
+        exact=_typed(data, "exact", bool, where, default=True),
+        pdq_quality=_typed(data, "pdq_quality", int, where, default=50),
+        colour_distance=_typed(data, "colour_distance", float, where, default=6.0),
+        near=_typed(data, "near", bool, where, default=False),
+        near_distance=_typed(data, "near_distance", int, where, default=31),
+        near_mode=_one_of(data, "near_mode", ("complete", "fast"), where, default="complete"),
+        semantic=_typed(data, "semantic", bool, where, default=False),
+        semantic_cosine=_typed(data, "semantic_cosine", float, where, default=0.99),
+    )
+    if not 0 <= read.near_distance <= 31:
+        raise PolicyError(f"{where}: field 'near_distance' must be from 0 to 31, to which the search is complete; got {read.near_distance}")
+    if not 0 < read.semantic_cosine <= 1:
+        raise PolicyError(f"{where}: field 'semantic_cosine' must be above 0 and at most 1, got {read.semantic_cosine:g}")
+    return read
 
 
 def _label(rule: Any) -> str:

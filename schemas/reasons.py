@@ -91,6 +91,8 @@ REASONS: Final = {
         "pair": "the same url and caption stand earlier in the pool",
         "exact": "a better pair has the same image bytes",
         "picture": "a better pair has the same picture, colours and caption",
+        "near": "a better pair has nearly the same picture and colours",
+        "semantic": "a better pair's image says nearly the same",
     },
     "id": {
         "in_list": "the id is on a list that the policy excludes",

@@ -1,18 +1,17 @@
 """Select: the policy's verdict for every pair of the pool, with its reasons. The only step that depends on all units."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-import pipelines.coders  # noqa: F401  registers how a RecordBatch crosses the wire
-from quality import duplicates
+from pipelines.steps.near_pairs import NearLosers, SemanticLosers
+from pipelines.steps.shuffling import ByPartition, late, packed, unpacked
+from quality import duplicates, repeats
 from quality.block_lists import STORED_COLUMNS, blanked, lists_here
 from quality.column_plan import ColumnPlan
 from quality.columns.personal_data import without_personal_data
@@ -22,8 +21,8 @@ from schemas.policy import Duplicates
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS, error_word
 from schemas.release import DECISIONS, Release
+from schemas.wire import batch_to_bytes
 
-_GATHERED_ROWS = 200_000  # one-row batches: 1,000-row units cut into 1,024 took 45 s a million rows, 3.4 s gathered (measured)
 _ROWS_A_PARTITION = 2_000_000
 
 
@@ -32,32 +31,56 @@ class SelectPairs(beam.PTransform):
 
     In: names of scored units, each once. Out: the same names, decided. rows: about how many pairs there are, for the number of partitions.
     lists: the digest of the launcher's block lists, which every worker reads for itself; a pair that is on one is not looked at further.
+    in_memory_rows: to so many rows one worker finds near-duplicates by itself; beyond, they are shuffled; the answer is the same.
     Shuffled: fingerprints (15 bytes a pair and kind), then identity and rank of those that met. Order-free: ranks are total.
     """
 
-    def __init__(self, pool: Pool, release: Release, rules: Rules, plan: ColumnPlan, *, rows: int, lists: str | None = None):
-        self.pool, self.release, self.rules, self.plan, self.lists = pool, release, rules, plan, lists
+    def __init__(
+        self,
+        pool: Pool,
+        release: Release,
+        rules: Rules,
+        plan: ColumnPlan,
+        *,
+        rows: int,
+        lists: str | None = None,
+        in_memory_rows: int = NearLosers.IN_MEMORY_ROWS,
+    ):
+        self.pool, self.release, self.rules, self.plan, self.rows, self.lists = pool, release, rules, plan, rows, lists
         self.partitions = max(2, -(-3 * rows // _ROWS_A_PARTITION))
+        self.in_memory = rows <= in_memory_rows
 
     def expand(self, units: beam.PCollection[str]) -> beam.PCollection[str]:
         open_unit = _OpenUnit(self.pool, self.rules, self.plan, self.lists)
         settings = self.rules.policy.duplicates
-        met = (
-            units
+        # What a step needs to know of a unit beside its columns comes as (unit, batch) from every shuffle that found it out.
+        known = units | "Nothing known" >> beam.Map(_nothing_known)
+        if repeats.COLUMN.name in self.rules.columns:
+            counted = units | "Repeats" >> _Repeats(self.pool, self.plan, self.partitions)
+            known = (known, counted) | "With repeats" >> beam.Flatten()
+        collisions = (
+            known
+            | "Known to units" >> beam.GroupByKey()
             | "Fingerprints" >> beam.ParDo(_Fingerprints(open_unit, settings, self.partitions))
             | "Group fingerprints" >> beam.GroupByKey()
             | "Collisions" >> beam.FlatMap(_collisions)
-            | "Collisions to units" >> beam.GroupByKey()
         )
         losers = (
-            met
+            (known, collisions)
+            | "With collisions" >> beam.Flatten()
+            | "Collisions to units" >> beam.GroupByKey()
             | "Candidates" >> beam.ParDo(_Candidates(open_unit, self.partitions))
             | "Group candidates" >> beam.GroupByKey()
             | "Losers" >> beam.ParDo(_Losers(settings))
         )
-        judged = (
-            (units | "No losers" >> beam.Map(_no_losers), losers) | "With losers" >> beam.Flatten() | "Losers to units" >> beam.GroupByKey()
-        )
+        known = (known, losers) | "With losers" >> beam.Flatten()
+        if settings.near:
+            near = known | "Near" >> NearLosers(open_unit, rows=self.rows, in_memory=self.in_memory)
+            known = (known, near) | "With near losers" >> beam.Flatten()
+        if settings.semantic:
+            semantic = known | "Semantic" >> SemanticLosers(open_unit)
+            known = (known, semantic) | "With semantic losers" >> beam.Flatten()
+        judged = known | "Losers to units" >> beam.GroupByKey()
         cuts: Any = (
             beam.pvalue.AsSingleton(judged | "Cuts" >> _Cuts(open_unit)) if any(r.top_fraction for r in self.rules.policy.rules) else {}
         )
@@ -65,7 +88,10 @@ class SelectPairs(beam.PTransform):
 
 
 class _OpenUnit:
-    """Reads columns of a unit, blanks what is on a list, and applies the rules to the rest. A step opens it in `setup()`."""
+    """Reads columns of a unit, blanks what is on a list, and applies the rules to the rest. A step opens it in `setup()`.
+
+    known: what shuffles found out about the unit: REPEATS are a column of it.
+    """
 
     def __init__(self, pool: Pool, rules: Rules, plan: ColumnPlan, digest: str | None):
         self.pool, self.rules, self.plan, self.digest = pool, rules, plan, digest
@@ -74,47 +100,58 @@ class _OpenUnit:
     def open(self) -> None:
         self.lists = lists_here(self.digest)
 
-    def __call__(self, unit: str, more: Iterable[str] = (), cuts: Mapping[int, float] | None = None) -> tuple[pa.Table, Ruled]:
+    def __call__(
+        self, unit: str, known: Iterable[bytes], more: Iterable[str] = (), cuts: Mapping[int, float] | None = None
+    ) -> tuple[pa.Table, Ruled]:
         wanted = {*self.looked_at, *more}
+        counts = repeats.COLUMN.name in wanted
+        table = self.plan.only({*wanted, *([repeats.NEEDS] if counts else []), *(STORED_COLUMNS if self.lists else [])}).read(
+            self.pool, unit
+        )
+        if counts:
+            column = repeats.column_of(table[repeats.NEEDS], unpacked(known, repeats.REPEATS))
+            table = table.append_column(repeats.COLUMN, column)
         if self.lists:
-            found = self.plan.only({*wanted, *STORED_COLUMNS}).read(self.pool, unit)
-            table = blanked(found, self.lists.stored(found)).select([name for name in found.column_names if name in wanted])
-        else:
-            table = self.plan.only(wanted).read(self.pool, unit)
+            table = blanked(table, self.lists.stored(table))
+        table = table.select([name for name in table.column_names if name in wanted])
         return table, self.rules.apply(table, cuts)
 
 
-class _ByPartition:
-    """Gathers batches with a `fingerprint` to 200,000 rows, then cuts them by it: few large batches, not many of one row."""
-
-    def __init__(self, partitions: int):
-        self.partitions = partitions
-        self.batches: list[pa.RecordBatch] = []
-        self.rows = 0
-
-    def add(self, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-        self.batches.append(batch)
-        self.rows += batch.num_rows
-        if self.rows >= _GATHERED_ROWS:
-            yield from self.flush()
-
-    def flush(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        if self.rows:
-            table = pa.Table.from_batches(self.batches).unify_dictionaries().combine_chunks()
-            partition = table["fingerprint"].to_numpy() % np.uint64(self.partitions)
-            order = np.argsort(partition, kind="stable")
-            batch = table.take(pa.array(order)).combine_chunks().to_batches()[0]
-            bounds = np.searchsorted(partition[order], np.arange(self.partitions + 1, dtype=np.uint64))
-            for number, (start, stop) in enumerate(pairwise(bounds)):
-                if stop > start:
-                    yield number, batch.slice(start, stop - start)
-        self.batches, self.rows = [], 0
+def _nothing_known(unit: str) -> tuple[str, bytes]:
+    return unit, batch_to_bytes(pa.RecordBatch.from_pylist([], duplicates.LOSERS))
 
 
-def _late(values: Iterable[Any]) -> Iterator[WindowedValue]:
-    """Values as finish_bundle must yield them."""
-    for value in values:
-        yield WindowedValue(value, GlobalWindow().max_timestamp(), (GlobalWindow(),))
+class _Repeats(beam.PTransform):
+    """Names of units to (unit, REPEATS): the rows whose caption other rows have too. Shuffled: 8 bytes of a caption, unit and row."""
+
+    def __init__(self, pool: Pool, plan: ColumnPlan, partitions: int):
+        self.pool, self.plan, self.partitions = pool, plan, partitions
+
+    def expand(self, units: beam.PCollection[str]) -> beam.PCollection[tuple[str, bytes]]:
+        return (
+            units
+            | "Captions" >> beam.ParDo(_Captions(self.pool, self.plan, self.partitions))
+            | "Group captions" >> beam.GroupByKey()
+            | "Count captions" >> beam.FlatMap(_repeats)
+        )
+
+
+class _Captions(beam.DoFn):
+    def __init__(self, pool: Pool, plan: ColumnPlan, partitions: int):
+        self.pool, self.plan, self.partitions = pool, plan.only([repeats.NEEDS]), partitions
+
+    def start_bundle(self) -> None:
+        self.gathered = ByPartition(self.partitions)
+
+    def process(self, unit: str) -> Iterable[tuple[int, bytes]]:
+        yield from self.gathered.add(repeats.fingerprints_of(unit, self.plan.read(self.pool, unit)[repeats.NEEDS]))
+
+    def finish_bundle(self) -> Iterable[WindowedValue]:
+        yield from late(self.gathered.flush())
+
+
+def _repeats(group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
+    return packed(repeats.repeats_of(unpacked(group[1])))
 
 
 class _Fingerprints(beam.DoFn):
@@ -125,18 +162,19 @@ class _Fingerprints(beam.DoFn):
         self.open_unit.open()
 
     def start_bundle(self) -> None:
-        self.gathered = _ByPartition(self.partitions)
+        self.gathered = ByPartition(self.partitions)
 
-    def process(self, unit: str) -> Iterable[tuple[int, pa.RecordBatch]]:
-        table, ruled = self.open_unit(unit, duplicates.FINGERPRINT_COLUMNS)
+    def process(self, group: tuple[str, Iterable[bytes]]) -> Iterable[tuple[int, bytes]]:
+        unit, known = group
+        table, ruled = self.open_unit(unit, known, duplicates.FINGERPRINT_COLUMNS)
         yield from self.gathered.add(duplicates.fingerprints_of(unit, table, ruled, self.settings))
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
-        yield from _late(self.gathered.flush())
+        yield from late(self.gathered.flush())
 
 
-def _collisions(group: tuple[int, Iterable[pa.RecordBatch]]) -> Iterable[tuple[str, pa.RecordBatch]]:
-    return duplicates.collisions_of(list(group[1]))
+def _collisions(group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
+    return packed(duplicates.collisions_of(unpacked(group[1])))
 
 
 class _Candidates(beam.DoFn):
@@ -147,37 +185,26 @@ class _Candidates(beam.DoFn):
         self.open_unit.open()
 
     def start_bundle(self) -> None:
-        self.gathered = _ByPartition(self.partitions)
+        self.gathered = ByPartition(self.partitions)
 
-    def process(self, group: tuple[str, Iterable[pa.RecordBatch]]) -> Iterable[tuple[int, pa.RecordBatch]]:
-        unit, met = group
-        similarity = self.open_unit.rules.policy.similarity
-        table, ruled = self.open_unit(unit, (*duplicates.IDENTITY_COLUMNS, similarity))
-        yield from self.gathered.add(duplicates.candidates_of(unit, table, ruled, list(met), similarity=similarity))
+    def process(self, group: tuple[str, Iterable[bytes]]) -> Iterable[tuple[int, bytes]]:
+        unit, known = group
+        met = unpacked(known, duplicates.COLLISIONS)
+        if met:
+            similarity = self.open_unit.rules.policy.similarity
+            table, ruled = self.open_unit(unit, known, (*duplicates.IDENTITY_COLUMNS, similarity))
+            yield from self.gathered.add(duplicates.candidates_of(unit, table, ruled, met, similarity=similarity))
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
-        yield from _late(self.gathered.flush())
+        yield from late(self.gathered.flush())
 
 
 class _Losers(beam.DoFn):
     def __init__(self, settings: Duplicates):
         self.settings = settings
 
-    def process(self, group: tuple[int, Iterable[pa.RecordBatch]]) -> Iterable[tuple[str, pa.RecordBatch]]:
-        return duplicates.losers_of(list(group[1]), self.settings)
-
-
-def _no_losers(unit: str) -> tuple[str, pa.RecordBatch]:
-    return unit, pa.RecordBatch.from_pylist([], duplicates.LOSERS)
-
-
-def _apply_losers(ruled: Ruled, batches: Iterable[pa.RecordBatch]) -> pa.Table:
-    """Drops the losers; returns them sorted, each row's first winner first."""
-    lost = pa.Table.from_batches(list(batches), duplicates.LOSERS).sort_by([("row", "ascending"), ("kind", "ascending")])
-    rows, kinds = lost["row"].to_numpy(), lost["kind"].to_numpy()
-    for kind, reason in duplicates.REASON_OF.items():
-        ruled.add(rows[kinds == kind], reason, DROP)
-    return lost
+    def process(self, group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
+        return packed(duplicates.losers_of(unpacked(group[1]), self.settings))
 
 
 class _Cuts(beam.PTransform):
@@ -206,10 +233,10 @@ class _Count(beam.DoFn):
     def start_bundle(self) -> None:
         self.histograms: dict[int, Histogram] = {}
 
-    def process(self, group: tuple[str, Iterable[pa.RecordBatch]]) -> None:
-        unit, losers = group
-        table, ruled = self.open_unit(unit)
-        _apply_losers(ruled, losers)
+    def process(self, group: tuple[str, Iterable[bytes]]) -> None:
+        unit, known = group
+        table, ruled = self.open_unit(unit, known)
+        duplicates.apply_losers(ruled, unpacked(known, duplicates.LOSERS))
         for index, rule in enumerate(self.open_unit.rules.policy.rules):
             if rule.top_fraction is not None:
                 counted = np.asarray(pc.equal(table["status"], "success")) if rule.of == "pool" else ruled.verdict != DROP
@@ -217,7 +244,7 @@ class _Count(beam.DoFn):
                 self.histograms[index] = found if index not in self.histograms else self.histograms[index] + found
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
-        yield from _late(self.histograms.items())
+        yield from late(self.histograms.items())
 
 
 def _cut(index: int, histograms: Iterable[Histogram]) -> tuple[int, float]:
@@ -232,10 +259,10 @@ class _Decide(beam.DoFn):
     def setup(self) -> None:
         self.open_unit.open()
 
-    def process(self, group: tuple[str, Iterable[pa.RecordBatch]], cuts: Mapping[int, float]) -> Iterable[str]:
-        unit, losers = group
-        table, ruled = self.open_unit(unit, cuts=cuts)
-        lost = _apply_losers(ruled, losers)
+    def process(self, group: tuple[str, Iterable[bytes]], cuts: Mapping[int, float]) -> Iterable[str]:
+        unit, known = group
+        table, ruled = self.open_unit(unit, known, cuts=cuts)
+        lost = duplicates.apply_losers(ruled, unpacked(known, duplicates.LOSERS))
         decided = decisions_of(table, ruled, lost)
         if self.open_unit.rules.policy.captions.personal_data == "redact":
             decided = without_personal_data(decided)

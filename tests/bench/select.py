@@ -135,38 +135,38 @@ def make_unit(job: tuple[str, int, int]) -> None:
     pool.commit_scores(PASS.name, unit_name(FILE, chunk), pa.table(scores, schema=SCORES), input_digest=commit.content_digest)
 
 
-def make_pool(root: Path, rows: int, units: int) -> Pool:
-    """The synthetic pool; made with all cores, outside the clock."""
+def make_pool(root: Path, rows: int, units: int, make: Callable[[tuple[str, int, int]], None] = make_unit) -> Pool:
+    """The synthetic pool; made with all cores, outside the clock. make: commits one unit; (root, chunk, rows)."""
     pool = Pool(root)
     each = rows // units
     starts = tuple(range(0, rows, each))
     pool.put_file(SourceFile(FILE, str(root), "pairs.parquet", "rows", 1, "digest", rows, each, starts, starts))
     pool.put_pass(PASS)
     with multiprocessing.get_context("spawn").Pool() as workers:
-        for _ in workers.imap_unordered(make_unit, [(str(root), chunk, each) for chunk in range(units)], chunksize=4):
+        for _ in workers.imap_unordered(make, [(str(root), chunk, each) for chunk in range(units)], chunksize=4):
             pass
     return pool
 
 
-def ours(root: str, release: str, units: list[str]) -> None:
-    """SelectPairs through the launcher's own runner, two processes."""
+def ours(root: str, release: str, units: list[str], more: str = "") -> None:
+    """SelectPairs through the launcher's own runner, two processes. more: TOML that the policy has too."""
     import apache_beam as beam
 
     from pipelines.run import run_graph
     from pipelines.steps.select_pairs import SelectPairs
 
-    pool, policy = Pool(root), policy_of()
+    pool, policy = Pool(root), policy_of(more)
     rules, plan = Rules(policy), plan_selection(pool, sorted(pool.committed()), policy)
     rows = sum(commit.rows for unit in units if (commit := pool.raw_commit(unit)) is not None)
 
     def graph(pipeline: beam.Pipeline) -> None:
         _ = pipeline | beam.Create(units) | SelectPairs(pool, Release(pool.store, release), rules, plan, rows=rows)
 
-    run_graph(graph, runner="DirectRunner", mode="multi_processing", workers=2)
+    run_graph(graph, runner="DirectRunner", mode="multi_processing", workers=2, shuffles=True)
 
 
-def policy_of() -> Policy:
-    return parse_policy(POLICY, where="bench")
+def policy_of(more: str = "") -> Policy:
+    return parse_policy(POLICY + more, where="bench")
 
 
 _ALLOWED = (

@@ -201,6 +201,48 @@ def test_no_batch_is_pickled(tmp_path, monkeypatch):
     assert [row["verdict"] for row in found.values()].count("keep") == 1
 
 
+REPEATS = """
+name = "repeats"
+[[rule]]
+column = "caption.repeats"
+max = 2
+reason = "caption:repeats"
+"""
+
+
+def test_caption_repeats_counts_over_all_units_and_is_kept_in_the_ledger(tmp_path):
+    rows = [
+        [{"caption": "A  photo"}, {"caption": "a cat"}, {"caption": "고양이"}],
+        [{"caption": "a photo"}, {"caption": "a PHOTO", "status": "postponed"}, {"caption": "a cat"}],
+        [{"caption": None, "status": "invalid", "error_message": "no_caption"}, {"caption": "alone"}],
+    ]
+    found = run(tmp_path, rows, REPEATS)
+    assert {place: row["caption.repeats"] for place, row in found.items()} == {
+        (0, 0): 3, (0, 1): 2, (0, 2): 1, (1, 0): 3, (1, 1): 3, (1, 2): 2, (2, 0): None, (2, 1): 1,
+    }  # fmt: skip
+    assert {place for place, row in found.items() if "caption:repeats" in row["reasons"]} == {(0, 0), (1, 0)}
+    assert "caption" not in found[0, 0], "only values that a rule looked at are stored"
+
+
+def test_top_fractions_and_duplicates_see_repeats_too(tmp_path):
+    text = (
+        REPEATS
+        + """
+[[rule]]
+column = "clip.similarity"
+top_fraction = 0.5
+reason = "clip:not_in_top"
+[duplicates]
+near = true
+"""
+    )
+    common = {"caption": "a photo", "sha256": "ab" * 32, "image.pdq": b"\1" * 32, "clip.similarity": 0.9}
+    rows = [[common] * 2, [common, {"clip.similarity": 0.4}, {"clip.similarity": 0.6}]]
+    found = reasons(run(tmp_path, rows, text))
+    assert found[1, 1] == ("drop", "clip:not_in_top") and found[1, 2] == ("keep",)
+    assert {found[place] for place in ((0, 0), (0, 1), (1, 0))} == {("drop", "caption:repeats")}
+
+
 row_strategy = st.fixed_dictionaries(
     {},
     optional={

@@ -49,6 +49,16 @@ def parse(text: str):
             "field 'in_file': none.txt: No such file or directory; paths are relative to the policy's file",
         ),
         ('name = "p"\n' + RULE + "not_near_file = 3", "field 'not_near_file' must be text"),
+        ('name = "p"\n[duplicates]\nnear_distance = 32\n' + RULE + "min = 0.1", "field 'near_distance' must be from 0 to 31, .* got 32"),
+        ('name = "p"\n[duplicates]\nnear = 1\n' + RULE + "min = 0.1", "\\[duplicates\\]: field 'near' must be true or false, got 1"),
+        (
+            'name = "p"\n[duplicates]\nnear_mode = "slow"\n' + RULE + "min = 0.1",
+            "field 'near_mode' must be one of complete, fast, got 'slow'",
+        ),
+        (
+            'name = "p"\n[duplicates]\nsemantic_cosine = 99\n' + RULE + "min = 0.1",
+            "'semantic_cosine' must be above 0 and at most 1, got 99",
+        ),
     ],
 )
 def test_mistakes_name_file_rule_and_field(text, message):
@@ -65,6 +75,19 @@ def test_every_packaged_policy_is_valid():
 def test_a_stored_policy_is_the_same_policy():
     policy = find_policy("embedded")
     assert parse_stored_policy(json.loads(json.dumps(policy.as_dict()))) == policy
+
+
+def test_a_policy_stored_before_there_were_near_duplicates_has_none():
+    stored = parse('name = "p"\n' + RULE + "min = 0.1").as_dict()
+    stored["duplicates"] = {"exact": True, "pdq_quality": 50, "colour_distance": 6.0}
+    read = parse_stored_policy(json.loads(json.dumps(stored)))
+    assert not read.duplicates.near and not read.duplicates.semantic
+
+
+def test_near_duplicates_are_part_of_the_digest():
+    texts = ["near = true", "near = true\nnear_distance = 20", 'near = true\nnear_mode = "fast"', "semantic = true", "near = false"]
+    digests = [parse(f'name = "p"\n[duplicates]\n{text}\n' + RULE + "min = 0.1").digest for text in texts]
+    assert len(set(digests)) == len(texts)
 
 
 def test_the_digest_covers_what_can_change_a_decision():

@@ -1,0 +1,38 @@
+"""Explain: what it says of a pair that lost to a near one, and of values that hang on all units."""
+
+from pipelines.explain import find, lines_of
+from schemas.policy import parse_policy
+from tests.pipelines.test_near_pairs import select
+from tests.pools import make_pool
+
+POLICY = """
+name = "p"
+[duplicates]
+near = true
+[[rule]]
+column = "caption.repeats"
+max = 2
+reason = "caption:repeats"
+"""
+
+
+def test_near_duplicates_name_the_better_pair_and_repeats_their_count(tmp_path):
+    near, photo = {"image.pdq": b"\x5a" * 32, "size": 9}, {"caption": "a photo", "size": 9}
+    pool = make_pool(tmp_path, [[{**near, "image.width": 300}, near], [photo] * 2, [{**photo, "caption": "A photo"}]])
+    policy = parse_policy(POLICY, where="p")
+    release = select(pool, policy, "r")
+    units = sorted(pool.committed())
+    stories = {}
+    for unit in units:
+        for uid in pool.read_raw(unit, ["uid"])["uid"].to_pylist():
+            for found in find(pool, release, uid=uid, url=None):
+                stories[found.unit, found.row] = lines_of(pool, release, found, policy)
+    better = pool.read_raw(units[0], ["uid"])["uid"][0].as_py()
+    lost = stories[units[0], 1]
+    assert "  because  duplicate:near: a better pair has nearly the same picture and colours" in lost
+    assert f"  better   {better}  (explain that uid to see it)" in lost
+    assert f"  that {better} were not in the pool, or ranked below it" in lost
+    repeated = stories[units[2], 0]
+    assert "  caption.repeats         3               at most 2                   outside" in repeated
+    assert "  caption.repeats at most 2, or a policy with max = 3" in repeated
+    assert "  caption.repeats         1               at most 2                   ok" in lost
