@@ -57,7 +57,7 @@ class NearLosers(beam.PTransform):
             | "Known to units" >> beam.GroupByKey()
             | "Hashes" >> beam.ParDo(_ByBand(_hashes, self.open_unit, self.partitions))
             | "Group hashes" >> beam.GroupByKey()
-            | "Met" >> beam.ParDo(_Met(self.open_unit))
+            | "Met" >> beam.ParDo(_Met(self.open_unit.rules.policy.duplicates))
         )
         return (
             (known, met_rows)
@@ -65,7 +65,7 @@ class NearLosers(beam.PTransform):
             | "Met to units" >> beam.GroupByKey()
             | "Thumbnails" >> beam.ParDo(_ByBand(_met_candidates, self.open_unit, self.partitions))
             | "Group thumbnails" >> beam.GroupByKey()
-            | "Winners" >> beam.ParDo(_Winners(self.open_unit))
+            | "Winners" >> beam.ParDo(_Winners(self.open_unit.rules.policy.duplicates))
             | "Winners to units" >> beam.GroupByKey()
             | "Best winners" >> beam.MapTuple(_best)
         )
@@ -100,13 +100,17 @@ def _by_name(parts: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:
     return dict(sorted(units.items()))
 
 
-class _NearInMemory(beam.DoFn):
+class _OnUnits(beam.DoFn):
+    """A step that opens units."""
+
     def __init__(self, open_unit: OpenUnit):
         self.open_unit = open_unit
 
     def setup(self) -> None:
         self.open_unit.open()
 
+
+class _NearInMemory(_OnUnits):
     def process(self, group: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterable[tuple[str, bytes]]:
         units = _by_name(group[1])
         settings: Duplicates = self.open_unit.rules.policy.duplicates
@@ -147,13 +151,7 @@ def _candidates(open_unit: OpenUnit, unit: str, known: Sequence[bytes], rows: np
     return pairs.candidates_of(unit, table, ruled, rows, similarity=similarity)
 
 
-class _SemanticInMemory(beam.DoFn):
-    def __init__(self, open_unit: OpenUnit):
-        self.open_unit = open_unit
-
-    def setup(self) -> None:
-        self.open_unit.open()
-
+class _SemanticInMemory(_OnUnits):
     def process(self, group: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterable[tuple[str, bytes]]:
         parts = [part for part in map(self._read, *zip(*_by_name(group[1]).items(), strict=True)) if part[0].num_rows]
         if parts:
@@ -172,14 +170,12 @@ class _SemanticInMemory(beam.DoFn):
         return pa.record_batch(ranks, schema=RANKS), vectors
 
 
-class _ByBand(beam.DoFn):
+class _ByBand(_OnUnits):
     """Gathers what `batch_of` makes of each unit, with a column `hash`, and sends each row to the partitions of its bands' keys."""
 
     def __init__(self, batch_of: Callable[[OpenUnit, str, list[bytes]], pa.RecordBatch], open_unit: OpenUnit, partitions: int):
-        self.batch_of, self.open_unit, self.partitions = batch_of, open_unit, partitions
-
-    def setup(self) -> None:
-        self.open_unit.open()
+        super().__init__(open_unit)
+        self.batch_of, self.partitions = batch_of, partitions
 
     def start_bundle(self) -> None:
         self.gathered: list[pa.RecordBatch] = []
@@ -224,19 +220,19 @@ def _met_candidates(open_unit: OpenUnit, unit: str, known: list[bytes]) -> pa.Re
 
 
 class _Met(beam.DoFn):
-    def __init__(self, open_unit: OpenUnit):
-        self.open_unit = open_unit
+    def __init__(self, settings: Duplicates):
+        self.settings = settings
 
     def process(self, group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
-        return packed(pairs.met_in_partition(unpacked(group[1]), self.open_unit.rules.policy.duplicates))
+        return packed(pairs.met_in_partition(unpacked(group[1]), self.settings))
 
 
 class _Winners(beam.DoFn):
-    def __init__(self, open_unit: OpenUnit):
-        self.open_unit = open_unit
+    def __init__(self, settings: Duplicates):
+        self.settings = settings
 
     def process(self, group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
-        return packed(pairs.found_in_partition(unpacked(group[1]), self.open_unit.rules.policy.duplicates))
+        return packed(pairs.found_in_partition(unpacked(group[1]), self.settings))
 
 
 def _best(unit: str, found: Iterable[bytes]) -> tuple[str, bytes]:

@@ -2,8 +2,8 @@
 
 from pipelines.explain import find, lines_of
 from schemas.policy import parse_policy
-from tests.pipelines.test_near_pairs import select
 from tests.pools import make_pool
+from tests.selecting import select
 
 POLICY = """
 name = "p"

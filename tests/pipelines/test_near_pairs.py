@@ -1,22 +1,18 @@
 """Select's near-duplicates: against brute force over the ledger, in one memory and shuffled, in every mode and order. Semantic ones too."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.run import run_graph
-from pipelines.steps.select_pairs import SelectPairs
-from quality.rules import Rules
 from quality.selection import plan_selection
 from schemas.policy import Policy, PolicyError, parse_policy
 from schemas.pool import Pass, Pool, ScorerInfo
 from schemas.release import Release
 from tests.pools import make_pool, thumbnail, unit
+from tests.selecting import select
 
 POLICY = """
 name = "near"
@@ -69,18 +65,6 @@ def clustered(seed: int, units: int, rows: int) -> list[list[dict[str, Any]]]:
             }
             made[-1].append(row | ({"sha256": f"{draw.integers(5):064x}"} if draw.random() < 0.1 else {}))
     return made
-
-
-def select(pool: Pool, policy: Policy, release: str, *, in_memory_rows: int = 1000, order: Sequence[str] | None = None, **how) -> Release:
-    found, units = Release(pool.store, release), order or sorted(pool.committed())
-    plan = plan_selection(pool, sorted(units), policy)
-
-    def graph(pipeline: beam.Pipeline) -> None:
-        select = SelectPairs(pool, found, Rules(policy), plan, rows=100, in_memory_rows=in_memory_rows)
-        _ = pipeline | beam.Create(units) | select
-
-    run_graph(graph, runner="DirectRunner", **({"mode": "in_memory", "workers": 1} | how))
-    return found
 
 
 def ledger(release: Release, units: int) -> list[dict[str, Any]]:
