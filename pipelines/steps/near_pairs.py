@@ -4,19 +4,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Final, Protocol
+from typing import Final
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from apache_beam.utils.windowed_value import WindowedValue
 
+from pipelines.steps.open_unit import OnUnits, OpenUnit
 from pipelines.steps.shuffling import cut, late, packed, unpacked
 from quality.duplicates import LOSERS, RANK_COLUMNS, RANKS, SEMANTIC, apply_losers, one_unit, ranks_of
 from quality.near import pairs
 from quality.near.shuffle import band_rows
 from quality.near_duplicates import met
-from quality.rules import DROP, Ruled, Rules
+from quality.rules import DROP, Ruled
 from quality.semantic_duplicates import EMBEDDINGS, embeddings_of, semantic_winners
 from schemas.policy import Duplicates
 from schemas.wire import batch_to_bytes
@@ -24,16 +25,6 @@ from schemas.wire import batch_to_bytes
 _ROWS_A_PARTITION = 4_000_000
 _KEYS_A_HASH = 144
 _GATHERED_HASHES = 5_000  # 720,000 rows of the shuffle, up to 200 MB with thumbnails
-
-
-class OpenUnit(Protocol):
-    """Columns of a unit and what the rules say. known: what shuffles found out about it."""
-
-    rules: Rules
-
-    def open(self) -> None: ...
-
-    def __call__(self, unit: str, known: Iterable[bytes], more: Iterable[str] = ()) -> tuple[pa.Table, Ruled]: ...
 
 
 class NearLosers(beam.PTransform):
@@ -100,17 +91,7 @@ def _by_name(parts: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:
     return dict(sorted(units.items()))
 
 
-class _OnUnits(beam.DoFn):
-    """A step that opens units."""
-
-    def __init__(self, open_unit: OpenUnit):
-        self.open_unit = open_unit
-
-    def setup(self) -> None:
-        self.open_unit.open()
-
-
-class _NearInMemory(_OnUnits):
+class _NearInMemory(OnUnits):
     def process(self, group: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterable[tuple[str, bytes]]:
         units = _by_name(group[1])
         settings: Duplicates = self.open_unit.rules.policy.duplicates
@@ -151,7 +132,7 @@ def _candidates(open_unit: OpenUnit, unit: str, known: Sequence[bytes], rows: np
     return pairs.candidates_of(unit, table, ruled, rows, similarity=similarity)
 
 
-class _SemanticInMemory(_OnUnits):
+class _SemanticInMemory(OnUnits):
     def process(self, group: tuple[int, Iterable[tuple[str, bytes]]]) -> Iterable[tuple[str, bytes]]:
         parts = [part for part in map(self._read, *zip(*_by_name(group[1]).items(), strict=True)) if part[0].num_rows]
         if parts:
@@ -170,7 +151,7 @@ class _SemanticInMemory(_OnUnits):
         return pa.record_batch(ranks, schema=RANKS), vectors
 
 
-class _ByBand(_OnUnits):
+class _ByBand(OnUnits):
     """Gathers what `batch_of` makes of each unit, with a column `hash`, and sends each row to the partitions of its bands' keys."""
 
     def __init__(self, batch_of: Callable[[OpenUnit, str, list[bytes]], pa.RecordBatch], open_unit: OpenUnit, partitions: int):

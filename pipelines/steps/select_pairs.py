@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.steps.near_pairs import NearLosers, SemanticLosers
+from pipelines.steps.open_unit import OnUnits, OpenUnit
 from pipelines.steps.shuffling import ByPartition, late, packed, unpacked
 from quality import duplicates, repeats
-from quality.block_lists import STORED_COLUMNS, blanked, lists_here
 from quality.column_plan import ColumnPlan
 from quality.columns.personal_data import without_personal_data
-from quality.rules import ALWAYS_READ, DROP, Ruled, Rules
+from quality.rules import DROP, Ruled, Rules
 from quality.top_fraction import Histogram, cut_of, histogram_of
 from schemas.policy import Duplicates
 from schemas.pool import Pool
@@ -51,12 +51,12 @@ class SelectPairs(beam.PTransform):
         self.in_memory = rows <= in_memory_rows
 
     def expand(self, units: beam.PCollection[str]) -> beam.PCollection[str]:
-        open_unit = _OpenUnit(self.pool, self.rules, self.plan, self.lists)
+        open_unit = OpenUnit(self.pool, self.rules, self.plan, self.lists)
         settings = self.rules.policy.duplicates
         # What a step needs to know of a unit beside its columns comes as (unit, batch) from every shuffle that found it out.
         known = units | "Nothing known" >> beam.Map(_nothing_known)
         if repeats.COLUMN.name in self.rules.columns:
-            counted = units | "Repeats" >> _Repeats(self.pool, self.plan, self.partitions)
+            counted = units | "Repeats" >> _Repeats(open_unit, self.partitions)
             known = (known, counted) | "With repeats" >> beam.Flatten()
         collisions = (
             known
@@ -87,36 +87,6 @@ class SelectPairs(beam.PTransform):
         return judged | "Decide" >> beam.ParDo(_Decide(open_unit, self.release), cuts)
 
 
-class _OpenUnit:
-    """Reads columns of a unit, blanks what is on a list, and applies the rules to the rest. A step opens it in `setup()`.
-
-    known: what shuffles found out about the unit: REPEATS are a column of it.
-    """
-
-    def __init__(self, pool: Pool, rules: Rules, plan: ColumnPlan, digest: str | None):
-        self.pool, self.rules, self.plan, self.digest = pool, rules, plan, digest
-        self.looked_at = tuple(dict.fromkeys((*ALWAYS_READ, *rules.columns)))
-
-    def open(self) -> None:
-        self.lists = lists_here(self.digest)
-
-    def __call__(
-        self, unit: str, known: Iterable[bytes], more: Iterable[str] = (), cuts: Mapping[int, float] | None = None
-    ) -> tuple[pa.Table, Ruled]:
-        wanted = {*self.looked_at, *more}
-        counts = repeats.COLUMN.name in wanted
-        table = self.plan.only({*wanted, *([repeats.NEEDS] if counts else []), *(STORED_COLUMNS if self.lists else [])}).read(
-            self.pool, unit
-        )
-        if counts:
-            column = repeats.column_of(table[repeats.NEEDS], unpacked(known, repeats.REPEATS))
-            table = table.append_column(repeats.COLUMN, column)
-        if self.lists:
-            table = blanked(table, self.lists.stored(table))
-        table = table.select([name for name in table.column_names if name in wanted])
-        return table, self.rules.apply(table, cuts)
-
-
 def _nothing_known(unit: str) -> tuple[str, bytes]:
     return unit, batch_to_bytes(pa.RecordBatch.from_pylist([], duplicates.LOSERS))
 
@@ -124,27 +94,28 @@ def _nothing_known(unit: str) -> tuple[str, bytes]:
 class _Repeats(beam.PTransform):
     """Names of units to (unit, REPEATS): the rows whose caption other rows have too. Shuffled: 8 bytes of a caption, unit and row."""
 
-    def __init__(self, pool: Pool, plan: ColumnPlan, partitions: int):
-        self.pool, self.plan, self.partitions = pool, plan, partitions
+    def __init__(self, open_unit: OpenUnit, partitions: int):
+        self.open_unit, self.partitions = open_unit, partitions
 
     def expand(self, units: beam.PCollection[str]) -> beam.PCollection[tuple[str, bytes]]:
         return (
             units
-            | "Captions" >> beam.ParDo(_Captions(self.pool, self.plan, self.partitions))
+            | "Captions" >> beam.ParDo(_Captions(self.open_unit, self.partitions))
             | "Group captions" >> beam.GroupByKey()
             | "Count captions" >> beam.FlatMap(_repeats)
         )
 
 
-class _Captions(beam.DoFn):
-    def __init__(self, pool: Pool, plan: ColumnPlan, partitions: int):
-        self.pool, self.plan, self.partitions = pool, plan.only([repeats.NEEDS]), partitions
+class _Captions(OnUnits):
+    def __init__(self, open_unit: OpenUnit, partitions: int):
+        super().__init__(open_unit)
+        self.partitions = partitions
 
     def start_bundle(self) -> None:
         self.gathered = ByPartition(self.partitions)
 
     def process(self, unit: str) -> Iterable[tuple[int, bytes]]:
-        yield from self.gathered.add(repeats.fingerprints_of(unit, self.plan.read(self.pool, unit)[repeats.NEEDS]))
+        yield from self.gathered.add(repeats.fingerprints_of(unit, self.open_unit.read(unit, [repeats.NEEDS])[repeats.NEEDS]))
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
         yield from late(self.gathered.flush())
@@ -154,12 +125,10 @@ def _repeats(group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
     return packed(repeats.repeats_of(unpacked(group[1])))
 
 
-class _Fingerprints(beam.DoFn):
-    def __init__(self, open_unit: _OpenUnit, settings: Duplicates, partitions: int):
-        self.open_unit, self.settings, self.partitions = open_unit, settings, partitions
-
-    def setup(self) -> None:
-        self.open_unit.open()
+class _Fingerprints(OnUnits):
+    def __init__(self, open_unit: OpenUnit, settings: Duplicates, partitions: int):
+        super().__init__(open_unit)
+        self.settings, self.partitions = settings, partitions
 
     def start_bundle(self) -> None:
         self.gathered = ByPartition(self.partitions)
@@ -177,12 +146,10 @@ def _collisions(group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes
     return packed(duplicates.collisions_of(unpacked(group[1])))
 
 
-class _Candidates(beam.DoFn):
-    def __init__(self, open_unit: _OpenUnit, partitions: int):
-        self.open_unit, self.partitions = open_unit, partitions
-
-    def setup(self) -> None:
-        self.open_unit.open()
+class _Candidates(OnUnits):
+    def __init__(self, open_unit: OpenUnit, partitions: int):
+        super().__init__(open_unit)
+        self.partitions = partitions
 
     def start_bundle(self) -> None:
         self.gathered = ByPartition(self.partitions)
@@ -210,7 +177,7 @@ class _Losers(beam.DoFn):
 class _Cuts(beam.PTransform):
     """(unit, losers) of all units to one dict: index of a top_fraction rule -> the lowest value that stays."""
 
-    def __init__(self, open_unit: _OpenUnit):
+    def __init__(self, open_unit: OpenUnit):
         self.open_unit = open_unit
 
     def expand(self, judged: beam.PCollection) -> beam.PCollection:
@@ -223,13 +190,7 @@ class _Cuts(beam.PTransform):
         )
 
 
-class _Count(beam.DoFn):
-    def __init__(self, open_unit: _OpenUnit):
-        self.open_unit = open_unit
-
-    def setup(self) -> None:
-        self.open_unit.open()
-
+class _Count(OnUnits):
     def start_bundle(self) -> None:
         self.histograms: dict[int, Histogram] = {}
 
@@ -252,12 +213,10 @@ def _cut(index: int, histograms: Iterable[Histogram]) -> tuple[int, float]:
     return index, cut_of(sum(others, first))
 
 
-class _Decide(beam.DoFn):
-    def __init__(self, open_unit: _OpenUnit, release: Release):
-        self.open_unit, self.release = open_unit, release
-
-    def setup(self) -> None:
-        self.open_unit.open()
+class _Decide(OnUnits):
+    def __init__(self, open_unit: OpenUnit, release: Release):
+        super().__init__(open_unit)
+        self.release = release
 
     def process(self, group: tuple[str, Iterable[bytes]], cuts: Mapping[int, float]) -> Iterable[str]:
         unit, known = group
