@@ -70,7 +70,7 @@ def plan_columns(pool: Pool, units: Sequence[str], policy: Policy, names: Iterab
     """
     available = catalogue(pool, units)
     passes = _passes(pool, units)
-    wanted_scorer = {rule.column: rule.scorer for rule in policy.rules if rule.scorer is not None}
+    wanted_scorer = _wanted_scorers(policy)
     raw, scores, functions = list[str](), dict[str, list[str]](), dict[str, list[str]]()
     names = list(dict.fromkeys(names))
     for name in names:
@@ -101,6 +101,18 @@ def catalogue(pool: Pool, units: Sequence[str]) -> dict[str, pa.Field]:
         for pass_ in _passes(pool, units):
             fields.update({field.name: field for field in pool.score_schema(pass_.name, units[0])})
     return fields
+
+
+def _wanted_scorers(policy: Policy) -> dict[str, str]:
+    """The scorer that rules name, by column. Raises PolicyError when they name two: a column is read once, from one of them."""
+    wanted = dict[str, str]()
+    for rule in policy.rules:
+        if rule.scorer is not None and wanted.setdefault(rule.column, rule.scorer) != rule.scorer:
+            raise PolicyError(
+                f"policy {policy.name}: its bounds on {rule.column} were calibrated on {wanted[rule.column]} and on {rule.scorer}; "
+                "a policy decides by one scorer of a column: make a policy for each"
+            )
+    return wanted
 
 
 def _passes(pool: Pool, units: Sequence[str]) -> list[Pass]:
