@@ -130,3 +130,15 @@ def test_explain_and_gates_know_pairs_without_a_uid(pool, tmp_path, monkeypatch)
         f"unit {unit(1)}, row 0: the pair is on a block list; nothing else is told of it"
     ]
     assert list(find(pool, release, uid=pool.read_raw(unit(0))["uid"][1].as_py(), url=None))
+
+
+@pytest.mark.parametrize("lists", [{"domains": ["bad.test"]}, {"sha256": [SHA256]}, {"pdq": [(b"\x03" + bytes(31)).hex()]}])
+def test_explain_tells_nothing_of_a_pair_that_was_listed_since(pool, tmp_path, monkeypatch, lists):
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    release = select(pool, BlockLists({}))
+    url = "http://cdn.bad.test/x" if "domains" in lists else pool.read_raw(unit(0))["url"][0].as_py()
+    [found] = find(pool, release, uid=None, url=url)
+    assert not found.listed
+    listed(tmp_path, monkeypatch, **lists)
+    [found] = find(pool, release, uid=None, url=url)
+    assert lines_of(pool, release, found, policy_of())[0].endswith("the pair is on a block list; nothing else is told of it")
