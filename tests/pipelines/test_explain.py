@@ -25,8 +25,8 @@ def test_near_duplicates_name_the_better_pair_and_repeats_their_count(tmp_path):
     release = select(pool, policy, "r")
     units = sorted(pool.committed())
     stories = {}
-    for unit in units:
-        for uid in pool.read_raw(unit, ["uid"])["uid"].to_pylist():
+    for name in units:
+        for uid in pool.read_raw(name, ["uid"])["uid"].to_pylist():
             for found in find(pool, release, uid=uid, url=None):
                 stories[found.unit, found.row] = lines_of(pool, release, found, policy)
     better = pool.read_raw(units[0], ["uid"])["uid"][0].as_py()

@@ -55,7 +55,7 @@ def test_a_policy_that_names_two_scorers_of_one_column_is_refused(pool):
     rules = [
         RULE.format("clip.similarity", f'min = {low}\nscorer = "clip:{model}"') for low, model in ((0.5, "pigment-embedded"), (0.2, "x"))
     ]
-    with pytest.raises(PolicyError, match="clip.similarity were calibrated on clip:pigment-embedded and on clip:x"):
+    with pytest.raises(PolicyError, match="were calibrated on clip:pigment-embedded and on clip:x"):
         plan_selection(pool, [unit(0)], policy("".join(rules)))
 
 
