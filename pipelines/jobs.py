@@ -336,9 +336,9 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
         policy=policy.digest, target=target.digest(), sizes=sizes, lists=lists.digest,
     )  # fmt: skip
     release = Release(pool.store, args.release or digest[:12])
-    if args.start_at == "shard" and args.release is None and release.run() is None:
-        raise UsageError(f"nothing was selected for this policy and target yet (release {release.name}); leave --start_at shard out")
     manifest, run = release.manifest(), release.run()
+    if args.start_at == "shard" and manifest is None and (run is None or run["digest"] != digest):
+        raise UsageError(f"nothing was selected for this policy, target and lists yet (release {release.name}); leave --start_at shard out")
     if manifest is not None and manifest["digest"] != digest:
         raise ReleaseError(
             f"release {release.name} is published and was made from other inputs; releases never change: give another --release"
