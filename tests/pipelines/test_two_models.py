@@ -59,6 +59,20 @@ def test_a_policy_that_names_two_scorers_of_one_column_is_refused(pool):
         plan_selection(pool, [unit(0)], policy("".join(rules)))
 
 
+@pytest.mark.parametrize("model", ["image", "zoom"])
+def test_duplicates_look_at_the_scorer_that_a_rule_names(pool, model):
+    other, commit = Pass.of([ScorerInfo("image", "zoom@test", PASS.scorers[2].columns)]), pool.raw_commit(unit(0))
+    assert commit is not None
+    pool.put_pass(other)
+    pool.commit_scores(
+        other.name, unit(0), pool.read_scores(PASS.name, unit(0), other.scorers[0].columns), input_digest=commit.content_digest
+    )
+    rule = f'[[rule]]\ncolumn = "image.width"\nmin = 1\nscorer = "image:{model}"\nreason = "image:too_small"\n'
+    plan = plan_selection(pool, [unit(0)], policy(rule))
+    read = {name: {column for column in columns if column.startswith("image.")} for name, columns in plan.scores.items()}
+    assert read[PASS.name if model == "image" else other.name] == set(other.scorers[0].columns)
+
+
 @pytest.mark.parametrize("scorer", ["evidence-sum", "evidence-sum+probe-1"])
 def test_what_a_shard_says_beside_a_band_is_of_the_same_scorer(pool, scorer):
     """The rule names the scorer of `deepfake.band`; no rule names `deepfake.evidence`."""
