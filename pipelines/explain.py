@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
 from pipelines.progress import say
 from pipelines.run import command
-from quality.block_lists import LISTED
-from quality.column_plan import plan_columns
-from quality.repeats import COLUMN as REPEATS
-from quality.rules import ALWAYS_READ, DUPLICATES, UNDECODABLE, judge
+from quality.block_lists import LISTED, BlockLists, read_lists
+from quality.block_lists.match import SHA256_COLUMNS, URL_COLUMNS
+from quality.rules import DUPLICATES, UNDECODABLE, judge
 from schemas.policy import Policy, Rule, parse_stored_policy
 from schemas.pool import Pool
 from schemas.reasons import reason_text
@@ -29,16 +28,21 @@ _EXAMPLES = """examples:
 
 @dataclass(frozen=True)
 class Found:
-    """A pair in the ledger: its unit, its row there, its raw columns and its decision."""
+    """A pair in the ledger: its unit, its row there, its raw columns, and the row of decisions about it, if there is one.
+
+    listed: whether it is on a block list, now or when it was fetched or decided about.
+    """
 
     unit: str
     row: int
     raw: dict[str, Any]
-    decision: dict[str, Any] | None
+    decided: pa.Table | None
+    listed: bool
 
 
 def find(pool: Pool, release: Release | None, *, uid: str | None, url: str | None) -> Iterator[Found]:
-    """Every pair with this uid (or a prefix of 8 digits or more) or url, in the pool's order."""
+    """Every pair with this uid (or a prefix of 8 digits or more) or url, in the pool's order. Raises BlockListError."""
+    lists = read_lists()
     for unit in sorted(pool.committed()):
         keys = pool.read_raw(unit, ["uid", "url", "final_url", "file_name"])
         if uid is not None:
@@ -49,16 +53,41 @@ def find(pool: Pool, release: Release | None, *, uid: str | None, url: str | Non
         rows = [row for row, yes in enumerate(hit.to_pylist()) if yes]
         if rows:
             raw = pool.read_raw(unit).take(rows).to_pylist()
-            decided = None if release is None else release.read_decisions(unit).take(rows).to_pylist()
-            for number, row in enumerate(rows):
-                yield Found(unit, row, raw[number], None if decided is None else decided[number])
+            decisions = _decisions(release, unit)
+            for known, row in zip(raw, rows, strict=True):
+                decided = None if decisions is None else decisions.slice(row, 1)
+                told = (known["error_message"], *([] if decided is None else decided["reasons"][0].as_py()))
+                yield Found(unit, row, known, decided, LISTED in told or _is_listed(pool, lists, unit, row, known))
+
+
+def _decisions(release: Release | None, unit: str) -> pa.Table | None:
+    """None for a unit that was fetched after the release was made."""
+    try:
+        return None if release is None else release.read_decisions(unit)
+    except FileNotFoundError:
+        return None
+
+
+def _is_listed(pool: Pool, lists: BlockLists, unit: str, row: int, raw: dict[str, Any]) -> bool:
+    """Whether a stored pair is on a list by its addresses, its digests or its PDQ hash: it may have been fetched before it was listed."""
+    if any(raw[name] is not None and lists.kind_of_url(raw[name]) for name in URL_COLUMNS):
+        return True
+    if any(raw[name] is not None and lists.kind_of_sha256(raw[name]) for name in SHA256_COLUMNS):
+        return True
+    names = ("image.pdq", "image.pdq_quality")
+    for pass_ in pool.passes() if lists.decodes else ():
+        if any(names[0] in scorer.columns for scorer in pass_.scorers) and pool.score_commit(pass_.name, unit) is not None:
+            pdq, quality = (pool.read_scores(pass_.name, unit, [name])[name][row].as_py() for name in names)
+            if pdq is not None and lists.kind_of_picture(pdq, quality):
+                return True
+    return False
 
 
 def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy | None) -> list[str]:
     """The pair's story: where it came from, what fetching said, each value beside its bound, what would have kept it."""
-    raw, decision = found.raw, found.decision
+    raw = found.raw
     file = pool.file(found.unit.rpartition("-")[0])
-    if LISTED in (raw["error_message"], *(decision["reasons"] if decision else ())):
+    if found.listed:
         return [f"unit {found.unit}, row {found.row}: {reason_text(LISTED)}; nothing else is told of it"]
     lines = [
         f"uid        {raw['uid']}",
@@ -69,29 +98,30 @@ def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy |
         f"fetch      {raw['status']}" + (f": {raw['error_message']}" if raw["error_message"] else "")
         + (f", {raw['width']}x{raw['height']} {raw['format']}, {raw['size']:,} bytes" if raw["width"] else ""),
     ]  # fmt: skip
-    if decision is None or release is None or policy is None:
-        return [*lines, "verdict    none yet: no release has decided about it"]
+    if found.decided is None or release is None or policy is None:
+        by_whom = "no release has decided" if release is None else f"release {release.name} has not decided"
+        return [*lines, f"verdict    none yet: {by_whom} about it"]
+    [decision] = found.decided.to_pylist()
     lines.append(f"verdict    {decision['verdict']}  (release {release.name}, policy {policy.name})")
     lines += [f"  because  {reason}: {reason_text(reason)}" for reason in decision["reasons"]]
     if decision["duplicate_of"]:
         lines.append(f"  better   {decision['duplicate_of']}  (explain that uid to see it)")
     if raw["status"] == "success":
-        lines += _bounds(pool, found, policy, decision)
+        lines += _bounds(found.decided, policy)
     return [*lines, *_would_keep(decision, policy)]
 
 
-def _bounds(pool: Pool, found: Found, policy: Policy, decision: dict[str, Any]) -> list[str]:
-    names = dict.fromkeys((*ALWAYS_READ, *(name for rule in policy.rules for name in rule.reads)))
-    table = plan_columns(pool, [found.unit], policy, names).read(pool, found.unit).slice(found.row, 1)
-    if REPEATS.name in names:  # counted over all units: the ledger has it
-        table = table.append_column(REPEATS, pa.array([decision[REPEATS.name]], REPEATS.type))
+def _bounds(decided: pa.Table, policy: Policy) -> list[str]:
+    """Each rule's bound beside the value that the decision looked at; scores that the pool got since do not matter."""
+    reasons = decided["reasons"][0].as_py()
     lines = ["values"]
     for rule in policy.rules:
-        value = table[rule.column][0].as_py()
+        if rule.column not in decided.column_names:  # status and error_message: told above
+            continue
+        value = decided[rule.column][0].as_py()
         # A list's values are not at hand any more: the decision says whether the pair was on it.
-        missing, violates = (value is None, False) if rule.lists else (bool(each[0]) for each in judge(rule, table, None, 0))
-        outside = violates or rule.reason in decision["reasons"]
-        state = "not measured" if missing else "outside" if outside else "ok"
+        missing, violates = (value is None, False) if rule.lists else (bool(each[0]) for each in judge(rule, decided, None, 0))
+        state = "not measured" if missing else "outside" if violates or rule.reason in reasons else "ok"
         shown = "not measured" if value is None else f"{value:.4g}" if isinstance(value, float) else _text(value)
         lines.append(f"  {rule.column:<24}{shown:<16}{rule.bound_text():<28}{state}")
     return lines

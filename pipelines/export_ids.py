@@ -43,6 +43,15 @@ def kept_values(pool: Pool, release: Release, column: str) -> list[str]:
     return found
 
 
+def _write_texts(values: Sequence[str], path: str, column: str) -> int:
+    """Writes the values in order, each once; returns how many. Raises UsageError for one that a list could not hold."""
+    distinct = sorted(set(values))
+    if any("\n" in value or "\r" in value for value in distinct):
+        raise UsageError(f"some values of {column} have line breaks; a list has one value a line")
+    Path(path).write_text("".join(f"{value}\n" for value in distinct), "utf-8")
+    return len(distinct)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="python -m pipelines.export_ids",
@@ -62,14 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{args.dataset} has no published release" + (f" {name}" if name else "") + "; run python -m pipelines.ingest first"
         )
     values = kept_values(pool, release, args.column)
-    if args.out.endswith(".npy"):
-        count = write_ids(values, args.out)
-    else:
-        distinct = sorted(set(values))
-        if any("\n" in value or "\r" in value for value in distinct):
-            raise UsageError(f"some values of {args.column} have line breaks; a list has one value a line")
-        count = len(distinct)
-        Path(args.out).write_text("".join(f"{value}\n" for value in distinct), "utf-8")
+    try:
+        count = write_ids(values, args.out) if args.out.endswith(".npy") else _write_texts(values, args.out, args.column)
+    except OSError as error:
+        raise UsageError(f"--out {args.out}: {error.strerror}") from error
     say(f"{count:,} distinct values of {args.column}, of {len(values):,} pairs that release {release.name} kept, are in {args.out}")
     return EXIT_DONE
 

@@ -336,9 +336,9 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
         policy=policy.digest, target=target.digest(), sizes=sizes, lists=lists.digest,
     )  # fmt: skip
     release = Release(pool.store, args.release or digest[:12])
-    if args.start_at == "shard" and args.release is None and release.run() is None:
-        raise UsageError(f"nothing was selected for this policy and target yet (release {release.name}); leave --start_at shard out")
     manifest, run = release.manifest(), release.run()
+    if args.start_at == "shard" and manifest is None and (run is None or run["digest"] != digest):
+        raise UsageError(f"nothing was selected for this policy, target and lists yet (release {release.name}); leave --start_at shard out")
     if manifest is not None and manifest["digest"] != digest:
         raise ReleaseError(
             f"release {release.name} is published and was made from other inputs; releases never change: give another --release"
@@ -376,16 +376,21 @@ def scored_units(pool: Pool) -> list[str]:
 def scalar_scores(pool: Pool, units: Sequence[str], plan: ColumnPlan) -> list[tuple[str, list[str]]]:
     """(pass, its columns that fit beside a caption): everything but embeddings, hashes and thumbnails.
 
-    A column of several passes (two CLIP models) comes once: from the pass that the plan reads, else from the first.
+    A column of several passes (two CLIP models) comes once: from the pass that the plan reads, else from the pass in which the plan reads
+    other columns of the scorer, so that a band and its evidence are one scorer's, else from the first.
     """
     fields = catalogue(pool, units)
+    passes = [pass_ for pass_ in pool.passes() if set(units) <= pool.scored(pass_.name)]
     taken = {name: pass_name for pass_name, names in plan.scores.items() for name in names}
+    for pass_ in passes:
+        for scorer in pass_.scorers:
+            if any(taken.get(name) == pass_.name for name in scorer.columns):
+                taken = {**dict.fromkeys(scorer.columns, pass_.name), **taken}
     found = []
-    for pass_ in pool.passes():
-        if set(units) <= pool.scored(pass_.name):
-            scalars = [name for scorer in pass_.scorers for name in scorer.columns if not _bulky(fields[name].type)]
-            names = [name for name in scalars if taken.setdefault(name, pass_.name) == pass_.name]
-            found.append((pass_.name, names))
+    for pass_ in passes:
+        scalars = [name for scorer in pass_.scorers for name in scorer.columns if not _bulky(fields[name].type)]
+        names = [name for name in scalars if taken.setdefault(name, pass_.name) == pass_.name]
+        found.append((pass_.name, names))
     return found
 
 

@@ -31,6 +31,9 @@ def what_if(args: argparse.Namespace) -> list[str]:
         would = funnel_of(pool, _decided(pool, units, policy, Release(folder, "what-if"), args))
     name = latest(pool.store)
     now = None if name is None else funnel_of(pool, Release(pool.store, name))
+    if args.json:
+        told = {"policy": policy.name, "funnel": asdict(would), "release": name, "funnel_now": None if now is None else asdict(now)}
+        return [json.dumps(told, sort_keys=True)]
     title = f"policy {policy.name} would give" + ("" if name is None else f" (now: release {name})")
     return [title, *funnel_lines(would, beside=now), "nothing was written"]
 

@@ -70,7 +70,7 @@ def plan_columns(pool: Pool, units: Sequence[str], policy: Policy, names: Iterab
     """
     available = catalogue(pool, units)
     passes = _passes(pool, units)
-    wanted_scorer = {rule.column: rule.scorer for rule in policy.rules if rule.scorer is not None}
+    wanted_scorer = _wanted_scorers(policy)
     raw, scores, functions = list[str](), dict[str, list[str]](), dict[str, list[str]]()
     names = list(dict.fromkeys(names))
     for name in names:
@@ -81,7 +81,7 @@ def plan_columns(pool: Pool, units: Sequence[str], policy: Policy, names: Iterab
             continue
         scorers = [(pass_, scorer) for pass_ in passes for scorer in pass_.scorers if name in scorer.columns]
         if scorers:
-            scores.setdefault(_one_pass(pool, scorers, name, wanted_scorer.get(name), policy), []).append(name)
+            scores.setdefault(_one_pass(pool, scorers, name, wanted_scorer, policy), []).append(name)
         elif name in available and (function := _function_of(name)) is not None:
             functions.setdefault(function, []).append(name)
         else:
@@ -103,11 +103,24 @@ def catalogue(pool: Pool, units: Sequence[str]) -> dict[str, pa.Field]:
     return fields
 
 
+def _wanted_scorers(policy: Policy) -> dict[str, str]:
+    """The scorer that rules name, by column. Raises PolicyError when they name two: a column is read once, from one of them."""
+    wanted = dict[str, str]()
+    for rule in policy.rules:
+        if rule.scorer is not None and wanted.setdefault(rule.column, rule.scorer) != rule.scorer:
+            raise PolicyError(
+                f"policy {policy.name}: its bounds on {rule.column} were calibrated on {wanted[rule.column]} and on {rule.scorer}; "
+                "a policy decides by one scorer of a column: make a policy for each"
+            )
+    return wanted
+
+
 def _passes(pool: Pool, units: Sequence[str]) -> list[Pass]:
     return [pass_ for pass_ in pool.passes() if set(units) <= pool.scored(pass_.name)]
 
 
-def _one_pass(pool: Pool, candidates: Sequence[tuple], name: str, wanted: str | None, policy: Policy) -> str:
+def _one_pass(pool: Pool, candidates: Sequence[tuple], name: str, wanted_scorer: Mapping[str, str], policy: Policy) -> str:
+    wanted, named = wanted_scorer.get(name), set(wanted_scorer.values())
     if wanted is not None:
         fitting = [(pass_, scorer) for pass_, scorer in candidates if scorer.calibration == wanted]
         if not fitting:
@@ -118,8 +131,9 @@ def _one_pass(pool: Pool, candidates: Sequence[tuple], name: str, wanted: str | 
             )
         candidates = fitting
     elif name not in {rule.column for rule in policy.rules}:
-        # It only ranks equal pairs: any model is as good, as long as it is always the same.
-        return min(candidates, key=lambda found: (found[1].calibration, found[1].version, found[0].name))[0].name
+        # It only ranks equal pairs, or goes with another column: of the scorer that rules name, else any as long as it is always the same.
+        order = [(info.calibration not in named, info.calibration, info.version, pass_.name) for pass_, info in candidates]
+        return min(order)[-1]
     if len({scorer.version for _, scorer in candidates}) > 1:
         there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
         raise PolicyError(f"policy {policy.name}: {name} was scored by several scorers ({there}); name one in the rule's field 'scorer'")

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quality.columns.caption import normalised_caption
+from quality.columns.license_terms import CLASSES
 from quality.rules import DROP, Ruled
 from schemas.policy import Duplicates
 
@@ -29,7 +30,6 @@ REASON_OF: Final = {
     NEAR: "duplicate:near",
     SEMANTIC: "duplicate:semantic",
 }
-LICENSE_ORDER: Final = ("public-domain", "attribution", "share-alike", "no-derivatives", "non-commercial", "proprietary", "unknown")
 
 FINGERPRINT_COLUMNS: Final = ("uid", "sha256", "image.pdq", "image.pdq_quality")
 RANK_COLUMNS: Final = ("uid", "license.class", "image.width", "image.height")  # and the policy's similarity
@@ -121,7 +121,7 @@ def ranks_of(unit: str, picked: pa.Table, ruled: Ruled, rows: np.ndarray, *, sim
     width, height = (picked[name].combine_chunks().cast(pa.int64()) for name in ("image.width", "image.height"))
     return [
         pa.array(ruled.verdict[rows]),
-        pc.index_in(picked["license.class"].combine_chunks(), pa.array(LICENSE_ORDER)).cast(pa.uint8()),
+        pc.index_in(picked["license.class"].combine_chunks(), pa.array(CLASSES)).cast(pa.uint8()),
         pc.multiply(width, height),
         picked[similarity].combine_chunks().cast(pa.float32()),
         picked["uid"].combine_chunks(),
@@ -142,7 +142,7 @@ def rank_keys(table: pa.Table) -> list[np.ndarray]:
         np.asarray(table["uid"]).astype("S"),
         -np.nan_to_num(pc.fill_null(table["similarity"], -np.inf).to_numpy(), nan=-np.inf),
         -pc.fill_null(table["pixels"], 0).to_numpy(),
-        pc.fill_null(table["license"], len(LICENSE_ORDER)).to_numpy(),
+        pc.fill_null(table["license"], len(CLASSES)).to_numpy(),
         table["verdict"].to_numpy(),
     ]
 

@@ -42,6 +42,11 @@ def is_near(column: pa.ChunkedArray, looked_at: np.ndarray, values: ValueList) -
     return near
 
 
+def check_hashes(values: ValueList) -> None:
+    """Raises what :func:`is_near` would."""
+    _hashes(values)
+
+
 @lru_cache(_KEPT)
 def _values(values: ValueList, captions: bool) -> np.ndarray | pd.Index:
     found = values.read()

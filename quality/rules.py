@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quality.block_lists import LISTED
-from quality.listed import is_listed, is_near
+from quality.listed import check_hashes, is_listed, is_near
 from schemas.policy import Policy, PolicyError, Rule, read_policy
 from schemas.reasons import REASONS, error_word, reason_of_fetch
 
@@ -59,13 +59,17 @@ class Ruled:
 
 @dataclass(frozen=True)
 class Rules:
-    """A policy made ready to be applied. Raises PolicyError when it has more reasons than a mask has bits."""
+    """A policy made ready to be applied. Raises PolicyError when it has more reasons than a mask has bits, or a list of hashes holds another
+    thing: that is told before hours of fetching, not by a worker after them."""
 
     policy: Policy
 
     def __post_init__(self) -> None:
         if len(self.reasons) > _MAX_REASONS:
             raise PolicyError(f"policy {self.policy.name}: more than {_MAX_REASONS} different reasons; merge some rules' reasons")
+        for rule in self.policy.rules:
+            if rule.not_near_file is not None:
+                check_hashes(rule.not_near_file)
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:

@@ -174,6 +174,8 @@ def read_policy(path: str | Path) -> Policy:
         text = path.read_text("utf-8")
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror}; give the path of a policy file") from error
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{path}: not UTF-8: {error}") from error
     return parse_policy(text, where=str(path), folder=path.parent)
 
 
@@ -269,7 +271,9 @@ def _rule(data: Any, where: str, folder: Path) -> Rule:
     return rule
 
 
-def _only(data: Mapping[str, Any], known: set[str], where: str) -> None:
+def _only(data: Any, known: set[str], where: str) -> None:
+    if not isinstance(data, dict):
+        raise PolicyError(f"{where}: must be a table of fields, got {data!r}")
     for key in data:
         if key not in known:
             raise PolicyError(f"{where}: unknown field {key!r}; known: {', '.join(sorted(known))}")

@@ -44,6 +44,12 @@ DESCRIPTIONS: Final = {
     "Rule.overrule": "Whether a person may decide otherwise; legal rules: false.",
 }
 
+_RANGES: Final[dict[str, dict[str, int]]] = {
+    "top_fraction": {"exclusiveMinimum": 0, "maximum": 1},
+    "near_distance": {"minimum": 0, "maximum": 31},
+    "semantic_cosine": {"exclusiveMinimum": 0, "maximum": 1},
+}
+
 
 def policy_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a policy's TOML."""
@@ -72,9 +78,7 @@ def _property(field: Field, hint: Any, owner: str) -> dict[str, Any]:
     found: dict[str, Any] = {**({} if text is None else {"description": text}), **_type(hint)}
     if isinstance(field.default, str | int | float | bool):
         found["default"] = field.default
-    if field.name == "top_fraction":
-        found.update(exclusiveMinimum=0, maximum=1)
-    return found
+    return {**found, **_RANGES.get(field.name, {})}
 
 
 def _type(hint: Any) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def write_ids(texts: Sequence[str], path: str | Path) -> int:
 
 def _distinct(path: str | Path) -> np.ndarray | list[str]:
     try:
-        found = _of_array(path) if str(path).endswith(".npy") else _of_lines(Path(path).read_text("utf-8").splitlines())
+        found = _of_array(path) if str(path).endswith(".npy") else _of_lines(Path(path).read_text("utf-8-sig").split("\n"))
     except OSError as error:
         raise ListError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -94,7 +94,8 @@ def _distinct(path: str | Path) -> np.ndarray | list[str]:
 
 def _of_array(path: str | Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)  # np.load takes other formats too
     except ValueError as error:
         raise ListError(f"{path}: not a NumPy array: {error}") from error
     if array.dtype != UIDS or array.ndim != 1:

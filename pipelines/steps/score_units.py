@@ -22,8 +22,8 @@ class ScoreUnits(beam.PTransform):
     """Runs scorers over committed units and commits their columns, "<scorer>.<field>", as one pass.
 
     In: names of units whose fetch is committed. Out: names of scored units; a unit whose scores stand is adopted. threads: that decode, in
-    each process; models are loaded once a process. Raises ValueError when a scorer needs a column that neither the others nor exactly one
-    pass of the pool have.
+    each process; models are loaded once a process. Raises ValueError when a scorer needs a column that neither the others nor a pass of the pool
+    have, and PoolError when several passes have it.
     """
 
     def __init__(self, pool: Pool, scorers: Sequence[Scorer], pass_: Pass, *, threads: int):
@@ -41,13 +41,13 @@ class ScoreUnits(beam.PTransform):
 
 
 def stored_columns(pool: Pool, scorers: Sequence[Scorer], pass_: Pass) -> dict[str, str]:
-    """Column to pass, of the columns that scorers need and no scorer of this pass adds. Raises ValueError when several passes have one."""
+    """Column to pass, of the columns that scorers need and no scorer of this pass adds. Raises PoolError when several passes have one."""
     own = {column for scorer in scorers for column in info_of(scorer).columns}
     found: dict[str, str] = {}
     for need in sorted({need for scorer in scorers for need in scorer.needs} - own):
         passes = [other.name for other in pool.passes() if other.name != pass_.name and any(need in info.columns for info in other.scorers)]
         if len(passes) > 1:
-            raise ValueError(f"column {need} is in the passes {', '.join(passes)}; run its scorer together with those that need it")
+            raise PoolError(f"column {need} is in the passes {', '.join(passes)}; run its scorer together with those that need it")
         if passes:
             found[need] = passes[0]
     return found

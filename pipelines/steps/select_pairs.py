@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.steps.near_pairs import NearLosers, SemanticLosers
-from pipelines.steps.open_unit import OnUnits, OpenUnit
+from pipelines.steps.open_unit import BlockedRows, OnUnits, OpenUnit
 from pipelines.steps.shuffling import ByPartition, late, packed, unpacked
 from quality import duplicates, repeats
 from quality.column_plan import ColumnPlan
@@ -21,7 +21,6 @@ from schemas.policy import Duplicates
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS, error_word
 from schemas.release import DECISIONS, Release
-from schemas.wire import batch_to_bytes
 
 _ROWS_A_PARTITION = 2_000_000
 
@@ -30,7 +29,7 @@ class SelectPairs(beam.PTransform):
     """Decides about every pair of the units that come in, and writes releases/<name>/decisions.
 
     In: names of scored units, each once. Out: the same names, decided. rows: about how many pairs there are, for the number of partitions.
-    lists: the digest of the launcher's block lists, which every worker reads for itself; a pair that is on one is not looked at further.
+    lists: the digest of the launcher's block lists, which the workers read for themselves; a pair that is on one is not looked at further.
     in_memory_rows: to so many rows one worker finds near-duplicates by itself; beyond, they are shuffled; the answer is the same.
     Shuffled: fingerprints (15 bytes a pair and kind), then identity and rank of those that met. Order-free: ranks are total.
     """
@@ -51,12 +50,12 @@ class SelectPairs(beam.PTransform):
         self.in_memory = rows <= in_memory_rows
 
     def expand(self, units: beam.PCollection[str]) -> beam.PCollection[str]:
-        open_unit = OpenUnit(self.pool, self.rules, self.plan, self.lists)
+        open_unit = OpenUnit(self.pool, self.rules, self.plan)
         settings = self.rules.policy.duplicates
-        # What a step needs to know of a unit beside its columns comes as (unit, batch) from every shuffle that found it out.
-        known = units | "Nothing known" >> beam.Map(_nothing_known)
+        # What a step needs to know of a unit beside its columns comes as (unit, batch) from every step that found it out.
+        known = units | "Blocked" >> beam.ParDo(BlockedRows(self.pool, self.plan, self.lists))
         if repeats.COLUMN.name in self.rules.columns:
-            counted = units | "Repeats" >> _Repeats(open_unit, self.partitions)
+            counted = known | "Repeats" >> _Repeats(open_unit, self.partitions)
             known = (known, counted) | "With repeats" >> beam.Flatten()
         collisions = (
             known
@@ -87,19 +86,15 @@ class SelectPairs(beam.PTransform):
         return judged | "Decide" >> beam.ParDo(_Decide(open_unit, self.release), cuts)
 
 
-def _nothing_known(unit: str) -> tuple[str, bytes]:
-    return unit, batch_to_bytes(pa.RecordBatch.from_pylist([], duplicates.LOSERS))
-
-
 class _Repeats(beam.PTransform):
-    """Names of units to (unit, REPEATS): the rows whose caption other rows have too. Shuffled: 8 bytes of a caption, unit and row."""
+    """(unit, BLOCKED) to (unit, REPEATS): the rows whose caption other rows have too. Shuffled: 8 bytes of a caption, unit and row."""
 
     def __init__(self, open_unit: OpenUnit, partitions: int):
         self.open_unit, self.partitions = open_unit, partitions
 
-    def expand(self, units: beam.PCollection[str]) -> beam.PCollection[tuple[str, bytes]]:
+    def expand(self, blocked: beam.PCollection[tuple[str, bytes]]) -> beam.PCollection[tuple[str, bytes]]:
         return (
-            units
+            blocked
             | "Captions" >> beam.ParDo(_Captions(self.open_unit, self.partitions))
             | "Group captions" >> beam.GroupByKey()
             | "Count captions" >> beam.FlatMap(_repeats)
@@ -114,8 +109,10 @@ class _Captions(OnUnits):
     def start_bundle(self) -> None:
         self.gathered = ByPartition(self.partitions)
 
-    def process(self, unit: str) -> Iterable[tuple[int, bytes]]:
-        yield from self.gathered.add(repeats.fingerprints_of(unit, self.open_unit.read(unit, [repeats.NEEDS])[repeats.NEEDS]))
+    def process(self, element: tuple[str, bytes]) -> Iterable[tuple[int, bytes]]:
+        unit, blocked = element
+        captions = self.open_unit.read(unit, [blocked], [repeats.NEEDS])[repeats.NEEDS]
+        yield from self.gathered.add(repeats.fingerprints_of(unit, captions))
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
         yield from late(self.gathered.flush())

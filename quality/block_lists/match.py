@@ -1,7 +1,7 @@
 """What is on a list: urls and hosts before a request, bytes before decoding, pictures after it, and columns of a pool."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, NoReturn
 from urllib.parse import urlsplit
 
@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from yarl import URL
 
-from quality.block_lists.pdq import PdqList
-from quality.near_duplicates import DISTANCE, QUALITY
+from quality.near.listed import NearList
+from quality.near_duplicates import QUALITY
 from quality.urls import BadUrl, canonical, url_of
 from schemas.digest import digest_of_json
 
@@ -29,7 +29,7 @@ class BlockLists:
 
     def __init__(self, entries: Mapping[str, frozenset[bytes]]):
         self._entries = {kind: found for kind, found in entries.items() if found}
-        self._pdq = PdqList(self._entries["pdq"]) if "pdq" in self._entries else None
+        self._pdq = NearList(_rows(sorted(self._entries["pdq"]))) if "pdq" in self._entries else None
         told = {kind: [entry.hex() for entry in sorted(found)] for kind, found in self._entries.items()}
         self.digest = digest_of_json(["pigment block lists", told]) if told else None
 
@@ -95,7 +95,7 @@ class BlockLists:
         """`pdq` for a hash of quality 50 or more within distance 31 of one on the list, both inclusive; as near-duplicates."""
         if self._pdq is None or quality < QUALITY:
             return None
-        return "pdq" if self._pdq.near(np.frombuffer(pdq, np.uint8).reshape(1, 32), DISTANCE)[0] else None
+        return "pdq" if self._pdq.near(_rows([pdq]))[0] else None
 
     def stored(self, table: pa.Table) -> np.ndarray:
         """Which rows of a pool's STORED_COLUMNS are on a list: booleans."""
@@ -113,12 +113,16 @@ class BlockLists:
         if self._pdq is not None:
             good = pc.and_(pc.is_valid(table["image.pdq"]), pc.greater_equal(table["image.pdq_quality"], QUALITY))
             rows = np.flatnonzero(np.asarray(pc.fill_null(good, False)))
-            hashes = np.frombuffer(b"".join(table["image.pdq"].take(pa.array(rows)).to_pylist()), np.uint8).reshape(-1, 32)
-            listed[rows] |= self._pdq.near(hashes, DISTANCE)
+            listed[rows] |= self._pdq.near(_rows(table["image.pdq"].take(pa.array(rows)).to_pylist()))
         return listed
 
     def _of(self, kind: str) -> frozenset[bytes]:
         return self._entries.get(kind, frozenset())
+
+
+def _rows(hashes: Sequence[bytes]) -> np.ndarray:
+    """PDQ hashes as uint8 (n, 32)."""
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 
 def _lenient(text: str) -> URL | None:

@@ -1,13 +1,10 @@
-"""PDQ hashes near those of a list, complete to distance 31. For lists far smaller than a pool: those of evaluation sets."""
-
-from typing import Final
+"""PDQ hashes near those of a list, complete to distance 31. For lists far smaller than a pool: evaluation sets, block lists."""
 
 import numpy as np
 from numba import njit
 
 from quality.near.kernels import BANDS, BUCKETS, popcount
-
-DISTANCE: Final = 31  # threatexchange, PdqSignal.PDQ_CONFIDENT_MATCH_THRESHOLD; and the largest that 16 bands with a bit of slack find
+from quality.near_duplicates import DISTANCE
 
 
 class NearList:

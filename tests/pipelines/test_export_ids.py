@@ -63,3 +63,6 @@ def test_mistakes(published, tmp_path):
     with pytest.raises(UsageError, match="no published release"):
         main(["--dataset", str(tmp_path / "none"), "--out", "x.npy"])
     assert not (tmp_path / "o.npy").exists()
+    for name in ("o.npy", "o.txt"):
+        with pytest.raises(UsageError, match=f"none/{name}: No such file or directory"):
+            main(["--dataset", pool.store.root, "--out", str(tmp_path / "none" / name)])

@@ -88,4 +88,7 @@ def test_the_command_writes_nothing_and_speaks_json(tmp_path):
     args.json = True
     (told,) = map(json.loads, what_if(args))
     assert told["moves"][0]["reasons"]["clip:low_similarity"]["pairs"] == 5 and told["funnel"]["keep"] == 1
+    args.against = None
+    (alone,) = map(json.loads, what_if(args))
+    assert alone["funnel"] == told["funnel"] and (alone["policy"], alone["release"], alone["funnel_now"]) == ("strict", None, None)
     assert sorted(tmp_path.rglob("*")) == before

@@ -20,7 +20,7 @@ from quality.scorers.image import Image
 from quality.scorers.protocol import info_of
 from schemas.columns import field, range_of
 from schemas.digest import digest_of_table
-from schemas.pool import Pass, Pool
+from schemas.pool import Pass, Pool, PoolError
 from tests.scoring import cache_folder, drawn_pairs, put_unit, sample_pairs, tiny_clip
 
 torch.set_num_threads(1)
@@ -191,6 +191,15 @@ def test_needs_come_first_and_from_other_passes(pool):
         pool.read_scores(later, UNITS[1]).column(0).to_pylist()
         == pool.read_scores(together, UNITS[1]).column("doubled.characters").to_pylist()
     )
+
+
+def test_a_needed_column_of_two_passes_is_refused(pool):
+    for scorers in ([Length()], [Length(), Image()]):
+        pool.put_pass(pass_of(scorers))
+    with pytest.raises(
+        PoolError, match=r"column length\.characters is in the passes length\+image-\w+, length-\w+; run its scorer together"
+    ):
+        ScoreUnits(pool, [Doubled()], pass_of([Doubled()]), threads=1)
 
 
 @pytest.mark.parametrize(("scorer", "message"), [(Raises(), "ZeroDivisionError: oh"), (TooShort(), "returned 63 rows")])

@@ -43,11 +43,12 @@ def policy_of(text: str = POLICY) -> Policy:
     return parse_policy(text, where="test.toml")
 
 
-def select(pool: Pool, lists: BlockLists, *, name: str = "r") -> Release:
-    release, units, policy = Release(pool.store, name), sorted(pool.committed()), policy_of()
+def select(pool: Pool, lists: BlockLists, *, name: str = "r", text: str = POLICY, in_memory_rows: int = 1000) -> Release:
+    release, units, policy = Release(pool.store, name), sorted(pool.committed()), policy_of(text)
+    plan = plan_selection(pool, units, policy)
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        names = pipeline | beam.Create(units)
-        _ = names | SelectPairs(pool, release, Rules(policy), plan_selection(pool, units, policy), rows=100, lists=lists.digest)
+        how = {"rows": 100, "lists": lists.digest, "in_memory_rows": in_memory_rows}
+        _ = pipeline | beam.Create(units) | SelectPairs(pool, release, Rules(policy), plan, **how)
     return release
 
 
@@ -98,6 +99,28 @@ def test_a_listed_pair_beats_no_duplicate_and_counts_in_no_fraction(pool, tmp_pa
     assert after[1]["duplicate_of"] is None and after[1]["reasons"] == []
 
 
+@pytest.mark.parametrize("in_memory_rows", [0, 1000])
+def test_a_listed_pair_beats_no_near_one_and_its_caption_does_not_count(tmp_path, monkeypatch, in_memory_rows):
+    text = """
+    name = "test"
+    [duplicates]
+    near = true
+    [[rule]]
+    column = "caption.repeats"
+    max = 1
+    reason = "caption:common"
+    """
+    near, common = {"image.pdq": b"\x0f" * 32}, {"caption": "a photo"}
+    pool = make_pool(tmp_path / "data", [[{**near, "clip.similarity": 0.9}, common], [near, common, {}]])
+    lists = listed(tmp_path, monkeypatch, urls=["host.test/0/0.png", "host.test/0/1.png"])
+    rows = decided(select(pool, lists, text=text, in_memory_rows=in_memory_rows))
+    assert [row["reasons"] for row in rows] == [["list:blocked"], ["list:blocked"], [], [], []]
+    assert [row["caption.repeats"] for row in rows] == [None, None, 1, 1, 1]
+    monkeypatch.delenv(ENVIRONMENT)
+    rows = decided(select(pool, BlockLists({}), name="without", text=text, in_memory_rows=in_memory_rows))
+    assert [row["reasons"] for row in rows] == [[], ["caption:common"], ["duplicate:near"], ["caption:common"], []]
+
+
 def test_by_the_digest_of_stored_bytes(pool, tmp_path, monkeypatch):
     rows = decided(select(pool, listed(tmp_path, monkeypatch, sha256=[SHA256], md5=["0" * 32])))
     assert [row["uid"] is None for row in rows] == [True, True, False, False, False, False, True]
@@ -130,3 +153,15 @@ def test_explain_and_gates_know_pairs_without_a_uid(pool, tmp_path, monkeypatch)
         f"unit {unit(1)}, row 0: the pair is on a block list; nothing else is told of it"
     ]
     assert list(find(pool, release, uid=pool.read_raw(unit(0))["uid"][1].as_py(), url=None))
+
+
+@pytest.mark.parametrize("lists", [{"domains": ["bad.test"]}, {"sha256": [SHA256]}, {"pdq": [(b"\x03" + bytes(31)).hex()]}])
+def test_explain_tells_nothing_of_a_pair_that_was_listed_since(pool, tmp_path, monkeypatch, lists):
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    release = select(pool, BlockLists({}))
+    url = "http://cdn.bad.test/x" if "domains" in lists else pool.read_raw(unit(0))["url"][0].as_py()
+    [found] = find(pool, release, uid=None, url=url)
+    assert not found.listed
+    listed(tmp_path, monkeypatch, **lists)
+    [found] = find(pool, release, uid=None, url=url)
+    assert lines_of(pool, release, found, policy_of())[0].endswith("the pair is on a block list; nothing else is told of it")

@@ -7,7 +7,8 @@ import pytest
 from quality.columns.caption import normalised_caption
 from quality.listed import is_listed, is_near
 from quality.near.listed import NearList
-from schemas.policy import PolicyError
+from quality.rules import Rules
+from schemas.policy import PolicyError, parse_policy
 from schemas.value_lists import find_list
 
 
@@ -81,6 +82,14 @@ def test_listed_hashes_of_low_quality_count_for_nothing(tmp_path):
 def test_lines_that_are_no_hash(tmp_path, line, message):
     with pytest.raises(PolicyError, match=message):
         is_near(pa.chunked_array([pa.array([bytes(32)], pa.binary(32))]), np.ones(1, bool), hash_list(tmp_path, [line]))
+
+
+def test_a_policy_with_such_a_list_is_refused_before_anything_is_fetched(tmp_path):
+    (tmp_path / "hashes.txt").write_text("abc", "utf-8")
+    rule = '[[rule]]\ncolumn = "image.pdq"\nnot_near_file = "hashes.txt"\nreason = "leak:picture"\n'
+    policy = parse_policy(f'name = "p"\n{rule}', where="p", folder=tmp_path)
+    with pytest.raises(PolicyError, match="'abc' is no PDQ hash"):
+        Rules(policy)
 
 
 def test_one_hash_and_no_rows():

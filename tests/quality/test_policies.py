@@ -88,6 +88,8 @@ def test_every_field_is_described():
     [
         ("nmae = 1", "nmae"),
         ("[duplicates]\npdq_quality = 1.5", "integer"),
+        ("[duplicates]\nnear_distance = 32", "maximum"),
+        ("[duplicates]\nsemantic_cosine = 0.0", "exclusiveMinimum"),
         ("[captions]\npersonal_data = 'drop'", "redact"),
         ("[[rule]]\ncolumn = 'a'\nreason = 'clip:lo_similarity'\nmin = 1", "clip:lo_similarity"),
         ("[[rule]]\ncolumn = 'a'\nreason = 'clip:missing'\nmin = '1'", "number"),

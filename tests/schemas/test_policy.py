@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from quality.rules import PACKAGED, find_policy
-from schemas.policy import PolicyError, parse_policy, parse_stored_policy
+from schemas.policy import PolicyError, parse_policy, parse_stored_policy, read_policy
 
 RULE = '[[rule]]\ncolumn = "clip.similarity"\nreason = "clip:low_similarity"\n'
 
@@ -43,6 +43,8 @@ def parse(text: str):
             'name = "p"\n[captions]\npersonal_data = "drop"\n' + RULE + "min = 0.1",
             "\\[captions\\]: field 'personal_data' must be one of keep, redact",
         ),
+        ('name = "p"\ncaptions = true\n' + RULE + "min = 0.1", "\\[captions\\]: must be a table of fields, got True"),
+        ('name = "p"\n[[duplicates]]\nnear = true\n' + RULE + "min = 0.1", "\\[duplicates\\]: must be a table of fields"),
         ('name = "p"\n[captions]\npersonal = "keep"\n' + RULE + "min = 0.1", "\\[captions\\]: unknown field 'personal'"),
         (
             'name = "p"\n' + RULE + 'in_file = "none.txt"',
@@ -64,6 +66,12 @@ def parse(text: str):
 def test_mistakes_name_file_rule_and_field(text, message):
     with pytest.raises(PolicyError, match=message):
         parse(text)
+
+
+def test_a_file_that_is_not_utf_8(tmp_path):
+    (tmp_path / "p.toml").write_bytes('name = "caf\xe9"'.encode("latin-1"))
+    with pytest.raises(PolicyError, match="not UTF-8"):
+        read_policy(tmp_path / "p.toml")
 
 
 def test_every_packaged_policy_is_valid():

@@ -33,6 +33,13 @@ def test_texts(tmp_path):
     assert ValueList(**found.as_dict()) == found and found.as_dict().keys() == {"digest", "values"}
 
 
+def test_only_line_ends_part_values_and_a_byte_order_mark_is_none(tmp_path):
+    """Web captions hold what Unicode calls line and page separators."""
+    captions = ["a cat\u2028on a mat", "one\x0ctwo", "three\x85four"]
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(captions).encode())
+    assert find_list(tmp_path / "a.txt").read() == sorted(captions)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
@@ -41,6 +48,8 @@ def test_texts(tmp_path):
         ("latin.txt", b"\xe9", "not UTF-8"),
         ("broken.npy", b"\x93NUMPY", "not a NumPy array"),
         ("text.npy", b"abc", "not a NumPy array"),
+        ("nothing.npy", b"", "not a NumPy array"),
+        ("zip.npy", b"PK\x03\x04" + bytes(100), "not a NumPy array"),
     ],
 )
 def test_what_cannot_be_read(tmp_path, name, data, message):
