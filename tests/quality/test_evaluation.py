@@ -36,6 +36,16 @@ def test_wilsons_interval(hits, of, low, high):
     assert (found["low"], found["high"]) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
 
 
+@pytest.mark.parametrize("of", [3, 6, 7, 10, 83])
+def test_the_interval_holds_the_share_at_both_ends(of):
+    """Rounding left 1e-17 outside, and matplotlib draws no bar of negative length."""
+    for hits in (np.zeros(of, bool), np.ones(of, bool)):
+        for weights in (np.ones(of), np.linspace(0.1, 3, of)):
+            found = share(hits, weights)
+            assert found["low"] <= found["value"] <= found["high"]
+            assert found["value"] in (found["low"], found["high"])
+
+
 def test_weights_move_the_share_and_widen_the_interval():
     hits, weights = booleans("1100"), np.array([1.0, 1.0, 3.0, 3.0])
     found = share(hits, weights)
