@@ -11,6 +11,7 @@ from quality.images.header import PNG_MAGIC, jpeg_segments, png_chunks, webp_chu
 MAX_TEXT: Final = 4 << 20  # bytes of one segment's text after inflation; ComfyUI workflows reach 1 MiB
 MAX_TOTAL: Final = 16 << 20  # bytes of all of an image's segments
 MAX_SEGMENTS: Final = 4096  # segments looked at
+_MOST_INFLATED: Final = 1032  # bytes that one byte of deflate can become (RFC 1951: 258 a bit pair)
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"  # XMP specification, part 3, 1.1.3
 
 
@@ -103,11 +104,16 @@ def _png_text(kind: bytes, payload: bytes, found: Segments) -> None:
     elif packed:
         rest = rest[1:]
     if packed:
-        inflater = zlib.decompressobj()
+        most = min(MAX_TEXT, found.left)
         try:
-            rest = inflater.decompress(rest, min(MAX_TEXT, found.left) + 1)
-        except zlib.error:
+            inflated = zlib.decompressobj().decompress(rest, most + 1)
+        except zlib.error:  # what came before the error is not told: no more than this
+            found.left -= min(most, _MOST_INFLATED * len(rest))
             return found.note("text")
+        if len(inflated) > most:
+            found.left -= most  # else thousands of chunks would each be inflated so far, and refused
+            return found.note("size")
+        rest = inflated
     text = found.take(rest)
     if text is None:
         return
