@@ -13,6 +13,7 @@ import c2pa
 
 from quality.images.header import PNG_MAGIC
 
+MAX_STORE: Final = 8 << 20  # bytes; c2pa needs 80 for one of CBOR (measured), so a store as large as images may be would end a worker
 MAX_MANIFESTS: Final = 64  # looked at, of one store
 MAX_AGENTS: Final = 64  # different ones, of one store
 _SETTINGS: Final = {"verify": {"ocsp_fetch": False, "remote_manifest_fetch": False}}
@@ -46,7 +47,7 @@ PROBLEMS: Final = {
     "c2pa-ingredient": "the manifest of something that the picture was made from does not hold",
     "c2pa-manifest-changed": "the manifest is not the one that was signed",
     "c2pa-other": "the manifest breaks another rule of C2PA",
-    "c2pa-unreadable": "there is a manifest store that cannot be read",
+    "c2pa-unreadable": "there is a manifest store that cannot be read, or is longer than is read",
 }
 
 
