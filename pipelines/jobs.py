@@ -31,6 +31,9 @@ from schemas.pool import Pass, Pool, ScorerInfo
 from schemas.release import Release, ReleaseError, heartbeat, is_alive, latest
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
+_FLAGS_OF_SCORERS = {
+    "nsfw_head": ("nsfw",), "person_names": ("deepfake",), "deepfake_probe": ("deepfake",), "c2pa_trust": ("evidence", "deepfake"),
+}  # fmt: skip
 _BEAT_S = 20.0
 _BYTES_A_PIXEL = 0.4  # of photographs as JPEG of quality 95, 4:2:0; only the number of shards hangs on it
 _REVISION = 1  # of what select and shard do with equal inputs; part of a release's digest
@@ -208,6 +211,9 @@ def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], lis
     names = [name.strip() for name in args.scorers.split(",") if name.strip()] + args.scorer
     if (wrong := next((spec for spec in args.scorer if ":" not in spec), None)) is not None:
         raise UsageError(f"--scorer {wrong}: write package.module:Class; packaged scorers are named by --scorers")
+    for flag, readers in _FLAGS_OF_SCORERS.items():
+        if getattr(args, flag) is not None and not {*readers} & {*names}:
+            raise UsageError(f"--{flag} is read by {' and '.join(readers)}, and --scorers leaves that out; add it, or leave --{flag} out")
     engines = dict(pool.settings("engines") or {})
     towers = [tower for tower in towers_of(_made(args, names, {})) if tower.name not in engines]
     if towers:
