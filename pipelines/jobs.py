@@ -23,22 +23,26 @@ from quality.columns import COLUMN_FUNCTIONS
 from quality.engines import choose_engines
 from quality.images.convert import Target
 from quality.rules import Rules, find_policy
-from quality.scorers import make_scorers, towers_of
+from quality.scorers import PACKAGED, make_scorers, towers_of
 from quality.scorers.protocol import Scorer, in_order, info_of
 from quality.selection import plan_selection
 from schemas.digest import digest_of_json
-from schemas.pool import Pass, Pool
+from schemas.pool import Pass, Pool, ScorerInfo
 from schemas.release import Release, ReleaseError, heartbeat, is_alive, latest
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
+_FLAGS_OF_SCORERS = {
+    "nsfw_head": ("nsfw",), "person_names": ("deepfake",), "deepfake_probe": ("deepfake",), "c2pa_trust": ("evidence", "deepfake"),
+}  # fmt: skip
 _BEAT_S = 20.0
 _BYTES_A_PIXEL = 0.4  # of photographs as JPEG of quality 95, 4:2:0; only the number of shards hangs on it
-_REVISION = 1  # of what select and shard do with equal inputs; part of a release's digest
+_REVISION = 2  # of what select and shard do with equal inputs; part of a release's digest
 
 
 @dataclass(frozen=True)
 class PoolJob:
-    """What the pool's graph does. entries: source files; empty when fetching is left out. lists: the block lists' digest, or None."""
+    """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
+    lists: the block lists' digest, or None."""
 
     pool: Pool
     entries: Sequence[Entry]
@@ -47,6 +51,7 @@ class PoolJob:
     fetch: FetchSettings
     fetch_workers: int | None
     scorers: Sequence[Scorer]
+    reads: Sequence[ScorerInfo]
     pass_: Pass
     fetches: bool
     scores: bool
@@ -96,7 +101,7 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         _check_fixed(args, fixed, wanted)
     policy = find_policy(args.policy)  # a policy that cannot be read is told before hours of fetching
     Rules(policy)
-    scorers, pass_, engines = _scorers_of(args, pool) if scores else ([], Pass("none", ()), {})
+    scorers, reads, pass_, engines = _scorers_of(args, pool) if scores else ([], [], Pass("none", ()), {})
     if fetches:
         if fixed is None:
             pool.adopt_settings("source", wanted)
@@ -108,7 +113,7 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         pool.put_pass(pass_)
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch, args.fetch_workers or args.workers,
-        scorers, pass_, fetches, scores, lists,
+        scorers, reads, pass_, fetches, scores, lists,
     )  # fmt: skip
 
 
@@ -198,14 +203,17 @@ def _fetch_settings(args: argparse.Namespace) -> FetchSettings:
     )
 
 
-def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], Pass, dict[str, str]]:
-    """The scorers to run, the pass they make, and every tower's engine.
+def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], list[ScorerInfo], Pass, dict[str, str]]:
+    """The scorers to run, the stored ones whose columns they need, the pass they make, and every tower's engine.
 
     A pass of the pool that has just these goes on; else a new one is made of those that no pass has.
     """
     names = [name.strip() for name in args.scorers.split(",") if name.strip()] + args.scorer
     if (wrong := next((spec for spec in args.scorer if ":" not in spec), None)) is not None:
         raise UsageError(f"--scorer {wrong}: write package.module:Class; packaged scorers are named by --scorers")
+    for flag, readers in _FLAGS_OF_SCORERS.items():
+        if getattr(args, flag) is not None and not {*readers} & {*names}:
+            raise UsageError(f"--{flag} is read by {' and '.join(readers)}, and --scorers leaves that out; add it, or leave --{flag} out")
     engines = dict(pool.settings("engines") or {})
     towers = [tower for tower in towers_of(_made(args, names, {})) if tower.name not in engines]
     if towers:
@@ -217,7 +225,8 @@ def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], Pas
     stored = [scorer for pass_ in pool.passes() for scorer in pass_.scorers]
     for pass_ in pool.passes():
         if {info_of(scorer) for scorer in scorers} == set(pass_.scorers):
-            return sorted(scorers, key=lambda scorer: pass_.scorers.index(info_of(scorer))), pass_, engines
+            ordered = sorted(scorers, key=lambda scorer: pass_.scorers.index(info_of(scorer)))
+            return ordered, _read_by(args, ordered, scorers, stored, engines), pass_, engines
     missing = [scorer for scorer in scorers if info_of(scorer) not in stored]
     if not missing:
         raise UsageError(
@@ -228,7 +237,33 @@ def _scorers_of(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], Pas
         ordered = in_order(missing, stored={column for scorer in stored for column in scorer.columns})
     except ValueError as error:
         raise UsageError(f"{error}; add to --scorers what gives these columns") from error
-    return ordered, Pass.of([info_of(scorer) for scorer in ordered]), engines
+    reads = _read_by(args, ordered, scorers, stored, engines)
+    return ordered, reads, Pass.of([info_of(scorer) for scorer in ordered]), engines
+
+
+def _read_by(
+    args: argparse.Namespace, running: Sequence[Scorer], named: Sequence[Scorer], stored: Sequence[ScorerInfo], engines: Mapping[str, str]
+) -> list[ScorerInfo]:
+    """The stored scorers whose columns those that run need: what the flags make of them, for the version of a scorer tells what it read.
+
+    Raises UsageError when the pool has them from other flags alone. A user's own that is not named is any that is stored.
+    """
+    own = {column for scorer in running for column in info_of(scorer).columns}
+    needs = {need for scorer in running for need in scorer.needs} - own
+    made = {scorer.name: info_of(scorer) for scorer in named}
+    found = []
+    for name in sorted({info.name for info in stored if needs & set(info.columns)}):
+        if name not in made and name in PACKAGED:
+            made |= {scorer.name: info_of(scorer) for scorer in _made(args, [name], engines)}
+        there = [info for info in stored if info.name == name]
+        if name in made and made[name] not in there:
+            raise UsageError(
+                f"{', '.join(scorer.name for scorer in running if needs & set(scorer.needs))} would read what {made[name].calibration} gives, "
+                f"and {args.dataset} has {', '.join(sorted({info.calibration for info in there}))}; give the flags that it was scored with, "
+                f"or add {name} to --scorers"
+            )
+        found += [made[name]] if name in made else there
+    return found
 
 
 def _made(args: argparse.Namespace, names: Sequence[str], engines: Mapping[str, str]) -> list[Scorer]:

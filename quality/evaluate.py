@@ -83,7 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         say("\n".join(lines_of(result)))
     if args.out is not None:
-        where = _put(Path(args.out), result)
+        try:
+            where = _put(Path(args.out), result)
+        except OSError as error:
+            raise UsageError(f"--out {args.out}: {error.strerror or error}; give a folder that can be written to") from error
         if not args.json:
             say(where)
     return EXIT_DONE

@@ -4,11 +4,12 @@ import math
 from statistics import NormalDist
 
 
-def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(hits: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """(low, high) of the share whose sample is `hits` of `n`: the score interval of Wilson (1927), without continuity correction.
 
     It stays within 0..1 and says something for 0 and for n hits, where the normal approximation has no width. confidence: of the
-    two-sided interval, above 0 and below 1. n of 0 says nothing: (0, 1). Raises ValueError for a count or a confidence out of range.
+    two-sided interval, above 0 and below 1. Of weighted counts n is the effective size. n of 0 says
+    nothing: (0, 1). Raises ValueError for a count or a confidence out of range.
     """
     if not 0 <= hits <= n:
         raise ValueError(f"hits must be from 0 to n; got {hits} of {n}")

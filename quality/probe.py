@@ -61,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError(
             f"{args.labels}: {error}; {len(labels.answers) - joined.num_rows} labelled pairs are not in {args.dataset}"
         ) from error
-    Path(args.out).write_text(probe.to_json() + "\n", "utf-8")
+    try:
+        Path(args.out).write_text(probe.to_json() + "\n", "utf-8")
+    except OSError as error:
+        raise UsageError(f"--out {args.out}: {error.strerror or error}; give a file that can be written to") from error
     say("\n".join(_lines(probe, args.out)))
     return EXIT_DONE
 

@@ -34,6 +34,7 @@ def policy_file(folder: Path, column: str, bound: str) -> Path:
         (["--source", "*.nothing"], ["no file matches"]),
         (["--policy", "nope"], ["no policy 'nope'", "embedded"]),
         (["--scorers", "embed,clipp"], ["clipp", "clip"]),
+        (["--scorers", "image", "--person_names", "names.txt"], ["--person_names is read by deepfake", "leaves that out"]),
         (["--scorers", "image,deepfake"], ["scorer deepfake needs", "evidence.c2pa", "add to --scorers"]),
         (["--person_names", "none.txt"], ["none.txt", "one name a line"]),
         (["--deepfake_probe", "none.json"], ["none.json", "python -m quality.probe"]),

@@ -1,6 +1,6 @@
 """Scores units: a chunk of pairs at a time, decoding the next one meanwhile, and one commit a unit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock
@@ -11,7 +11,7 @@ from apache_beam.utils.shared import Shared
 
 from quality.scorers.batch import SIDE, PairBatch, chunks
 from quality.scorers.protocol import Scorer, in_order, info_of, sides_of
-from schemas.pool import Pass, Pool, PoolError
+from schemas.pool import Pass, Pool, PoolError, ScorerInfo
 
 
 class ScorerBug(RuntimeError):
@@ -22,17 +22,17 @@ class ScoreUnits(beam.PTransform):
     """Runs scorers over committed units and commits their columns, "<scorer>.<field>", as one pass.
 
     In: names of units whose fetch is committed. Out: names of scored units; a unit whose scores stand is adopted. threads: that decode, in
-    each process; models are loaded once a process. Raises ValueError when a scorer needs a column that neither the others nor a pass of the pool
-    have, and PoolError when several passes have it.
+    each process; models are loaded once a process. reads: of several stored scorers that have a needed column, those that are read. Raises
+    ValueError when a scorer needs a column that neither the others nor a pass of the pool have, and PoolError when several passes have it.
     """
 
-    def __init__(self, pool: Pool, scorers: Sequence[Scorer], pass_: Pass, *, threads: int):
+    def __init__(self, pool: Pool, scorers: Sequence[Scorer], pass_: Pass, *, threads: int, reads: Collection[ScorerInfo] = ()):
         super().__init__()
         if threads < 1:
             raise ValueError(f"threads is {threads}; it must be at least 1")
         if tuple(info_of(scorer) for scorer in scorers) != pass_.scorers:
             raise ValueError(f"pass {pass_.name} is not of the scorers {', '.join(scorer.name for scorer in scorers)}")
-        stored = stored_columns(pool, scorers, pass_)
+        stored = stored_columns(pool, scorers, pass_, reads=reads)
         in_order(scorers, stored=set(stored))
         self._fn = _Score(pool, scorers, pass_, stored, threads)
 
@@ -40,12 +40,16 @@ class ScoreUnits(beam.PTransform):
         return units | "Score" >> beam.ParDo(self._fn).with_output_types(str)
 
 
-def stored_columns(pool: Pool, scorers: Sequence[Scorer], pass_: Pass) -> dict[str, str]:
-    """Column to pass, of the columns that scorers need and no scorer of this pass adds. Raises PoolError when several passes have one."""
+def stored_columns(pool: Pool, scorers: Sequence[Scorer], pass_: Pass, *, reads: Collection[ScorerInfo] = ()) -> dict[str, str]:
+    """Column to pass, of the columns that scorers need and no scorer of this pass adds; of several passes that with a scorer of `reads`.
+    Raises PoolError when that leaves several."""
     own = {column for scorer in scorers for column in info_of(scorer).columns}
     found: dict[str, str] = {}
     for need in sorted({need for scorer in scorers for need in scorer.needs} - own):
-        passes = [other.name for other in pool.passes() if other.name != pass_.name and any(need in info.columns for info in other.scorers)]
+        givers = [
+            (other.name, info) for other in pool.passes() if other.name != pass_.name for info in other.scorers if need in info.columns
+        ]
+        passes = [name for name, info in givers if info in reads] or [name for name, _ in givers]
         if len(passes) > 1:
             raise PoolError(f"column {need} is in the passes {', '.join(passes)}; run its scorer together with those that need it")
         if passes:

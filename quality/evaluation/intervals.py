@@ -5,7 +5,8 @@ from typing import Final
 
 import numpy as np
 
-Z: Final = 1.959963984540054  # of the normal distribution, two-sided 95 %
+from quality.intervals import wilson
+
 ROUNDS: Final = 1000
 _SEED: Final = 20_260  # the same labels give the same interval
 
@@ -18,11 +19,10 @@ def share(hits: np.ndarray, weights: np.ndarray) -> Interval:
     total = float(weights.sum())
     if not total:
         return {"value": None, "low": None, "high": None, "n": 0}
-    value = float(weights[hits].sum()) / total
+    value = 1.0 if hits.all() else float(weights[hits].sum()) / total
     n = total**2 / float((weights**2).sum())
-    middle, half = (value + Z**2 / (2 * n)), Z * (value * (1 - value) / n + Z**2 / (4 * n**2)) ** 0.5
-    scale = 1 + Z**2 / n
-    return {"value": value, "low": max(0.0, (middle - half) / scale), "high": min(1.0, (middle + half) / scale), "n": len(hits)}
+    low, high = wilson(value * n, n)
+    return {"value": value, "low": low, "high": high, "n": len(hits)}
 
 
 def bootstrap(measure: Callable[[np.ndarray], float | None], weights: np.ndarray, *, rounds: int = ROUNDS) -> Interval:

@@ -25,20 +25,21 @@ def measured(
     yes: Sequence[str] | None = None,
     lower_is_yes: bool = False,
 ) -> dict[str, Any]:
-    """Measures of a column against answers. values, truth (booleans) and weights belong together, row by row; nulls are counted and left
+    """Measures of a column against answers. values, truth (booleans) and weights belong together, row by row; nulls and NaN are counted and left
     out. at: thresholds, inclusive; default tenths of a range 0..1, else the deciles. yes: which words of a text column mean yes. Raises
     UsageError for a column that cannot be measured so."""
-    there = np.asarray(pc.is_valid(values))
+    there = ~np.asarray(pc.is_null(values, nan_is_null=True))
+    values = values.filter(pa.array(there))
     truth, weights = truth[there], weights[there]
     common = {"missing": int((~there).sum()), "yes": int(truth.sum()), "no": int((~truth).sum()), "share_of_yes": share(truth, weights)}
     kind = field.type
     if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-        score = np.asarray(values.drop_null(), np.float64)
+        score = np.asarray(values, np.float64)
         if at is not None and pa.types.is_floating(kind):  # as policies do: 0.35 as the column has it
             at = [float(kind.to_pandas_dtype()(bound)) for bound in at]
         return common | _number(score, truth, weights, range_of(field) == (0, 1), at, lower_is_yes)
     if pa.types.is_string(kind) or pa.types.is_boolean(kind):
-        return common | _words([str(value).lower() for value in values.drop_null().to_pylist()], truth, weights, field.name, yes, kind)
+        return common | _words(values.cast(pa.string()).to_pylist(), truth, weights, field.name, yes, kind)
     raise UsageError(f"{field.name} is {kind}; an evaluation needs numbers, text or true and false")
 
 

@@ -1,6 +1,7 @@
 """EXIF: the few tags that say where an image came from (CIPA DC-008, EXIF 2.32; TIFF 6.0). Directories are read once each; never raises."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -51,9 +52,9 @@ def read_exif(tiff: bytes) -> Exif:
     return found
 
 
-def _entries(tiff: bytes, order: str, start: int, found: Exif) -> list[tuple[int, int, bytes]]:
-    """(tag, type, value) of a directory."""
-    entries: list[tuple[int, int, bytes]] = []
+def _entries(tiff: bytes, order: str, start: int, found: Exif) -> Iterator[tuple[int, int, bytes]]:
+    """(tag, type, value) of a directory, one at a time: values may be long, and all may be the same bytes. Each tag comes once."""
+    seen = set[int]()
     try:
         (count,) = struct.unpack_from(order + "H", tiff, start)
         for at in range(start + 2, start + 2 + 12 * min(count, MAX_TAGS), 12):
@@ -63,12 +64,13 @@ def _entries(tiff: bytes, order: str, start: int, found: Exif) -> list[tuple[int
             if not 0 < size <= len(tiff) - offset:
                 found.whole = found.whole and not size
                 continue
-            entries.append((tag, kind, tiff[offset : offset + min(size, MAX_VALUE)]))
+            if tag not in seen:
+                seen.add(tag)
+                yield tag, kind, tiff[offset : offset + min(size, MAX_VALUE)]
     except struct.error:  # the directory leads out of the bytes
         found.whole = False
-        return entries
+        return
     found.whole = found.whole and count <= MAX_TAGS
-    return entries
 
 
 def _directory(tiff: bytes, order: str, start: int, found: Exif) -> dict[int, int]:

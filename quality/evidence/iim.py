@@ -5,14 +5,15 @@ from typing import Final
 
 from quality.evidence.text import decoded
 
-MAX_SETS: Final = 1000
+MAX_SETS: Final = 1000  # of one resource
+MAX_VALUES: Final = 64  # of one data set, whatever the number of resources
 _IPTC: Final = 0x0404  # resource
 _NAMES: Final = {65: "OriginatingProgram", 80: "By-line", 110: "Credit", 115: "Source", 120: "Caption"}  # 2:65 and so on
 
 
 @dataclass
 class Iim:
-    """values: by data set's name, in order, not empty."""
+    """values: by data set's name, in order, not empty, the first MAX_VALUES."""
 
     values: dict[str, list[str]] = field(default_factory=dict)
     whole: bool = True  # False: a length leads out of the bytes, or there are more data sets than are read
@@ -47,5 +48,7 @@ def _read_sets(data: bytes, found: Iim) -> None:
             found.whole = False
             return
         if record == 2 and kind in _NAMES and (text := decoded(data[at + 5 : at + 5 + size]).strip()):
-            found.values.setdefault(_NAMES[kind], []).append(text)
+            values = found.values.setdefault(_NAMES[kind], [])
+            if len(values) < MAX_VALUES:
+                values.append(text)
         at += 5 + size

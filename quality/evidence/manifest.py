@@ -13,7 +13,9 @@ import c2pa
 
 from quality.images.header import PNG_MAGIC
 
+MAX_STORE: Final = 8 << 20  # bytes; c2pa needs 80 for one of CBOR (measured), so a store as large as images may be would end a worker
 MAX_MANIFESTS: Final = 64  # looked at, of one store
+MAX_AGENTS: Final = 64  # different ones, of one store
 _SETTINGS: Final = {"verify": {"ocsp_fetch": False, "remote_manifest_fetch": False}}
 _MIMES: Final = ((b"\xff\xd8\xff", "image/jpeg"), (PNG_MAGIC, "image/png"), (b"RIFF", "image/webp"))
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
@@ -45,7 +47,7 @@ PROBLEMS: Final = {
     "c2pa-ingredient": "the manifest of something that the picture was made from does not hold",
     "c2pa-manifest-changed": "the manifest is not the one that was signed",
     "c2pa-other": "the manifest breaks another rule of C2PA",
-    "c2pa-unreadable": "there is a manifest store that cannot be read",
+    "c2pa-unreadable": "there is a manifest store that cannot be read, or is longer than is read",
 }
 
 
@@ -68,7 +70,8 @@ class Manifest:
     """What a manifest store says, whether it holds or not: see `state`.
 
     state: none, trusted (validated, the signer is on the trust list), untrusted (validated, the signer is not, or there is no list), invalid
-    (does not validate), unreadable. generator: claim generator, with its version. agents: software agents of the actions. source_types:
+    (does not validate), unreadable. generator: claim generator, with its version. agents: software agents of the actions, each
+    once, the first MAX_AGENTS. source_types:
     digital source types, last path word. uses: (assertion, entry, use) of training-mining assertions, the entry without its prefix;
     `allowed` only from the active manifest of a store that validates. problems: words of PROBLEMS.
     """
@@ -144,7 +147,8 @@ def _read_manifest(manifest: dict[str, Any], found: Manifest, *, active: bool, p
         if label.startswith("c2pa.actions"):
             for action in map(_dict, _list(data.get("actions"))):
                 _add_source_type(action.get("digitalSourceType"), found, part=part)
-                if (agent := _named(action.get("softwareAgent"))) is not None:
+                agent = _named(action.get("softwareAgent"))
+                if agent is not None and agent not in found.agents and len(found.agents) < MAX_AGENTS:
                     found.agents.append(agent)
         elif label in ("stds.iptc", "c2pa.metadata", "cawg.metadata"):
             _add_source_type(data.get("Iptc4xmpExt:DigitalSourceType"), found, part=part)

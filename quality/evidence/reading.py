@@ -7,8 +7,8 @@ from typing import Any, Final
 from quality.evidence import generators
 from quality.evidence.exif import Exif, read_exif
 from quality.evidence.iim import Iim, read_iim
+from quality.evidence.manifest import MAX_STORE, Manifest, ManifestReader
 from quality.evidence.manifest import PROBLEMS as MANIFEST_PROBLEMS
-from quality.evidence.manifest import Manifest, ManifestReader
 from quality.evidence.segments import Segments, read_segments
 from quality.evidence.text import LONG, cleaned
 from quality.evidence.xmp import AI_FIELDS, Xmp, read_xmp
@@ -70,7 +70,7 @@ class _Read:
         self.exifs: list[Exif] = [read_exif(tiff) for tiff in self.segments.exif[:_STRUCTURES]]
         self.xmps: list[Xmp] = [read_xmp(packet) for packet in self.segments.xmp[:_STRUCTURES]]
         self.iims: list[Iim] = [read_iim(block) for block in self.segments.iim[:_STRUCTURES]]
-        self.manifest = manifests.read(data) if self.segments.c2pa else Manifest()
+        self.manifest = _manifest(data, self.segments, manifests)
         self.texts = dict(reversed(self.segments.texts))  # of two with one keyword, the first
 
     def xmp(self, name: str) -> list[str]:
@@ -81,6 +81,13 @@ class _Read:
 
     def exif(self, name: str) -> list[str]:
         return [exif.texts[name] for exif in self.exifs if name in exif.texts]
+
+
+def _manifest(data: bytes, segments: Segments, manifests: ManifestReader) -> Manifest:
+    if segments.c2pa and segments.c2pa_bytes > MAX_STORE:
+        segments.note("size")
+        return Manifest("unreadable", problems={"c2pa-unreadable"})
+    return manifests.read(data) if segments.c2pa else Manifest()
 
 
 def _short(text: str | None) -> str | None:

@@ -11,6 +11,7 @@ from quality.images.header import PNG_MAGIC, jpeg_segments, png_chunks, webp_chu
 MAX_TEXT: Final = 4 << 20  # bytes of one segment's text after inflation; ComfyUI workflows reach 1 MiB
 MAX_TOTAL: Final = 16 << 20  # bytes of all of an image's segments
 MAX_SEGMENTS: Final = 4096  # segments looked at
+_MOST_INFLATED: Final = 1032  # bytes that one byte of deflate can become (RFC 1951: 258 a bit pair)
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"  # XMP specification, part 3, 1.1.3
 
 
@@ -18,7 +19,8 @@ _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"  # XMP specification, part 3, 1.
 class Segments:
     """What lies where. texts: (keyword, text) of a PNG; comments: of a JPEG. Of others, those that read them: quality.evidence.exif and so on.
 
-    c2pa: a manifest store may be there. problems: truncated (the bytes end early), size, segments (more than is read), text (not inflatable).
+    c2pa: a manifest store may be there; c2pa_bytes: at most so long. problems: truncated (the bytes end early), size, segments (more than
+    is read), text (not inflatable).
     """
 
     exif: list[bytes] = field(default_factory=list)
@@ -27,6 +29,7 @@ class Segments:
     texts: list[tuple[str, str]] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     c2pa: bool = False
+    c2pa_bytes: int = 0
     problems: list[str] = field(default_factory=list)
     left: int = MAX_TOTAL
 
@@ -61,9 +64,11 @@ def _jpeg(data: bytes, found: Segments) -> None:
     for number, (marker, start, end) in enumerate(jpeg_segments(data)):
         if number >= MAX_SEGMENTS:
             found.note("segments")
+            found.c2pa_bytes += len(data) - start  # a store goes on over segments
             return
         if marker == 0xEB and data[start + 4 : start + 6] == b"JP":  # JPEG XT box, C2PA 2.1 A.3.1
             found.c2pa = True
+            found.c2pa_bytes += end - start
         if marker not in (0xE1, 0xED, 0xFE):
             continue
         payload = found.take(data[start + 4 : end])
@@ -88,6 +93,7 @@ def _png(data: bytes, found: Segments) -> None:
             return
         if kind == b"caBX":  # C2PA 2.1, A.3.2
             found.c2pa = True
+            found.c2pa_bytes += end - start
         elif kind == b"eXIf" and (payload := found.take(data[start + 8 : end - 4])) is not None:
             found.exif.append(payload.removeprefix(b"Exif\0\0"))
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
@@ -103,11 +109,16 @@ def _png_text(kind: bytes, payload: bytes, found: Segments) -> None:
     elif packed:
         rest = rest[1:]
     if packed:
-        inflater = zlib.decompressobj()
+        most = min(MAX_TEXT, found.left)
         try:
-            rest = inflater.decompress(rest, min(MAX_TEXT, found.left) + 1)
-        except zlib.error:
+            inflated = zlib.decompressobj().decompress(rest, most + 1)
+        except zlib.error:  # what came before the error is not told: no more than this
+            found.left -= min(most, _MOST_INFLATED * len(rest))
             return found.note("text")
+        if len(inflated) > most:
+            found.left -= most  # else thousands of chunks would each be inflated so far, and refused
+            return found.note("size")
+        rest = inflated
     text = found.take(rest)
     if text is None:
         return
@@ -124,6 +135,7 @@ def _webp(data: bytes, found: Segments) -> None:
             return
         if kind == b"C2PA":  # C2PA 2.1, A.3.4
             found.c2pa = True
+            found.c2pa_bytes += end - start
         elif kind in (b"EXIF", b"XMP "):
             (size,) = struct.unpack_from("<I", data, start + 4)  # `end` counts the byte that pads an odd one
             payload = found.take(data[start + 8 : start + 8 + size])

@@ -3,6 +3,7 @@
 Formats: JPEG (ITU-T T.81), PNG (W3C, third edition), GIF89a, WebP (RFC 9649), BMP, TIFF 6.0 (not BigTIFF).
 """
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ MAX_PIXELS: Final = 100_000_000  # width * height that decoding takes on unless 
 PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112  # TIFF tags
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15, without DHT, JPG and DAC
-_ALONE: Final = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})  # stuffing, TEM, RST0 to RST7, SOI: no length follows
+# 0xFF and a marker with a length: no fill byte, and not stuffing, TEM, RST0 to RST7, SOI. Searched, for fill bytes may be millions.
+_SEGMENT: Final = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,10 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """
     end = 2
     while True:
-        start = data.find(b"\xff", end)
-        if start < 0:
+        found = _SEGMENT.search(data, end)
+        if found is None:
             raise IndexError("no scan")
-        marker = data[start + 1]
-        if marker == 0xFF or marker in _ALONE:  # fill bytes; the next 0xFF counts
-            end = start + (1 if marker == 0xFF else 2)
-            continue
+        start, marker = found.start(), data[found.start() + 1]
         if marker == 0xD9:
             return
         end = start + 2 + (data[start + 2] << 8 | data[start + 3])

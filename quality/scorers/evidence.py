@@ -18,7 +18,7 @@ from quality.scorers.rounding import rounded
 from schemas.columns import field
 
 MOST_PIXELS: Final = 2048 * 2048  # of what is searched for a watermark: the largest that the tools which write one make
-_REVISION: Final = "1"  # raised when the code, here or in quality.evidence, would read otherwise
+_REVISION: Final = "2"  # raised when the code, here or in quality.evidence, would read otherwise
 
 
 class Evidence:

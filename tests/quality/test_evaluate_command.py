@@ -84,6 +84,7 @@ def test_without_matplotlib_it_says_so(dataset, labels, tmp_path):
         (["--column", "clip.similarity", "--scorer", "clip:other"], ["clip:other", "the pool has clip:pigment-embedded"]),
         (["--column", "image.pdq"], ["needs numbers, text or true and false"]),
         (["--column", "license.class"], ["--yes WORD,WORD"]),
+        (["--column", "clip.similarity", "--out", __file__], ["--out", "File exists"]),
         (["--colum", "x"], ["--column"]),
     ],
 )

@@ -36,6 +36,16 @@ def test_wilsons_interval(hits, of, low, high):
     assert (found["low"], found["high"]) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
 
 
+@pytest.mark.parametrize("of", [3, 6, 7, 10, 83])
+def test_the_interval_holds_the_share_at_both_ends(of):
+    """Rounding left 1e-17 outside, and matplotlib draws no bar of negative length."""
+    for hits in (np.zeros(of, bool), np.ones(of, bool)):
+        for weights in (np.ones(of), np.linspace(0.1, 3, of)):
+            found = share(hits, weights)
+            assert found["low"] <= found["value"] <= found["high"]
+            assert found["value"] in (found["low"], found["high"])
+
+
 def test_weights_move_the_share_and_widen_the_interval():
     hits, weights = booleans("1100"), np.array([1.0, 1.0, 3.0, 3.0])
     found = share(hits, weights)
@@ -114,6 +124,9 @@ def test_missing_values_are_counted_and_left_out():
     found = measured(values, kind, booleans("1110"), ONES, at=[0.5])
     assert (found["missing"], found["yes"], found["no"]) == (1, 2, 1) and "calibration" not in found
     assert found["thresholds"][0]["counts"] == {"yes_called_yes": 1, "yes_called_no": 1, "no_called_yes": 1, "no_called_no": 0}
+    assert measured(*number([0.9, None, 0.2, 0.7]), booleans("1110"), ONES) == measured(
+        *number([0.9, math.nan, 0.2, 0.7]), booleans("1110"), ONES
+    )
 
 
 def test_low_may_mean_yes():
@@ -136,6 +149,9 @@ def test_a_band_has_its_confusion_in_order():
     assert (found["precision"]["value"], found["recall"]["value"], found["missing"]) == (pytest.approx(2 / 3), 1, 1)
     with pytest.raises(UsageError, match=r"say which mean yes with --yes"):
         measured(values, field("license.class", pa.string(), meaning=""), booleans("101010"), np.ones(6))
+    names = pa.chunked_array([pa.array(["CC0-1.0", "MIT"])])
+    found = measured(names, field("license.spdx", pa.string(), meaning=""), booleans("10"), np.ones(2), yes=["CC0-1.0"])
+    assert [row["value"] for row in found["confusion"]] == ["CC0-1.0", "MIT"] and found["recall"]["value"] == 1  # as it is stored
     flags = pa.chunked_array([pa.array([True, False])])
     assert measured(flags, field("caption.boilerplate", pa.bool_(), meaning=""), booleans("10"), np.ones(2))["precision"]["value"] == 1
 

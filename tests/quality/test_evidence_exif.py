@@ -2,12 +2,13 @@
 
 import struct
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quality.evidence.exif import MAX_TAGS, read_exif, user_comment
+from quality.evidence.exif import MAX_TAGS, MAX_VALUE, read_exif, user_comment
 from tests.conftest import SOAK
 from tests.trust.made import exif
 from tests.trust.tools import CAMERAS, SEOUL
@@ -127,6 +128,20 @@ def test_structures_that_lead_out_of_the_bytes(data):
 def test_a_directory_that_points_to_itself_ends():
     data = tiff([(0x010F, 2, 4, b"abc\0"), (0x8769, 4, 1, struct.pack("<I", 8)), (0x8825, 4, 1, struct.pack("<I", 8))])
     assert read_exif(data).texts == {"Make": "abc"}
+
+
+@pytest.mark.parametrize("tags", [[0x9286] * MAX_TAGS, range(0x9000, 0x9000 + MAX_TAGS)])
+def test_a_directory_whose_values_are_all_the_same_bytes_costs_those_once(tags):
+    """They were copied for each entry, half a gigabyte, and a comment that is there 512 times was decoded as often."""
+    data = tiff([(tag, 2, MAX_VALUE, struct.pack("<I", 8)) for tag in tags])
+    data += b"UNICODE\0" + "고".encode("utf-16-le") * (MAX_VALUE // 2)
+    tracemalloc.start()
+    before = time.process_time()
+    read_exif(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert time.process_time() - before < 1
+    assert peak < 16 * MAX_VALUE
 
 
 def test_unknown_types_are_passed_over():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quality.evidence.iim import MAX_SETS, read_iim
+from quality.evidence.iim import MAX_SETS, MAX_VALUES, read_iim
 from tests.conftest import SOAK
 from tests.trust.made import photoshop
 
@@ -57,6 +57,12 @@ def test_nothing_is_whole(data):
 )
 def test_damage_is_noted(data):
     assert read_iim(data).whole is False
+
+
+def test_as_many_values_as_are_read_over_all_resources():
+    """Each is held against the names of all generators: 10,000 of them took a second."""
+    found = read_iim(photoshop([(2, 65, "a")] * (MAX_VALUES - 1)) + photoshop([(2, 65, "b"), (2, 65, "c")]))
+    assert found.values == {"OriginatingProgram": ["a"] * (MAX_VALUES - 1) + ["b"]}
 
 
 def test_as_many_sets_as_are_read():

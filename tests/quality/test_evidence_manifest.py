@@ -1,13 +1,16 @@
 """C2PA manifests signed with the tests' certificates: trusted, not, changed, run out, broken; and damaged by chance."""
 
+import struct
 import time
+import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quality.evidence.manifest import PROBLEMS, Manifest, ManifestReader, TrustError, read_anchors
-from quality.evidence.segments import read_segments
+from quality.evidence.manifest import MAX_AGENTS, MAX_STORE, PROBLEMS, Manifest, ManifestReader, TrustError, read_anchors
+from quality.evidence.reading import evidence_of
+from quality.evidence.segments import MAX_SEGMENTS, read_segments
 from tests.conftest import SOAK
 from tests.trust.labelled import trust_list
 from tests.trust.made import broken, chain, jpeg, lapsed, mining, moved, png, signed, webp
@@ -100,6 +103,38 @@ def test_a_parent_that_had_been_changed(reader):
 def test_agents_and_tools(reader):
     found = reader.read(signed(png(picture()), "image/png", tool="ChatGPT", agent="DALL·E"))
     assert (found.generator, found.agents) == ("ChatGPT 1", ["DALL·E"])
+
+
+def test_as_many_agents_as_are_read(reader):
+    """Each is held against the names of all generators and editors."""
+    actions = [{"action": "c2pa.edited", "softwareAgent": {"name": f"tool {number}"}} for number in (0, *range(2 * MAX_AGENTS))]
+    found = reader.read(signed(png(picture()), "image/png", assertions=({"label": "c2pa.actions", "data": {"actions": actions}},)))
+    assert found.agents == [f"tool {number}" for number in range(MAX_AGENTS)]
+
+
+@pytest.mark.parametrize("mime", KINDS)
+def test_a_store_of_many_megabytes_is_not_read(reader, mime):
+    """A byte of CBOR costs c2pa eighty: 50 MB of it would be 4 GB."""
+    small = png(picture())
+    store = bytes(MAX_STORE)
+    if mime == "image/jpeg":
+        data = jpeg(picture())
+        segment = b"\xff\xeb" + struct.pack(">H", 65_000 + 2) + b"JP" + bytes(64_998)
+        data = data[:2] + segment * (MAX_STORE // 65_000 + 1) + data[2:]
+    elif mime == "image/png":
+        data = small[:33] + struct.pack(">I", len(store)) + b"caBX" + store + struct.pack(">I", zlib.crc32(b"caBX" + store)) + small[33:]
+    else:
+        data = webp(picture()) + b"C2PA" + struct.pack("<I", len(store)) + store
+    found = evidence_of(data, reader)
+    assert (found["c2pa"], found["problems"]) == ("unreadable", "c2pa-unreadable|size")
+
+
+def test_a_store_may_go_on_where_segments_are_no_longer_looked_at():
+    data = jpeg(picture())
+    box = b"\xff\xeb\x00\x06JPxx"
+    found = read_segments(data[:2] + box + b"\xff\xfe\x00\x02" * MAX_SEGMENTS + bytes(MAX_STORE) + data[2:])
+    assert found.c2pa and found.problems == ["segments"]
+    assert found.c2pa_bytes > MAX_STORE
 
 
 def test_source_type_in_iptc_metadata(reader):

@@ -101,6 +101,21 @@ def test_many_segments_and_much_text_are_cut_and_noted():
     assert sum(len(text) for _, text in found.texts) <= MAX_TOTAL
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_many_zip_bombs_inflate_to_no_more_than_one_images_metadata(broken):
+    """Each was inflated to MAX_TEXT and refused, and cost nothing of MAX_TOTAL: 2,000 of them, 8 MB, took 8 GB of inflation."""
+    packed = zlib.compress(bytes(MAX_TEXT if broken else MAX_TEXT + 2), 9)
+    packed = packed[:-4] + bytes(4) if broken else packed  # the checksum
+    payload = b"parameters\0\0" + packed
+    chunk = struct.pack(">I", len(payload)) + b"zTXt" + payload + struct.pack(">I", zlib.crc32(b"zTXt" + payload))
+    png = saved("PNG")
+    data = png[:33] + chunk * 2000 + png[33:]
+    before = time.process_time()
+    found = read_segments(data)
+    assert time.process_time() - before < 1
+    assert found.texts == [] and found.left >= 0 and found.problems[0] == ("text" if broken else "size")
+
+
 def test_text_that_does_not_inflate_is_noted():
     assert read_segments(with_chunk(saved("PNG"), b"zTXt", b"note\0\0not deflate")).problems == ["text"]
 

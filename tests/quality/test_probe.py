@@ -131,6 +131,8 @@ def test_mistakes_of_the_command(tmp_path):
     few.write_text("\n".join(labels.read_text().splitlines()[:10]))
     run = ingest("--dataset", tmp_path / "d", "--labels", few, "--out", tmp_path / "p.json", module="quality.probe")
     assert run.returncode == 2 and "a probe needs at least 20 of each" in run.stderr and not (tmp_path / "p.json").exists()
+    run = ingest("--dataset", tmp_path / "d", "--labels", labels, "--out", tmp_path / "none" / "p.json", module="quality.probe")
+    assert run.returncode == 2 and "--out" in run.stderr and "No such file" in run.stderr and "Traceback" not in run.stderr
     make_pool(tmp_path / "bare", [[{"uid": "a"}]])
     run = ingest("--dataset", tmp_path / "bare", "--labels", labels, "--out", tmp_path / "p.json", module="quality.probe")
     assert run.returncode == 2 and "no column 'embed.image'" in run.stderr and "Traceback" not in run.stderr
