@@ -58,7 +58,12 @@ def parser() -> Parser:
     data.add_argument("--sample", metavar="SHARE", type=share, help="only this share of the rows, chosen by hash")
 
     fetch = p.add_argument_group("fetch")
-    fetch.add_argument("--store", choices=("original", "resized"), default="original", help="keep the bytes as they came, or resized ones")
+    fetch.add_argument(
+        "--store",
+        choices=("original", "resized"),
+        default="original",
+        help="keep the bytes as they came, or resized ones: smaller, but without the metadata that deepfake evidence is read from",
+    )
     fetch.add_argument("--store_size", metavar="PIXELS", type=positive, default=1024, help="with --store resized: the larger side")
     fetch.add_argument(
         "--host_map", metavar="FILE", help="JSON of {host: address:port}, for mirrors and tests; alone passes the address guard"
