@@ -12,7 +12,7 @@ from quality.scorers.evidence import Evidence
 from quality.scorers.faces import Faces
 from quality.scorers.image import Image
 from quality.scorers.protocol import info_of
-from schemas.pool import Pass, Pool
+from schemas.pool import Pass, Pool, PoolError
 from tests.pools import make_pool
 from tests.trust.labelled import trust_list
 
@@ -45,7 +45,7 @@ def test_the_list_that_the_flags_name_is_read(pool, anchors):
         found = stored_columns(pool, job.scorers, job.pass_, reads=job.reads)
         assert found["evidence.c2pa"] == pass_.name
         assert found["faces.count"] == without.name
-    with pytest.raises(ValueError, match=r"column evidence\.\w+ is in the passes"):
+    with pytest.raises(PoolError, match=r"column evidence\.\w+ is in the passes"):
         ScoreUnits(pool, job.scorers, job.pass_, threads=1)
 
 
