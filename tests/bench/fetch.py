@@ -80,7 +80,9 @@ def nginx(folder: Path, images: Path) -> Iterator[tuple[psutil.Process, str]]:
         f" open_file_cache max=1000; server {{ listen 127.0.0.1:{port} backlog=1024;"
         f" location ~ ^/[^/]+/([0-9]+[.]jpg)$ {{ alias {images}/$1; }} }} }}"
     )
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        sys.exit("this bench serves its images from nginx, which is not here: apt-get install nginx-light")
     server = subprocess.Popen([program, "-c", str(config), "-p", str(folder), "-e", str(folder / "error.log")])
     try:
         for _ in range(100):
