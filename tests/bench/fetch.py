@@ -137,7 +137,7 @@ def ours(share: int, begin: Callable[[], None], urls: list[str], root: str, targ
         connections=CONNECTIONS,
         connections_per_host=CONNECTIONS,
     )
-    step = _Fetch(Pool(root), rows, settings, max(1, len(os.sched_getaffinity(0)) // PROCESSES))
+    step = _Fetch(Pool(root), rows, settings, max(1, len(os.sched_getaffinity(0)) // PROCESSES), None)
     step.setup()
     begin()
     step.start_bundle()
