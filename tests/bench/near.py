@@ -11,7 +11,6 @@ threads. `growth` (with --grow) is the time of policy and exact duplicates over 
 
 import argparse
 import importlib.util
-import json
 import shutil
 import tempfile
 import time
@@ -23,7 +22,7 @@ import pyarrow as pa
 from schemas.columns import RAW, uid_of
 from schemas.pool import Pool, unit_name
 from schemas.release import Release
-from tests.bench.select import WORDS, make_pool, ours, timed
+from tests.bench.select import WORDS, make_pool, ours, show, timed
 from tests.pools import FILE, PASS, SCORES
 
 NEAR = '[duplicates]\nnear = true\nnear_mode = "{}"\n'
@@ -117,11 +116,7 @@ def main() -> None:
             figures["growth"] = (without - start_up) / (10 * (tenth - start_up))
         if importlib.util.find_spec("faiss"):
             figures["faiss_flat_s"] = faiss_flat(pool, units)
-        if args.json:
-            print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
-        else:
-            for name, value in figures.items():
-                print(f"{name:<16}{value:>14,.2f}")
+        show(figures, as_json=args.json)
     finally:
         if not args.keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -285,6 +285,15 @@ def nothing() -> None:
     """The cost of a fresh interpreter with this module's imports."""
 
 
+def show(figures: dict[str, float], *, as_json: bool) -> None:
+    """Prints the figures, a line each or one line of JSON."""
+    if as_json:
+        print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
+    else:
+        for name, value in figures.items():
+            print(f"{name:<16}{value:>14,.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
@@ -312,11 +321,7 @@ def main() -> None:
             figures["ratio"] = figures["duckdb_s"] / figures["ours_s"]
         if "pandas_s" in figures:
             figures["over_pandas"] = figures["pandas_s"] / figures["ours_s"]
-        if args.json:
-            print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
-        else:
-            for name, value in figures.items():
-                print(f"{name:<16}{value:>14,.2f}")
+        show(figures, as_json=args.json)
     finally:
         if not args.keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Trains the last stage of the image tower and both heads together, on the maps that the stages before it gave.
 
-The heads alone can only turn what ImageNet taught; drawings want other features. The last stage, a fifth of the tower's weights, costs 0.3
+The heads alone can only turn what ImageNet taught; drawings want other features. The last stage, three tenths of the tower's weights, costs 0.3
 GFLOP a picture and step on kept maps, where the whole tower would cost eight times that.
 """
 
