@@ -19,11 +19,12 @@ import apache_beam as beam
 
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
-from pipelines.jobs import PoolJob, ReleaseJob, open_pool_job, open_release_job
 from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
+from pipelines.pool_job import PoolJob, open_pool_job
 from pipelines.progress import Progress, duration, say
 from pipelines.publish import GateFailed, publish
+from pipelines.release_job import ReleaseJob, open_release_job
 from pipelines.run import command, logs_to, run_graph, screen
 from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.read_units import ReadUnits

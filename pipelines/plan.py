@@ -3,7 +3,7 @@
 import argparse
 import tempfile
 
-from pipelines.jobs import plan_source
+from pipelines.pool_job import plan_source
 from pipelines.progress import duration
 from pipelines.sources.rows import index_file
 from schemas.pool import Pool

@@ -9,8 +9,8 @@ from dataclasses import asdict
 import apache_beam as beam
 
 from pipelines.funnel import funnel_lines, funnel_of
-from pipelines.jobs import scored_units
 from pipelines.moves import move_lines, moves_between
+from pipelines.release_job import scored_units
 from pipelines.run import run_graph
 from pipelines.steps.select_pairs import SelectPairs
 from quality.block_lists import read_lists

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from pipelines.jobs import scalar_scores
+from pipelines.release_job import scalar_scores
 from quality.selection import plan_selection
 from schemas.columns import table_of
 from schemas.policy import PolicyError, parse_policy

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.flags import parser
-from pipelines.jobs import PoolJob, open_pool_job
 from pipelines.options import UsageError
+from pipelines.pool_job import PoolJob, open_pool_job
 from pipelines.steps.score_units import ScoreUnits, stored_columns
 from quality.scorers.evidence import Evidence
 from quality.scorers.faces import Faces

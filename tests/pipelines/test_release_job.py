@@ -1,14 +1,13 @@
-"""Jobs: what they say, and refuse, before anything is written or removed."""
+"""The release's job: what it refuses before anything is removed."""
 
 import pytest
 
 from pipelines.flags import parser
-from pipelines.jobs import RESIZED_EVIDENCE, open_pool_job, open_release_job
 from pipelines.options import UsageError
+from pipelines.release_job import open_release_job
 from schemas.release import heartbeat
 from tests.block_lists import write_lists
 from tests.pools import make_pool
-from tests.scoring import SAMPLE
 
 POLICY = 'name = "p"\n[[rule]]\ncolumn = "clip.similarity"\nmin = 0.2\nreason = "clip:low_similarity"\n'
 
@@ -27,14 +26,3 @@ def test_shards_are_not_made_of_what_was_selected_with_other_lists(tmp_path, mon
     with pytest.raises(UsageError, match=r"nothing was selected for this policy, target and lists yet \(release mine\)"):
         open_release_job(args, pool)
     assert job.release.run() is not None, "what was selected is still there"
-
-
-@pytest.mark.parametrize(("store", "told"), [("original", False), ("resized", True)])
-def test_a_resized_pool_says_that_evidence_is_gone(tmp_path, store, told):
-    args, _ = parser().parse_with_beam(
-        ["--dataset", str(tmp_path / "data"), "--source", str(SAMPLE), "--store", store, "--scorers", "evidence"]
-    )
-    job = open_pool_job(args)
-    assert (RESIZED_EVIDENCE in job.headline()) is told
-    again, _ = parser().parse_with_beam(["--dataset", str(tmp_path / "data"), "--start_at", "score", "--scorers", "evidence"])
-    assert (RESIZED_EVIDENCE in open_pool_job(again).headline()) is told

@@ -1,0 +1,92 @@
+"""From flags to scorers: which run, in which pass of the pool, with which engines, and what stored columns they read."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipelines.options import UsageError
+from quality.engines import choose_engines
+from quality.scorers import PACKAGED, make_scorers, towers_of
+from quality.scorers.protocol import Scorer, in_order, info_of
+from schemas.pool import Pass, Pool, ScorerInfo
+
+_FLAGS_OF_SCORERS = {
+    "nsfw_head": ("nsfw",), "person_names": ("deepfake",), "deepfake_probe": ("deepfake",), "c2pa_trust": ("evidence", "deepfake"),
+}  # fmt: skip
+
+
+def chosen_scorers(args: argparse.Namespace, pool: Pool) -> tuple[list[Scorer], list[ScorerInfo], Pass, dict[str, str]]:
+    """The scorers to run, the stored ones whose columns they need, the pass they make, and every tower's engine.
+
+    A pass of the pool that has just these goes on; else a new one is made of those that no pass has.
+    """
+    names = [name.strip() for name in args.scorers.split(",") if name.strip()] + args.scorer
+    if (wrong := next((spec for spec in args.scorer if ":" not in spec), None)) is not None:
+        raise UsageError(f"--scorer {wrong}: write package.module:Class; packaged scorers are named by --scorers")
+    for flag, readers in _FLAGS_OF_SCORERS.items():
+        if getattr(args, flag) is not None and not {*readers} & {*names}:
+            raise UsageError(f"--{flag} is read by {' and '.join(readers)}, and --scorers leaves that out; add it, or leave --{flag} out")
+    engines = dict(pool.settings("engines") or {})
+    towers = [tower for tower in towers_of(_made(args, names, {})) if tower.name not in engines]
+    if towers:
+        engines |= choose_engines(towers, engine=None if args.engine == "auto" else args.engine)
+    if args.engine != "auto" and not towers and args.engine not in engines.values():
+        used = ", ".join(sorted(set(engines.values())))
+        raise UsageError(f"{args.dataset} is scored with {used}; an engine is fixed once a pool: leave --engine out")
+    scorers = _made(args, names, engines)
+    stored = [scorer for pass_ in pool.passes() for scorer in pass_.scorers]
+    for pass_ in pool.passes():
+        if {info_of(scorer) for scorer in scorers} == set(pass_.scorers):
+            ordered = sorted(scorers, key=lambda scorer: pass_.scorers.index(info_of(scorer)))
+            return ordered, _read_by(args, ordered, scorers, stored, engines), pass_, engines
+    missing = [scorer for scorer in scorers if info_of(scorer) not in stored]
+    if not missing:
+        raise UsageError(
+            f"{args.dataset}: {args.scorers} were run together with others; "
+            f"give --scorers {','.join(scorer.name for scorer in stored)} again"
+        )
+    try:
+        ordered = in_order(missing, stored={column for scorer in stored for column in scorer.columns})
+    except ValueError as error:
+        raise UsageError(f"{error}; add to --scorers what gives these columns") from error
+    reads = _read_by(args, ordered, scorers, stored, engines)
+    return ordered, reads, Pass.of([info_of(scorer) for scorer in ordered]), engines
+
+
+def _read_by(
+    args: argparse.Namespace, running: Sequence[Scorer], named: Sequence[Scorer], stored: Sequence[ScorerInfo], engines: Mapping[str, str]
+) -> list[ScorerInfo]:
+    """The stored scorers whose columns those that run need: what the flags make of them, for the version of a scorer tells what it read.
+
+    Raises UsageError when the pool has them from other flags alone. A user's own that is not named is any that is stored.
+    """
+    own = {column for scorer in running for column in info_of(scorer).columns}
+    needs = {need for scorer in running for need in scorer.needs} - own
+    made = {scorer.name: info_of(scorer) for scorer in named}
+    found = []
+    for name in sorted({info.name for info in stored if needs & set(info.columns)}):
+        if name not in made and name in PACKAGED:
+            made |= {scorer.name: info_of(scorer) for scorer in _made(args, [name], engines)}
+        there = [info for info in stored if info.name == name]
+        if name in made and made[name] not in there:
+            raise UsageError(
+                f"{', '.join(scorer.name for scorer in running if needs & set(scorer.needs))} would read what {made[name].calibration} gives, "
+                f"and {args.dataset} has {', '.join(sorted({info.calibration for info in there}))}; give the flags that it was scored with, "
+                f"or add {name} to --scorers"
+            )
+        found += [made[name]] if name in made else there
+    return found
+
+
+def _made(args: argparse.Namespace, names: Sequence[str], engines: Mapping[str, str]) -> list[Scorer]:
+    return make_scorers(
+        names,
+        model=args.clip_model,
+        pretrained=args.clip_checkpoint,
+        label=args.clip_label,
+        engines=engines,
+        nsfw_head=args.nsfw_head,
+        person_names=args.person_names,
+        deepfake_probe=args.deepfake_probe,
+        c2pa_trust=None if args.c2pa_trust is None else Path(args.c2pa_trust),
+    )

@@ -1,0 +1,197 @@
+"""From flags to the pool's job: what to read, how to fetch it and what to score it with, checked against what the first run fixed."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.chosen_scorers import chosen_scorers
+from pipelines.fetch.settings import FetchSettings
+from pipelines.options import UsageError
+from pipelines.sources.formats import SourceError
+from pipelines.sources.listing import Entry, list_source
+from pipelines.sources.rows import RowReader
+from quality.block_lists import read_lists
+from quality.images.convert import Target
+from quality.rules import Rules, find_policy
+from quality.scorers.protocol import Scorer
+from schemas.pool import Pass, Pool, ScorerInfo
+
+SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
+RESIZED_EVIDENCE = (
+    "note: images are stored resized, without their metadata, C2PA manifests and watermarks: the scorer evidence finds none of them, "
+    "and the deepfake band rests on faces and captions; --store original (a new --dataset) keeps them"
+)
+
+
+@dataclass(frozen=True)
+class PoolJob:
+    """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
+    lists: the block lists' digest, or None."""
+
+    pool: Pool
+    entries: Sequence[Entry]
+    unit_size: int
+    rows: RowReader
+    fetch: FetchSettings
+    fetch_workers: int | None
+    scorers: Sequence[Scorer]
+    reads: Sequence[ScorerInfo]
+    pass_: Pass
+    fetches: bool
+    scores: bool
+    lists: str | None
+
+    @property
+    def runs(self) -> bool:
+        return self.fetches or self.scores
+
+    @property
+    def committed(self) -> list[str]:
+        return sorted(self.pool.committed())
+
+    def deferred(self) -> dict[str, int]:
+        """Rows of planned units that are not committed."""
+        committed = self.pool.committed()
+        return {unit: rows for unit, rows in self.pool.planned_units().items() if unit not in committed}
+
+    def headline(self) -> str:
+        """What is about to happen, in one line; another where scores cannot mean what they say."""
+        files = f"{len(self.entries)} source file{'s' if len(self.entries) != 1 else ''}, units of {self.unit_size:,} rows"
+        what = files if self.fetches else f"{len(self.committed):,} units"
+        scorers = (
+            ", ".join(f"{scorer.name} ({scorer.version.partition('@')[0]})" for scorer in self.scorers) if self.scores else "no scoring"
+        )
+        told = f"{Path(self.pool.store.root).name}: {what}; {scorers}"
+        if "evidence" in {scorer.name for scorer in self.scorers} and self._resized():
+            told += "\n" + RESIZED_EVIDENCE
+        return told
+
+    def _resized(self) -> bool:
+        fixed = self.pool.settings("source")
+        return fixed is not None and fixed["fetch"]["store"] == "resized"
+
+
+def open_pool_job(args: argparse.Namespace) -> PoolJob:
+    """Checks flags against what the first run fixed, and fixes it on the first. Writes nothing before every check has passed."""
+    lists = read_lists().digest
+    pool = Pool(args.dataset)
+    fetches, scores = args.start_at == "fetch", args.start_at in ("fetch", "score") and args.stop_after != "fetch"
+    fixed = pool.settings("source")
+    if fixed is None and not fetches:
+        raise UsageError(f"{args.dataset}: no dataset here; start without --start_at, or check --dataset")
+    entries, source = _source_of(args, fixed) if fetches else ([], fixed or {})
+    images = any(entry.images for entry in entries)
+    if images and any(not entry.images for entry in entries):
+        raise UsageError("the source mixes url lists and file lists; ingest them as two sources, the second with --add_source")
+    try:
+        fetch = _fetch_settings(args)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    wanted = {"fetch": fetch.identity(), **source}
+    if fetches:
+        _check_fixed(args, fixed, wanted)
+    policy = find_policy(args.policy)  # a policy that cannot be read is told before hours of fetching
+    Rules(policy)
+    scorers, reads, pass_, engines = chosen_scorers(args, pool) if scores else ([], [], Pass("none", ()), {})
+    if fetches:
+        if fixed is None:
+            pool.adopt_settings("source", wanted)
+        elif fixed != wanted:
+            pool.replace_settings("source", wanted)
+    if scores:
+        if engines != pool.settings("engines"):
+            pool.replace_settings("engines", engines)
+        pool.put_pass(pass_)
+    return PoolJob(
+        pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch, args.fetch_workers or args.workers,
+        scorers, reads, pass_, fetches, scores, lists,
+    )  # fmt: skip
+
+
+def plan_source(args: argparse.Namespace, pool: Pool) -> tuple[list[Entry], dict[str, Any]]:
+    """The entries that a run with these flags would read, and what it would fix. Raises UsageError, SourceError."""
+    return _source_of(args, pool.settings("source"))
+
+
+def _source_of(args: argparse.Namespace, fixed: dict[str, Any] | None) -> tuple[list[Entry], dict[str, Any]]:
+    """The entries to read, and the part of pool/source.json that says so. Without --source: all that the dataset is made from."""
+    sources = [dict(known) for known in fixed["sources"]] if fixed else []
+    given = args.source if args.source is not None or sources else _packaged_sample()
+    if given is not None:
+        spec = os.path.abspath(given)
+        known = next((known for known in sources if known["source"] == spec), None)
+        if known is None:
+            known = _new_source(args, spec, sources)
+            sources.append(known)
+        _check_same(args, known)
+        reading = [known]
+    else:
+        reading = sources
+    entries = [
+        entry for known in reading for entry in list_source(known["source"], known["columns"], limit=known["limit"], sample=known["sample"])
+    ]
+    return entries, {"sources": sources, "unit_size": args.unit_size or (fixed["unit_size"] if fixed else entries[0].default_unit_size)}
+
+
+def _packaged_sample() -> str:
+    if not SAMPLE.is_dir():
+        raise SourceError(f"no --source, and the packaged sample is not at {SAMPLE}; give --source")
+    return str(SAMPLE)
+
+
+def _new_source(args: argparse.Namespace, spec: str, sources: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if sources and not args.add_source:
+        raise UsageError(
+            f"{args.dataset} is made from {', '.join(known['source'] for known in sources)}, not from {spec}; "
+            "add it with --add_source, or give another --dataset"
+        )
+    return {"source": spec, "columns": args.columns or {}, "limit": args.limit, "sample": args.sample}
+
+
+def _check_same(args: argparse.Namespace, known: dict[str, Any]) -> None:
+    for flag in ("columns", "limit", "sample"):
+        given = getattr(args, flag)
+        if given is not None and given != known[flag]:
+            raise UsageError(
+                f"{args.dataset} reads {known['source']} with --{flag} {known[flag] or '(not given)'}, not {given}; "
+                "leave the flag out, or give another --dataset"
+            )
+
+
+def _check_fixed(args: argparse.Namespace, fixed: dict[str, Any] | None, wanted: dict[str, Any]) -> None:
+    if fixed is None:
+        return
+    if fixed["unit_size"] != wanted["unit_size"]:
+        raise UsageError(
+            f"{args.dataset} was begun with --unit_size {fixed['unit_size']}, not {wanted['unit_size']}; "
+            "leave the flag out, or give another --dataset"
+        )
+    for name, value in wanted["fetch"].items():
+        if fixed["fetch"].get(name) != value:
+            raise UsageError(
+                f"{args.dataset} was begun with {name} = {fixed['fetch'].get(name)}, not {value}; "
+                "a pool is fetched in one way: give another --dataset"
+            )
+
+
+def _fetch_settings(args: argparse.Namespace) -> FetchSettings:
+    resized = args.store == "resized"
+    return FetchSettings(
+        store=args.store,
+        target=Target(resize="keep_ratio_largest", size=args.store_size, format="jpeg", quality=args.image_quality) if resized else None,
+        max_bytes=args.max_image_bytes,
+        connect_timeout_s=args.connect_timeout,
+        image_timeout_s=args.image_timeout,
+        unit_timeout_s=args.unit_timeout,
+        retries=args.retries,
+        connections=args.connections,
+        connections_per_host=args.connections_per_host,
+        rate_per_host=args.rate_per_host,
+        user_agent=args.user_agent,
+        allow_private_hosts=args.allow_private_hosts,
+        host_map=None if args.host_map is None else os.path.abspath(args.host_map),
+        units_ahead=args.units_ahead,
+    )

@@ -1,0 +1,180 @@
+"""From flags to the release's job: checks the policy against the pool, names the release, and says what its two graphs will do."""
+
+import argparse
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.options import UsageError
+from pipelines.steps.write_shards import shard_count
+from quality.block_lists import read_lists
+from quality.column_plan import ColumnPlan, catalogue
+from quality.columns import COLUMN_FUNCTIONS
+from quality.images.convert import Target
+from quality.rules import Rules, find_policy
+from quality.selection import plan_selection
+from schemas.digest import digest_of_json
+from schemas.pool import Pool
+from schemas.release import Release, ReleaseError, heartbeat, is_alive, latest
+
+_BEAT_S = 20.0
+_BYTES_A_PIXEL = 0.4  # of photographs as JPEG of quality 95, 4:2:0; only the number of shards hangs on it
+_REVISION = 2  # of what select and shard do with equal inputs; part of a release's digest
+
+
+@dataclass
+class ReleaseJob:
+    """What the release's two graphs do. shard_size: (bytes, pairs) of a shard, at most about. published: an equal release stands.
+
+    lists: the block lists' digest, or None. lists_of_bytes: whether some of them can only be held against bytes that are being fetched.
+    """
+
+    pool: Pool
+    release: Release
+    rules: Rules
+    plan: ColumnPlan
+    target: Target
+    units: Sequence[str]
+    rows: int
+    selects: bool
+    shards: bool
+    shard_size: tuple[int, int]
+    score_columns: Sequence[tuple[str, Sequence[str]]]
+    digest: str
+    published: bool
+    lists: str | None
+    lists_of_bytes: bool
+    run: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Marks the release as being written, by this process, with a heartbeat."""
+        self.release.put_run({**self.run, "heartbeat": heartbeat()})
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(_BEAT_S):
+                self.release.put_run({**self.run, "heartbeat": heartbeat()})
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join(timeout=5)
+
+    def fix_shards(self) -> int:
+        """The number of shards, from what was kept; fixed in run.json before the first is written."""
+        kept = sum(unit.keep for unit in self.release.decided())
+        most_bytes, most_pairs = self.shard_size
+        self.run["shards"] = shard_count(kept, round(kept * self._bytes_a_pair()), max_bytes=most_bytes, max_count=most_pairs)
+        self.release.put_run({**self.run, "heartbeat": heartbeat()})
+        return self.run["shards"]
+
+    def _bytes_a_pair(self) -> float:
+        """As stored, or as converted where that is less."""
+        commits = [commit for unit in self.units if (commit := self.pool.raw_commit(unit)) is not None]
+        sizes = dict(self.pool.store.list("pool/raw"))
+        fetched = sum(commit.statuses.get("success", 0) for commit in commits)
+        stored = sum(sizes.get(commit.tar, 0) for commit in commits if commit.tar) / max(1, fetched)
+        return stored if self.target.size is None else min(stored, self.target.size**2 * _BYTES_A_PIXEL)
+
+
+def release_digest(
+    pool: Pool, units: Sequence[str], passes: Sequence[str], *, policy: str, target: str, sizes: Sequence[int], lists: str | None = None
+) -> str:
+    """SHA-256 over everything that a release follows from: unit commits, scores, column functions, policy, target, block lists."""
+    commits = {}
+    for unit in units:
+        raw = pool.raw_commit(unit)
+        assert raw is not None
+        scores = [commit.content_digest for name in passes if (commit := pool.score_commit(name, unit)) is not None]
+        commits[unit] = [raw.content_digest, raw.tar_sha256, *scores]
+    functions = {name: function.version for name, function in COLUMN_FUNCTIONS.items()}
+    return digest_of_json([_REVISION, commits, functions, policy, target, list(sizes), *([] if lists is None else [lists])])
+
+
+def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
+    """Checks the policy against the pool and names the release. Raises PolicyError, UsageError, ReleaseError."""
+    policy = find_policy(args.policy)
+    rules = Rules(policy)
+    units = scored_units(pool)
+    plan = plan_selection(pool, units, policy)
+    try:
+        target = Target(resize=args.resize_mode, size=args.image_size, format=args.image_format, quality=args.image_quality)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    sizes = (args.shard_bytes, args.shard_count)
+    score_columns = scalar_scores(pool, units, plan)
+    lists = read_lists()
+    digest = release_digest(
+        pool, units, [name for name, _ in score_columns],
+        policy=policy.digest, target=target.digest(), sizes=sizes, lists=lists.digest,
+    )  # fmt: skip
+    release = Release(pool.store, args.release or digest[:12])
+    manifest, run = release.manifest(), release.run()
+    if args.start_at == "shard" and manifest is None and (run is None or run["digest"] != digest):
+        raise UsageError(f"nothing was selected for this policy, target and lists yet (release {release.name}); leave --start_at shard out")
+    if manifest is not None and manifest["digest"] != digest:
+        raise ReleaseError(
+            f"release {release.name} is published and was made from other inputs; releases never change: give another --release"
+        )
+    if manifest is None and run is not None:
+        if is_alive(run["heartbeat"]) and run["heartbeat"].get("pid") != os.getpid() and not args.take_over:
+            beat = run["heartbeat"]
+            raise ReleaseError(f"release {release.name} is being written by process {beat['pid']} on {beat['host']}; wait, or --take_over")
+        if run["digest"] != digest:
+            release.clear()  # begun from other inputs and never published
+    commits = [commit for unit in units if (commit := pool.raw_commit(unit)) is not None]
+    return ReleaseJob(
+        pool, release, rules, plan, target, units, sum(commit.rows for commit in commits),
+        selects=args.start_at != "shard", shards=args.stop_after != "select", shard_size=sizes, score_columns=score_columns,
+        digest=digest, published=manifest is not None, lists=lists.digest, lists_of_bytes=lists.fetches_only,
+        run={
+            "digest": digest, "policy": policy.as_dict(), "policy_digest": policy.digest,
+            "target": {"resize": target.resize, "size": target.size, "format": target.format, "quality": target.quality},
+            "target_digest": target.digest(), "passes": [name for name, _ in score_columns], "parent": latest(pool.store),
+        },
+    )  # fmt: skip
+
+
+def scored_units(pool: Pool) -> list[str]:
+    """Units whose fetch is committed, in order. Raises UsageError when there are none, or some have no scores."""
+    committed = pool.committed()
+    if not committed:
+        raise UsageError(f"{pool.store.root}: no unit is fetched yet; run python -m pipelines.ingest --dataset … first")
+    covered = [pass_.name for pass_ in pool.passes() if committed <= pool.scored(pass_.name)]
+    if not covered:
+        raise UsageError(f"{pool.store.root}: some units are not scored yet; run the same command with --start_at score")
+    return sorted(committed)
+
+
+def scalar_scores(pool: Pool, units: Sequence[str], plan: ColumnPlan) -> list[tuple[str, list[str]]]:
+    """(pass, its columns that fit beside a caption): everything but embeddings, hashes and thumbnails.
+
+    A column of several passes (two CLIP models) comes once: from the pass that the plan reads, else from the pass in which the plan reads
+    other columns of the scorer, so that a band and its evidence are one scorer's, else from the first.
+    """
+    fields = catalogue(pool, units)
+    passes = [pass_ for pass_ in pool.passes() if set(units) <= pool.scored(pass_.name)]
+    taken = {name: pass_name for pass_name, names in plan.scores.items() for name in names}
+    for pass_ in passes:
+        for scorer in pass_.scorers:
+            if any(taken.get(name) == pass_.name for name in scorer.columns):
+                taken = {**dict.fromkeys(scorer.columns, pass_.name), **taken}
+    found = []
+    for pass_ in passes:
+        scalars = [name for scorer in pass_.scorers for name in scorer.columns if not _bulky(fields[name].type)]
+        names = [name for name in scalars if taken.setdefault(name, pass_.name) == pass_.name]
+        found.append((pass_.name, names))
+    return found
+
+
+def _bulky(kind: pa.DataType) -> bool:
+    return pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind)
