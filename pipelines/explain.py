@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.explain_reviews import before_lines, people_lines
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
 from pipelines.progress import say
 from pipelines.run import command
@@ -16,7 +17,7 @@ from quality.block_lists.match import SHA256_COLUMNS, URL_COLUMNS
 from quality.rules import DUPLICATES, UNDECODABLE, judge
 from schemas.policy import Policy, Rule, parse_stored_policy
 from schemas.pool import Pool
-from schemas.reasons import reason_text
+from schemas.reasons import REJECTED, reason_text
 from schemas.release import Release, latest
 
 _EXAMPLES = """examples:
@@ -106,6 +107,8 @@ def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy |
     lines += [f"  because  {reason}: {reason_text(reason)}" for reason in decision["reasons"]]
     if decision["duplicate_of"]:
         lines.append(f"  better   {decision['duplicate_of']}  (explain that uid to see it)")
+    lines += people_lines(release, found.unit, found.decided, policy)
+    lines += before_lines(release, found.unit, found.row, found.decided)
     if raw["status"] == "success":
         lines += _bounds(found.decided, policy)
     return [*lines, *_would_keep(decision, policy)]
@@ -145,6 +148,8 @@ def _remedy(reason: str, decision: dict[str, Any], policy: Policy) -> str:
         return f"that {decision['duplicate_of']} were not in the pool, or ranked below it"
     if reason == UNDECODABLE:
         return "an image file that decodes"
+    if reason == REJECTED:
+        return "people who decide otherwise"
     rules = [rule for rule in policy.rules if reason in (rule.reason, rule.missing_reason)]
     if not rules:
         return f"a successful fetch ({decision['error'] or reason})"

@@ -116,6 +116,11 @@ def parser() -> Parser:
     select.add_argument("--policy", metavar="NAME|FILE", default="embedded", help="packaged policy or TOML file")
     select.add_argument("--what_if", action="store_true", help="with --start_at select: print the funnel, write nothing")
     select.add_argument("--against", metavar="NAME|FILE", help="with --what_if: another policy; prints who changes sides and why")
+    select.add_argument(
+        "--reviews",
+        metavar="FILE|none",
+        help="what people decided, from python -m quality.review (default: reviews/decisions.parquet of the dataset, if it is there)",
+    )
     select.add_argument("--release", metavar="NAME", help="name of the release (default: 12 digits of its digest)")
     select.add_argument("--take_over", action="store_true", help="go on with a release that another run seems to be writing")
     select.add_argument("--allow_missing", action="store_true", help="publish although units were deferred; their rows are counted so")

@@ -33,6 +33,7 @@ from pipelines.steps.select_pairs import SelectPairs
 from pipelines.steps.write_shards import WriteShards
 from pipelines.what_if import what_if
 from quality.block_lists import LISTED
+from quality.review.settle import counts_of
 
 
 def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
@@ -49,7 +50,9 @@ def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
 def select_graph(pipeline: beam.Pipeline, job: ReleaseJob) -> None:
     """Scored units to decisions. Keys and ranks are shuffled."""
     units = pipeline | "Scored" >> beam.Create(job.units)
-    _ = units | "Select" >> SelectPairs(job.pool, job.release, job.rules, job.plan, rows=job.rows, lists=job.lists)
+    _ = units | "Select" >> SelectPairs(
+        job.pool, job.release, job.rules, job.plan, rows=job.rows, lists=job.lists, settled=job.reviews.digest
+    )
 
 
 def shard_graph(pipeline: beam.Pipeline, job: ReleaseJob, *, shards: int) -> None:
@@ -144,6 +147,8 @@ def _summary(job: ReleaseJob, funnel: Funnel, *, already: bool, seconds: float, 
     if funnel.reasons:
         lines += ["", "commonest reasons"] + [f"  {reason:<28}{count:>9,}  {text}" for reason, count, text in funnel.commonest()]
     lines += _lists_lines(job, funnel)
+    told = job.reviews.line(counts_of(funnel.reasons))
+    lines += [] if told is None else ["", told]
     shards = job.release.shards()
     lines += ["", "where everything is"]
     if shards:

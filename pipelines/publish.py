@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from pipelines.progress import say
 from pipelines.run import command
 from quality.columns import COLUMN_FUNCTIONS
 from quality.gates import GateResults, Outcome, run_gates
+from quality.review.settle import counts_of
 from schemas.pool import Pool, PoolError
 from schemas.release import Decided, Release, ReleaseError
 
@@ -150,6 +151,7 @@ def make_manifest(
         "funnel": {"statuses": dict(sorted(statuses.items())), "reasons": dict(sorted(reasons.items())), "cuts": cuts},
         "policy": run["policy"],
         "policy_digest": run.get("policy_digest"),
+        "reviews": _reviews(run, reasons),
         "scorers": [
             {"pass": pass_.name, **asdict(scorer), "columns": list(scorer.columns)} for pass_ in passes for scorer in pass_.scorers
         ],
@@ -161,6 +163,12 @@ def make_manifest(
         "deferred_units": deferred,
         "gates": [asdict(outcome) for outcome in gates.outcomes],
     }
+
+
+def _reviews(run: dict[str, Any], reasons: Mapping[str, int]) -> dict[str, Any] | None:
+    """The digest of what people decided, how much that is, and how many pairs they accepted and rejected; None where nobody decided."""
+    told = run.get("reviews")
+    return None if told is None else {**told, **counts_of(reasons)}
 
 
 # ---- the command

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.options import UsageError
+from pipelines.reviews import Reviews, open_reviews
 from pipelines.steps.write_shards import shard_count
 from quality.block_lists import read_lists
 from quality.column_plan import ColumnPlan, catalogue
@@ -32,6 +33,7 @@ class ReleaseJob:
     """What the release's two graphs do. shard_size: (bytes, pairs) of a shard, at most about. published: an equal release stands.
 
     lists: the block lists' digest, or None. lists_of_bytes: whether some of them can only be held against bytes that are being fetched.
+    reviews: what people decided.
     """
 
     pool: Pool
@@ -49,12 +51,14 @@ class ReleaseJob:
     published: bool
     lists: str | None
     lists_of_bytes: bool
+    reviews: Reviews
     run: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Marks the release as being written, by this process, with a heartbeat."""
         self.release.put_run({**self.run, "heartbeat": heartbeat()})
+        self.reviews.freeze(self.release)
         done = threading.Event()
 
         def beat() -> None:
@@ -87,9 +91,10 @@ class ReleaseJob:
 
 
 def release_digest(
-    pool: Pool, units: Sequence[str], passes: Sequence[str], *, policy: str, target: str, sizes: Sequence[int], lists: str | None = None
-) -> str:
-    """SHA-256 over everything that a release follows from: unit commits, scores, column functions, policy, target, block lists."""
+    pool: Pool, units: Sequence[str], passes: Sequence[str], *, policy: str, target: str, sizes: Sequence[int], lists: str | None = None,
+    reviews: str | None = None,
+) -> str:  # fmt: skip
+    """SHA-256 over everything that a release follows from: unit commits, scores, column functions, policy, target, block lists, reviews."""
     commits = {}
     for unit in units:
         raw = pool.raw_commit(unit)
@@ -97,7 +102,8 @@ def release_digest(
         scores = [commit.content_digest for name in passes if (commit := pool.score_commit(name, unit)) is not None]
         commits[unit] = [raw.content_digest, raw.tar_sha256, *scores]
     functions = {name: function.version for name, function in COLUMN_FUNCTIONS.items()}
-    return digest_of_json([_REVISION, commits, functions, policy, target, list(sizes), *([] if lists is None else [lists])])
+    more = [*([] if lists is None else [lists]), *([] if reviews is None else [["reviews", reviews]])]
+    return digest_of_json([_REVISION, commits, functions, policy, target, list(sizes), *more])
 
 
 def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
@@ -113,14 +119,17 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
     sizes = (args.shard_bytes, args.shard_count)
     score_columns = scalar_scores(pool, units, plan)
     lists = read_lists()
+    reviews = open_reviews(pool, units, args.reviews)
     digest = release_digest(
         pool, units, [name for name, _ in score_columns],
-        policy=policy.digest, target=target.digest(), sizes=sizes, lists=lists.digest,
+        policy=policy.digest, target=target.digest(), sizes=sizes, lists=lists.digest, reviews=reviews.digest,
     )  # fmt: skip
     release = Release(pool.store, args.release or digest[:12])
     manifest, run = release.manifest(), release.run()
     if args.start_at == "shard" and manifest is None and (run is None or run["digest"] != digest):
-        raise UsageError(f"nothing was selected for this policy, target and lists yet (release {release.name}); leave --start_at shard out")
+        raise UsageError(
+            f"nothing was selected for this policy, target, lists and reviews yet (release {release.name}); leave --start_at shard out"
+        )
     if manifest is not None and manifest["digest"] != digest:
         raise ReleaseError(
             f"release {release.name} is published and was made from other inputs; releases never change: give another --release"
@@ -136,10 +145,12 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
         pool, release, rules, plan, target, units, sum(commit.rows for commit in commits),
         selects=args.start_at != "shard", shards=args.stop_after != "select", shard_size=sizes, score_columns=score_columns,
         digest=digest, published=manifest is not None, lists=lists.digest, lists_of_bytes=lists.fetches_only,
+        reviews=reviews,
         run={
             "digest": digest, "policy": policy.as_dict(), "policy_digest": policy.digest,
             "target": {"resize": target.resize, "size": target.size, "format": target.format, "quality": target.quality},
             "target_digest": target.digest(), "passes": [name for name, _ in score_columns], "parent": latest(pool.store),
+            "reviews": reviews.told(),
         },
     )  # fmt: skip
 

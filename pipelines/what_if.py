@@ -11,6 +11,7 @@ import apache_beam as beam
 from pipelines.funnel import funnel_lines, funnel_of
 from pipelines.moves import move_lines, moves_between
 from pipelines.release_job import scored_units
+from pipelines.reviews import open_reviews
 from pipelines.run import run_graph
 from pipelines.steps.select_pairs import SelectPairs
 from quality.block_lists import read_lists
@@ -61,11 +62,13 @@ def _against(pool: Pool, units: Sequence[str], policy: Policy, other: Policy, ar
 
 def _decided(pool: Pool, units: Sequence[str], policy: Policy, release: Release, args: argparse.Namespace) -> Release:
     rules, plan, lists = Rules(policy), plan_selection(pool, units, policy), read_lists().digest
+    reviews = open_reviews(pool, units, args.reviews)
+    reviews.freeze(release)
     rows = sum(commit.rows for unit in units if (commit := pool.raw_commit(unit)) is not None)
 
     def graph(pipeline: beam.Pipeline) -> None:
         scored = pipeline | "Scored" >> beam.Create(units)
-        _ = scored | "Select" >> SelectPairs(pool, release, rules, plan, rows=rows, lists=lists)
+        _ = scored | "Select" >> SelectPairs(pool, release, rules, plan, rows=rows, lists=lists, settled=reviews.digest)
 
     run_graph(graph, runner=args.runner, mode="in_memory", workers=1)
     return release

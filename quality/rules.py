@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from quality.block_lists import LISTED
 from quality.listed import check_hashes, is_listed, is_near
 from schemas.policy import Policy, PolicyError, Rule, read_policy
-from schemas.reasons import REASONS, error_word, reason_of_fetch
+from schemas.reasons import ACCEPTED, REASONS, REJECTED, error_word, reason_of_fetch
 
 KEEP, REVIEW, DROP = 0, 1, 2  # positions in schemas.reasons.VERDICTS
 UNDECODABLE: Final = "image:undecodable"
@@ -39,15 +39,34 @@ def find_policy(name_or_path: str) -> Policy:
 
 @dataclass(frozen=True)
 class Ruled:
-    """Verdict codes (uint8) and reason masks (uint64, bit k is `reasons[k]`) of n rows."""
+    """Verdict codes (uint8) and reason masks (uint64, bit k is `reasons[k]`) of n rows.
+
+    lifted: masks of the reasons that do not count for a row, for people overruled them. spared: the rows (bool) that would have had one.
+    """
 
     verdict: np.ndarray
     mask: np.ndarray
     reasons: tuple[str, ...]
+    lifted: np.ndarray
+    spared: np.ndarray
+
+    @classmethod
+    def nothing(cls, n: int, reasons: tuple[str, ...], lifted: np.ndarray | None = None) -> "Ruled":
+        """n rows that are kept so far."""
+        masks = np.zeros(n, np.uint64)
+        return cls(np.zeros(n, np.uint8), masks, reasons, np.zeros(n, np.uint64) if lifted is None else lifted, np.zeros(n, bool))
+
+    def bit(self, reason: str) -> np.uint64:
+        return np.uint64(1 << self.reasons.index(reason))
 
     def add(self, rows: np.ndarray, reason: str, verdict: int) -> None:
-        """Gives rows (indices or booleans) one more reason, and at least this verdict."""
-        self.mask[rows] |= np.uint64(1 << self.reasons.index(reason))
+        """Gives rows (indices or booleans) one more reason, and at least this verdict, but for those of which it is lifted."""
+        bit = self.bit(reason)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        lifted = (self.lifted[rows] & bit) != 0
+        self.spared[rows[lifted]] = True
+        rows = rows[~lifted]
+        self.mask[rows] |= bit
         self.verdict[rows] = np.maximum(self.verdict[rows], np.uint8(verdict))
 
     def reason_lists(self) -> pa.ListArray:
@@ -76,21 +95,21 @@ class Rules:
         """All reasons that this policy can give, in a fixed order."""
         words = [f"{family}:{word}" for family in ("source", "fetch") for word in REASONS[family]] + [LISTED, UNDECODABLE]
         for rule in self.policy.rules:
-            words += [rule.reason, *([] if rule.missing == "keep" else [rule.missing_reason])]
-        return tuple(dict.fromkeys([*words, *DUPLICATES]))
+            words += rule.gives
+        return tuple(dict.fromkeys([*words, *DUPLICATES, REJECTED, ACCEPTED]))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that rules look at, each once, in order."""
         return tuple(dict.fromkeys(name for rule in self.policy.rules for name in rule.reads))
 
-    def apply(self, table: pa.Table, cuts: Mapping[int, float] | None = None) -> Ruled:
+    def apply(self, table: pa.Table, cuts: Mapping[int, float] | None = None, lifted: np.ndarray | None = None) -> Ruled:
         """Rules on rows of ALWAYS_READ and `columns`.
 
         cuts: for each rule with top_fraction, by its index, the lowest value that stays; without it such rules do not act.
+        lifted: a mask per row of the reasons that people overruled; None for nobody.
         """
-        n = table.num_rows
-        ruled = Ruled(np.zeros(n, np.uint8), np.zeros(n, np.uint64), self.reasons)
+        ruled = Ruled.nothing(table.num_rows, self.reasons, lifted)
         fetched = np.asarray(pc.equal(table["status"], "success"))
         self._refuse_unfetched(table, ~fetched, ruled)
         broken = fetched & np.asarray(pc.is_valid(table["image.error"]))

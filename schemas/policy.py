@@ -44,7 +44,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from schemas.digest import digest_of_json
-from schemas.reasons import check_reason
+from schemas.reasons import check_reason, is_fact
 from schemas.value_lists import ListError, ValueList, find_list
 
 Value = str | int | float | bool
@@ -82,6 +82,11 @@ class Rule:
     @property
     def missing_reason(self) -> str:
         return self.reason.partition(":")[0] + ":missing"
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The reasons that the rule can give."""
+        return (self.reason,) if self.missing == "keep" else (self.reason, self.missing_reason)
 
     @property
     def lists(self) -> dict[str, ValueList]:
@@ -155,6 +160,14 @@ class Policy:
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "rules": [rule.as_dict() for rule in self.rules]}
+
+    @property
+    def overrulable(self) -> frozenset[str]:
+        """The reasons that a person may overrule: every rule that can give one says so."""
+        free, fixed = set[str](), set[str]()
+        for rule in self.rules:
+            (free if rule.overrule else fixed).update(rule.gives)
+        return frozenset(reason for reason in free - fixed if not is_fact(reason))
 
     @property
     def digest(self) -> str:

@@ -114,6 +114,17 @@ REASONS: Final = {
     "review": {"rejected": "a person decided against the pair", "accepted": "a person decided for the pair"},
 }
 
+REJECTED: Final = "review:rejected"
+ACCEPTED: Final = "review:accepted"  # the one reason that a kept pair can have
+
+# What no person can decide otherwise, whatever a policy says: there is no image, none may be seen, or a better pair stays.
+_FACTS: Final = frozenset({"source", "fetch", "list", "duplicate"})
+
+
+def is_fact(reason: str) -> bool:
+    """Whether a reason is none that a person could overrule: the pair was not fetched, is blocked, undecodable or a duplicate."""
+    return reason.partition(":")[0] in _FACTS or reason == "image:undecodable"
+
 
 def reason_text(reason: str) -> str:
     """What a reason means, in one clause. Raises KeyError for a word outside the closed set."""

@@ -1,6 +1,7 @@
 """A release: what one policy selected from the pool. Immutable once its manifest exists.
 
 releases/<name>/run.json                    the inputs' digest, clock times, heartbeat; in nothing that is hashed
+releases/<name>/settled.parquet             what people decided before it was made (schemas.reviews.SETTLED); not there when nobody did
 releases/<name>/decisions/<unit>.parquet    one row per pair: DECISIONS, then the values that the policy looked at
 releases/<name>/shards/000007.tar .parquet  what is trained on, and its index (INDEX), which is the shard's commit
 releases/<name>/manifest.json               written last, one put
@@ -31,7 +32,9 @@ DECISIONS: Final = pa.schema(
         column("row", pa.int32(), meaning="row in the unit, from 0"),
         column("uid", pa.string(), meaning="identity of the pair; null for a pair on a block list"),
         column("verdict", pa.string(), meaning="keep, review or drop"),
-        column("reasons", pa.list_(pa.string()), meaning="why not keep; empty for keep"),
+        column(
+            "reasons", pa.list_(pa.string()), meaning="why not keep; of a kept pair review:accepted where people decided for it, else none"
+        ),
         column("duplicate_of", pa.string(), meaning="uid of the better pair, where a reason is a duplicate"),
         column("error", pa.string(), meaning="the first word of error_message, for a pair that was not fetched"),
     ]
@@ -100,6 +103,28 @@ class Release:
         self.store = root if isinstance(root, Store) else Store(root)
         self.name = name
         self.path = f"releases/{name}"
+
+    # ---- people's decisions
+
+    def put_settled(self, settled: pa.Table) -> str:
+        """Keeps a copy of what people decided (schemas.reviews.SETTLED); returns its digest. An equal one that stands is adopted."""
+        digest = digest_of_table(settled)
+        self._put(self._settled_path, settled, {"content_digest": digest})
+        return digest
+
+    def read_settled(self, digest: str | None = None) -> pa.Table | None:
+        """What people had decided; None when nobody had. Raises ReleaseError when it has another digest than the one asked for."""
+        try:
+            table = self._read(self._settled_path, None, None)
+        except FileNotFoundError:
+            table = None
+        if digest is not None and (table is None or self._footer(self._settled_path)["content_digest"] != digest):
+            raise ReleaseError(f"{self.store.path_of(self._settled_path)} is not what the job was started with; start it again")
+        return table
+
+    @property
+    def _settled_path(self) -> str:
+        return f"{self.path}/settled.parquet"
 
     # ---- decisions
 

@@ -1,7 +1,8 @@
 """What people are asked about pairs, and what they answered: the two tables that any review tool can read and write.
 
-    reviews/tasks.parquet       TASKS, one row per pair and question
-    reviews/decisions.parquet   ANSWERS, one row per standing answer of a person
+    reviews/tasks.parquet             TASKS, one row per pair and question
+    reviews/decisions.parquet         ANSWERS, one row per standing answer of a person
+    releases/<name>/settled.parquet   SETTLED, one row per pair and question that people agree about, as the release took them
 
 A question is a reason word ("clip:low_similarity": does this reason hold of the pair?) or KEEP ("should the pair be in the set?").
 """
@@ -75,6 +76,14 @@ ANSWERS: Final = pa.schema(
         field("tool", pa.string(), meaning="what the answer was given with, and its version"),
     ]
 )
+
+SETTLED: Final = pa.schema(
+    [
+        field("uid", pa.string(), meaning="identity of the pair"),
+        field("question", pa.string(), meaning="a reason of schemas.reasons, or keep"),
+        field("answer", pa.string(), meaning="yes or no"),
+    ]
+)  # sorted by uid and question
 
 
 def task_of(uid: str, question: str) -> str:

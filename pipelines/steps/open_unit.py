@@ -1,4 +1,4 @@
-"""How a step of select sees a unit: the columns it asks for, without what is on a list, and what the rules say of them."""
+"""How a step of select sees a unit: the columns it asks for, without what is on a list, and what rules and people say of them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -11,8 +11,10 @@ from pipelines.steps.shuffling import unpacked
 from quality import repeats
 from quality.block_lists import STORED_COLUMNS, blanked, lists_here
 from quality.column_plan import ColumnPlan
+from quality.review.settle import Settled
 from quality.rules import ALWAYS_READ, Ruled, Rules
 from schemas.pool import Pool
+from schemas.release import Release
 from schemas.wire import batch_to_bytes
 
 BLOCKED: Final = pa.schema([("blocked", pa.int32())])  # rows of a unit that are on a block list
@@ -22,11 +24,21 @@ class OpenUnit:
     """Reads columns of a unit, blanks what is on a list, and applies the rules to the rest.
 
     known: what steps found out about the unit: BLOCKED rows are blank, REPEATS are a column of it.
+    settled: the release that keeps what people decided, and its digest; None where the rules decide alone.
     """
 
-    def __init__(self, pool: Pool, rules: Rules, plan: ColumnPlan):
-        self.pool, self.rules, self.plan = pool, rules, plan
+    def __init__(self, pool: Pool, rules: Rules, plan: ColumnPlan, settled: tuple[Release, str] | None = None):
+        self.pool, self.rules, self.plan, self.settled = pool, rules, plan, settled
         self.looked_at = tuple(dict.fromkeys((*ALWAYS_READ, *rules.columns)))
+        self.judge: Rules | Settled = rules
+
+    def setup(self) -> None:
+        """Reads what people decided: in every process for itself. Raises ReleaseError."""
+        if self.settled is not None:
+            release, digest = self.settled
+            table = release.read_settled(digest)
+            assert table is not None
+            self.judge = Settled(self.rules, table)
 
     def read(self, unit: str, known: Iterable[bytes], names: Iterable[str]) -> pa.Table:
         """Columns of a unit; null, all but `row`, where a pair is on a list."""
@@ -46,7 +58,7 @@ class OpenUnit:
             column = repeats.column_of(table[repeats.NEEDS], unpacked(known, repeats.REPEATS))
             table = table.append_column(repeats.COLUMN, column)
         table = table.select([name for name in table.column_names if name in wanted])
-        return table, self.rules.apply(table, cuts)
+        return table, self.judge.apply(table, cuts)
 
 
 class OnUnits(beam.DoFn):
@@ -54,6 +66,9 @@ class OnUnits(beam.DoFn):
 
     def __init__(self, open_unit: OpenUnit):
         self.open_unit = open_unit
+
+    def setup(self) -> None:
+        self.open_unit.setup()
 
 
 class BlockedRows(beam.DoFn):

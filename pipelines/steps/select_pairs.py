@@ -9,15 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.utils.windowed_value import WindowedValue
 
+from pipelines.steps.exact_pairs import ExactLosers
 from pipelines.steps.near_pairs import NearLosers, SemanticLosers
 from pipelines.steps.open_unit import BlockedRows, OnUnits, OpenUnit
 from pipelines.steps.shuffling import ByPartition, late, packed, unpacked
 from quality import duplicates, repeats
 from quality.column_plan import ColumnPlan
 from quality.columns.personal_data import without_personal_data
+from quality.review.settle import kept_alone
 from quality.rules import DROP, Ruled, Rules
 from quality.top_fraction import Histogram, cut_of, histogram_of
-from schemas.policy import Duplicates
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS, error_word
 from schemas.release import DECISIONS, Release
@@ -30,6 +31,8 @@ class SelectPairs(beam.PTransform):
 
     In: names of scored units, each once. Out: the same names, decided. rows: about how many pairs there are, for the number of partitions.
     lists: the digest of the launcher's block lists, which the workers read for themselves; a pair that is on one is not looked at further.
+    settled: the digest of what people decided, which the release keeps and the workers read there; None where nobody did. Duplicates are judged
+    with it; where the policy cuts the top of a column, once more without it, for a cut does not hang on what people decided.
     in_memory_rows: to so many rows one worker finds near-duplicates by itself; beyond, they are shuffled; the answer is the same.
     Shuffled: fingerprints (15 bytes a pair and kind), then identity and rank of those that met. Order-free: ranks are total.
     """
@@ -43,47 +46,51 @@ class SelectPairs(beam.PTransform):
         *,
         rows: int,
         lists: str | None = None,
+        settled: str | None = None,
         in_memory_rows: int = NearLosers.IN_MEMORY_ROWS,
     ):
-        self.pool, self.release, self.rules, self.plan, self.rows, self.lists = pool, release, rules, plan, rows, lists
+        self.pool, self.release, self.rules, self.plan, self.rows = pool, release, rules, plan, rows
+        self.lists, self.settled = lists, settled
         self.partitions = max(2, -(-3 * rows // _ROWS_A_PARTITION))
         self.in_memory = rows <= in_memory_rows
 
     def expand(self, units: beam.PCollection[str]) -> beam.PCollection[str]:
-        open_unit = OpenUnit(self.pool, self.rules, self.plan)
-        settings = self.rules.policy.duplicates
+        undecided = OpenUnit(self.pool, self.rules, self.plan)
+        people = OpenUnit(self.pool, self.rules, self.plan, None if self.settled is None else (self.release, self.settled))
         # What a step needs to know of a unit beside its columns comes as (unit, batch) from every step that found it out.
         known = units | "Blocked" >> beam.ParDo(BlockedRows(self.pool, self.plan, self.lists))
         if repeats.COLUMN.name in self.rules.columns:
-            counted = known | "Repeats" >> _Repeats(open_unit, self.partitions)
+            counted = known | "Repeats" >> _Repeats(undecided, self.partitions)
             known = (known, counted) | "With repeats" >> beam.Flatten()
-        collisions = (
-            known
-            | "Known to units" >> beam.GroupByKey()
-            | "Fingerprints" >> beam.ParDo(_Fingerprints(open_unit, settings, self.partitions))
-            | "Group fingerprints" >> beam.GroupByKey()
-            | "Collisions" >> beam.FlatMap(_collisions)
-        )
-        losers = (
-            (known, collisions)
-            | "With collisions" >> beam.Flatten()
-            | "Collisions to units" >> beam.GroupByKey()
-            | "Candidates" >> beam.ParDo(_Candidates(open_unit, self.partitions))
-            | "Group candidates" >> beam.GroupByKey()
-            | "Losers" >> beam.ParDo(_Losers(settings))
-        )
-        known = (known, losers) | "With losers" >> beam.Flatten()
+        judged = known | "Duplicates" >> self._duplicates(people)
+        cuts: Any = {}
+        if any(rule.top_fraction for rule in self.rules.policy.rules):
+            # What people decide moves no cut: without them, other pairs may be the best of their equals.
+            by_rules = judged if self.settled is None else known | "Duplicates by rules alone" >> self._duplicates(undecided)
+            cuts = beam.pvalue.AsSingleton(by_rules | "Cuts" >> _Cuts(undecided))
+        return judged | "Decide" >> beam.ParDo(_Decide(people, self.release), cuts)
+
+    def _duplicates(self, open_unit: OpenUnit) -> "_Duplicates":
+        return _Duplicates(open_unit, rows=self.rows, partitions=self.partitions, in_memory=self.in_memory)
+
+
+class _Duplicates(beam.PTransform):
+    """(unit, what is known of it) to (unit, all that is known of it), pairs that lose to a better one among it."""
+
+    def __init__(self, open_unit: OpenUnit, *, rows: int, partitions: int, in_memory: bool):
+        self.open_unit, self.rows, self.partitions, self.in_memory = open_unit, rows, partitions, in_memory
+
+    def expand(self, known: beam.PCollection[tuple[str, bytes]]) -> beam.PCollection[tuple[str, Iterable[bytes]]]:
+        settings = self.open_unit.rules.policy.duplicates
+        exact = known | "Exact" >> ExactLosers(self.open_unit, partitions=self.partitions)
+        known = (known, exact) | "With losers" >> beam.Flatten()
         if settings.near:
-            near = known | "Near" >> NearLosers(open_unit, rows=self.rows, in_memory=self.in_memory)
+            near = known | "Near" >> NearLosers(self.open_unit, rows=self.rows, in_memory=self.in_memory)
             known = (known, near) | "With near losers" >> beam.Flatten()
         if settings.semantic:
-            semantic = known | "Semantic" >> SemanticLosers(open_unit)
+            semantic = known | "Semantic" >> SemanticLosers(self.open_unit)
             known = (known, semantic) | "With semantic losers" >> beam.Flatten()
-        judged = known | "Losers to units" >> beam.GroupByKey()
-        cuts: Any = (
-            beam.pvalue.AsSingleton(judged | "Cuts" >> _Cuts(open_unit)) if any(r.top_fraction for r in self.rules.policy.rules) else {}
-        )
-        return judged | "Decide" >> beam.ParDo(_Decide(open_unit, self.release), cuts)
+        return known | "Losers to units" >> beam.GroupByKey()
 
 
 class _Repeats(beam.PTransform):
@@ -120,55 +127,6 @@ class _Captions(OnUnits):
 
 def _repeats(group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
     return packed(repeats.repeats_of(unpacked(group[1])))
-
-
-class _Fingerprints(OnUnits):
-    def __init__(self, open_unit: OpenUnit, settings: Duplicates, partitions: int):
-        super().__init__(open_unit)
-        self.settings, self.partitions = settings, partitions
-
-    def start_bundle(self) -> None:
-        self.gathered = ByPartition(self.partitions)
-
-    def process(self, group: tuple[str, Iterable[bytes]]) -> Iterable[tuple[int, bytes]]:
-        unit, known = group
-        table, ruled = self.open_unit(unit, known, duplicates.FINGERPRINT_COLUMNS)
-        yield from self.gathered.add(duplicates.fingerprints_of(unit, table, ruled, self.settings))
-
-    def finish_bundle(self) -> Iterable[WindowedValue]:
-        yield from late(self.gathered.flush())
-
-
-def _collisions(group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
-    return packed(duplicates.collisions_of(unpacked(group[1])))
-
-
-class _Candidates(OnUnits):
-    def __init__(self, open_unit: OpenUnit, partitions: int):
-        super().__init__(open_unit)
-        self.partitions = partitions
-
-    def start_bundle(self) -> None:
-        self.gathered = ByPartition(self.partitions)
-
-    def process(self, group: tuple[str, Iterable[bytes]]) -> Iterable[tuple[int, bytes]]:
-        unit, known = group
-        met = unpacked(known, duplicates.COLLISIONS)
-        if met:
-            similarity = self.open_unit.rules.policy.similarity
-            table, ruled = self.open_unit(unit, known, (*duplicates.IDENTITY_COLUMNS, similarity))
-            yield from self.gathered.add(duplicates.candidates_of(unit, table, ruled, met, similarity=similarity))
-
-    def finish_bundle(self) -> Iterable[WindowedValue]:
-        yield from late(self.gathered.flush())
-
-
-class _Losers(beam.DoFn):
-    def __init__(self, settings: Duplicates):
-        self.settings = settings
-
-    def process(self, group: tuple[int, Iterable[bytes]]) -> Iterable[tuple[str, bytes]]:
-        return packed(duplicates.losers_of(unpacked(group[1]), self.settings))
 
 
 class _Cuts(beam.PTransform):
@@ -219,6 +177,7 @@ class _Decide(OnUnits):
         unit, known = group
         table, ruled = self.open_unit(unit, known, cuts=cuts)
         lost = duplicates.apply_losers(ruled, unpacked(known, duplicates.LOSERS))
+        kept_alone(ruled)
         decided = decisions_of(table, ruled, lost)
         if self.open_unit.rules.policy.captions.personal_data == "redact":
             decided = without_personal_data(decided)

@@ -15,7 +15,7 @@ from quality.images.decode import ImageError, decode
 from schemas.columns import RAW
 from schemas.digest import digest_of_table
 from schemas.pool import Commit, Pool
-from schemas.reasons import FETCH_STATUSES, VERDICTS
+from schemas.reasons import ACCEPTED, FETCH_STATUSES, VERDICTS
 from schemas.release import DECISIONS, Decided, Release
 from schemas.store import Store
 
@@ -73,7 +73,6 @@ def _of_decisions(release: Release, footer: Decided, indexes: Indexes) -> dict[s
     verdicts = {row["values"]: row["counts"] for row in table["verdict"].value_counts().to_pylist()}
     counts = {verdict: verdicts.get(verdict, 0) for verdict in VERDICTS}
     keep = pc.fill_null(pc.equal(table["verdict"], "keep"), False)
-    reasons = pc.fill_null(pc.list_value_length(table["reasons"]), 0)
     told = {"rows": footer.rows, "content_digest": footer.content_digest, **{verdict: getattr(footer, verdict) for verdict in VERDICTS}}
     true = {"rows": table.num_rows, "content_digest": digest_of_table(table), **counts}
     return {
@@ -84,7 +83,7 @@ def _of_decisions(release: Release, footer: Decided, indexes: Indexes) -> dict[s
         "null_uids": int((np.asarray(pc.is_null(table["uid"])) & ~_listed(table["reasons"].combine_chunks())).sum()),
         "null_verdicts": table["verdict"].null_count,
         "other_verdicts": table.num_rows - sum(counts.values()) - table["verdict"].null_count,
-        "reason_errors": pc.sum(pc.equal(keep, pc.greater(reasons, 0))).as_py() or 0,
+        "reason_errors": int((np.asarray(keep) == _has_reason(table["reasons"].combine_chunks())).sum()),
         "footer_errors": sum(told[name] != true[name] for name in told),
         **_against_shards(footer.unit, table.filter(keep), indexes),
     }
@@ -92,9 +91,19 @@ def _of_decisions(release: Release, footer: Decided, indexes: Indexes) -> dict[s
 
 def _listed(reasons: pa.ListArray) -> np.ndarray:
     """Which rows are on a block list; they alone have no uid."""
-    listed = np.zeros(len(reasons), bool)
-    listed[np.asarray(pc.list_parent_indices(reasons))[np.asarray(pc.equal(pc.list_flatten(reasons), LISTED))]] = True
-    return listed
+    return _rows_with(reasons, pc.equal(pc.list_flatten(reasons), LISTED))
+
+
+def _has_reason(reasons: pa.ListArray) -> np.ndarray:
+    """Which rows have a reason not to be kept: review:accepted is none."""
+    return _rows_with(reasons, pc.not_equal(pc.list_flatten(reasons), ACCEPTED))
+
+
+def _rows_with(lists: pa.ListArray, which: pa.BooleanArray) -> np.ndarray:
+    """Rows that have an item of `which`, a boolean for each item of all lists."""
+    found = np.zeros(len(lists), bool)
+    found[np.asarray(pc.list_parent_indices(lists))[np.asarray(pc.fill_null(which, True))]] = True
+    return found
 
 
 def _against_shards(unit: str, kept: pa.Table, indexes: Indexes) -> dict[str, int]:

@@ -23,6 +23,6 @@ def test_shards_are_not_made_of_what_was_selected_with_other_lists(tmp_path, mon
     args, _ = parser().parse_with_beam([*flags, "shard"])
     assert open_release_job(args, pool).digest == job.digest
     monkeypatch.setenv("PIGMENT_BLOCK_LISTS", str(write_lists(tmp_path / "lists", {"domains": ["bad.test"]})))
-    with pytest.raises(UsageError, match=r"nothing was selected for this policy, target and lists yet \(release mine\)"):
+    with pytest.raises(UsageError, match=r"nothing was selected for this policy, target, lists and reviews yet \(release mine\)"):
         open_release_job(args, pool)
     assert job.release.run() is not None, "what was selected is still there"

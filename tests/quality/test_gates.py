@@ -243,11 +243,19 @@ def test_unknown_verdict(whole):
     assert {"verdicts are keep review or drop", "keep review and drop add up to decided rows"} <= failed(*whole)
 
 
-@pytest.mark.parametrize(("row", "reasons"), [(0, ["clip:low_similarity"]), (7, [])])
+@pytest.mark.parametrize(
+    ("row", "reasons"), [(0, ["clip:low_similarity"]), (0, ["clip:low_similarity", "review:accepted"]), (7, []), (7, ["review:accepted"])]
+)
 def test_reasons_of_a_kept_and_none_of_a_dropped_pair(whole, row, reasons):
     _, release = whole
     rewrite_decisions(release, lambda table: put(table, "reasons", row, reasons))
     assert failed(*whole) == {"pairs have reasons unless kept"}
+
+
+def test_a_kept_pair_may_say_that_people_decided_for_it(whole):
+    _, release = whole
+    rewrite_decisions(release, lambda table: put(table, "reasons", 0, ["review:accepted"]))
+    assert failed(*whole) == set()
 
 
 def test_lost_row(whole):

@@ -1,0 +1,74 @@
+"""People's decisions through the main command: what the new release says, what it changes, and what stays as it was."""
+
+import pytest
+
+from quality.review.files import put_table
+from schemas.pool import Pool
+from schemas.release import Release
+from schemas.reviews import ANSWERS_PATH
+from tests.answers import answers
+from tests.conftest import QUICK, digests, ingest, manifest_of
+
+
+def select(root, *flags):
+    run = ingest("--dataset", root, "--start_at", "select", *QUICK[-2:], *flags)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def ledger(pool, release):
+    return [
+        row for of in Release(pool.store, release).decided() for row in Release(pool.store, release).read_decisions(of.unit).to_pylist()
+    ]
+
+
+@pytest.fixture
+def decided(copied):
+    """(dataset, its first release, a kept pair that has an exact twin, the twin, a pair that only its similarity drops)."""
+    pool, parent = Pool(copied), manifest_of(copied)["release"]
+    rows = ledger(pool, parent)
+    twin = next(row for row in rows if row["reasons"] == ["duplicate:exact"])
+    low = next(row["uid"] for row in rows if row["verdict"] == "drop" and row["reasons"] == ["clip:low_similarity"])
+    put_table(
+        pool.store,
+        ANSWERS_PATH,
+        answers((twin["duplicate_of"], "keep", "no"), (low, "clip:low_similarity", "no"), ("f" * 32, "keep", "no")),
+    )
+    return copied, parent, twin["duplicate_of"], twin["uid"], low
+
+
+def test_a_release_with_decisions_differs_from_its_parent_by_them_and_their_twins(decided):
+    root, parent, rejected, twin, low = decided
+    pool, before = Pool(root), digests(root)
+    said = select(root)
+    manifest = manifest_of(root)
+    assert manifest["parent"] == parent != manifest["release"]
+    assert {key: manifest["reviews"][key] for key in ("settled", "pairs", "accepted")} == {"settled": 2, "pairs": 2, "accepted": 1}
+    assert "people decided about 2 pairs: 1 rows accepted, " in said and "decisions about pairs that this pool does not have: 1" in said
+    old, new = ledger(pool, parent), ledger(pool, manifest["release"])
+    changed = {row["uid"]: (row["verdict"], row["reasons"]) for row, was in zip(new, old, strict=True) if row != was}
+    assert changed.pop(rejected) == ("drop", ["review:rejected"]) and changed.pop(low) == ("keep", ["review:accepted"])
+    same_as_rejected = {row["uid"] for row in old if row["duplicate_of"] == rejected}
+    assert changed[twin] == ("keep", []) and set(changed) <= same_as_rejected
+    assert "already published" in select(root), "the same decisions, the same release"
+    assert "already published" in select(root, "--reviews", "none") and f"Release {parent} " in select(root, "--reviews", "none")
+    after = digests(root)
+    assert select(root, "--release", "again", "--running_mode", "in_memory") and digests(root) == after != before
+
+
+def test_what_if_takes_decisions_and_writes_nothing(decided):
+    root, parent, *_ = decided
+    files = {path: path.stat().st_mtime_ns for path in root.rglob("*") if "logs" not in path.parts}
+    said = select(root, "--what_if")
+    assert "review:accepted" in said and "review:rejected" in said and f"now: release {parent}" in said
+    assert "review:accepted" not in select(root, "--what_if", "--reviews", "none")
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if "logs" not in path.parts} == files
+
+
+def test_kept_ids_follow_the_decisions(decided, tmp_path):
+    root, _, rejected, twin, low = decided
+    select(root)
+    run = ingest("--dataset", root, "--out", tmp_path / "kept.txt", module="pipelines.export_ids")
+    assert run.returncode == 0, run.stderr
+    kept = set((tmp_path / "kept.txt").read_text().split())
+    assert {twin, low} <= kept and rejected not in kept
