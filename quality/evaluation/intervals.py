@@ -14,13 +14,20 @@ Interval = dict[str, float | None]
 
 
 def share(hits: np.ndarray, weights: np.ndarray) -> Interval:
-    """{value, low, high, n} of a weighted share: Wilson (1927), with Kish's effective sample size where weights differ. hits: booleans.
-    Values are None for no rows."""
+    """{value, low, high, n} of a weighted share: Wilson (1927), with an effective sample size where weights differ. hits: booleans.
+    Values are None for no rows.
+
+    That size is Kish's, (sum of weights)^2 / sum of squares, or where it is less what the share's variance comes to (Korn and Graubard, 1998):
+    Kish's alone takes hits to be as frequent among heavy rows as among light ones.
+    """
     total = float(weights.sum())
     if not total:
         return {"value": None, "low": None, "high": None, "n": 0}
     value = 1.0 if hits.all() else float(weights[hits].sum()) / total
     n = total**2 / float((weights**2).sum())
+    variance = float((weights**2 * (hits - value) ** 2).sum()) / total**2
+    if variance > 0:
+        n = min(n, value * (1 - value) / variance)
     low, high = wilson(value * n, n)
     return {"value": value, "low": low, "high": high, "n": len(hits)}
 

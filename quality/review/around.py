@@ -37,7 +37,7 @@ def rules_of(policy: Policy, column: str, question: str | None) -> tuple[str, li
 
 
 def sample_around(release: Release, policy: Policy, column: str, *, question: str | None, pairs: int) -> list[Asked]:
-    """About `pairs` questions about pairs that the rule could decide: fetched, decodable, and dropped by nothing that stands whatever people say."""
+    """About `pairs` questions about pairs that the policy keeps, or does not keep for this reason and none that stands whatever people say."""
     question, rules = rules_of(policy, column, question)
     decided = release.decided()
     bounds = sorted({bound for rule in rules for bound in _bounds(rule, policy, decided[0].cuts if decided else {})})
@@ -46,7 +46,7 @@ def sample_around(release: Release, policy: Policy, column: str, *, question: st
         table = release.read_decisions(footer.unit, ["row", "uid", "verdict", "reasons", column])
         values = np.asarray(table[column].cast(pa.float64()))
         for verdict, reasons, rows in groups(table):
-            if REJECTED not in reasons and (verdict == "keep" or set(reasons) <= policy.overrulable):
+            if verdict == "keep" or (question in reasons and REJECTED not in reasons and set(reasons) <= policy.overrulable):
                 rows = rows[~np.isnan(values[rows])]
                 picked = table.select(["uid", "row"]).take(pa.array(rows))
                 for uid, row, value in zip(picked["uid"].to_pylist(), picked["row"].to_pylist(), values[rows].tolist(), strict=True):

@@ -1,0 +1,214 @@
+"""Where a rule's bound should be, from what people answered. `python -m quality.review calibrate --help`."""
+
+import argparse
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from quality.command import EXIT_DONE, Parser, UsageError, say
+from quality.evaluation.measures import at_threshold
+from quality.review.bounds import Bound, column_values, find_bound, moves, policy_file, with_number
+from quality.review.files import find_answers, read_answers, read_tasks
+from quality.review.labels import ReasonLabels, arrays_of, labels_of
+from quality.review.tasks import find_release, policy_of
+from schemas.pool import Pool
+from schemas.release import Release
+from schemas.reviews import TASKS_PATH
+
+_ROWS: Final = 12  # of the table
+_EXAMPLES = """examples:
+  python -m quality.review calibrate --dataset cats --column clip.similarity --rule 14 --target_precision 0.9
+      where a bound must be so that 9 of 10 pairs that it calls are rightly called
+  python -m quality.review calibrate --dataset cats --column nsfw.open_nsfw --question nsfw:high --target_recall 0.95 --accept stricter
+      and writes stricter.toml: the policy with that one number changed
+
+Precision is the share of the pairs that the bound calls of which people say that the reason holds; recall the share of the pairs of which they say
+so that it calls. Each label stands for one over its probability of being asked; what is not answered yet is taken to be like what is, queue by
+queue. Intervals are Wilson's of 95 %, of weighted counts with an effective sample size: the lesser of Kish's and of what the variance comes to.
+An answer to keep counts too: yes means that the reason does not hold, no that it does if it was named.
+
+exit codes: 0 done   2 wrong use   70 a bug   130 interrupted"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What people's answers say of one threshold: intervals {value, low, high, n}, value None where nothing is called or nothing holds."""
+
+    at: float
+    precision: dict[str, Any]
+    recall: dict[str, Any]
+    called: int
+
+
+def points_of(bound: Bound, values: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> list[Point]:
+    """A point at every labelled value and at the standing bound, thresholds rising."""
+    points = []
+    for at in sorted({*values.tolist(), bound.value}):
+        called = bound.calls(values, at)
+        found = at_threshold(truth, called, weights)
+        points.append(Point(at, found["precision"], found["recall"], int(called.sum())))
+    return points
+
+
+def propose(points: Sequence[Point], *, now: float, precision: float | None, recall: float | None) -> Point | None:
+    """The point that reaches the target (its estimate, not its interval) and has most of the other; of equals the one that calls fewest, and
+    the bound as it is now rather than another."""
+    aim, other = ("precision", "recall") if precision is not None else ("recall", "precision")
+    target = precision if precision is not None else recall
+    assert target is not None
+
+    def value(point: Point, name: str) -> float:
+        found = getattr(point, name)["value"]
+        return -1.0 if found is None else found
+
+    reached = [point for point in points if value(point, aim) >= target]
+    return max(reached, key=lambda point: (value(point, other), value(point, aim), -point.called, point.at == now), default=None)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code. Raises what quality.command.command turns into messages."""
+    args = _parser().parse_args(argv)
+    pool = Pool(args.dataset)
+    release = find_release(pool, args.release)
+    bound = find_bound(policy_of(release), args.column, args.question, args.rule)
+    standing = _standing(release, args)
+    found = find_answers(pool.store, args.answers)
+    if found is None:
+        raise UsageError(
+            f"{args.dataset} has no answers yet ({pool.store.path_of('reviews/decisions.parquet')}); review, or give --answers FILE"
+        )
+    tasks = read_tasks(pool.store) if pool.store.exists(TASKS_PATH) else None
+    labels = labels_of(read_answers(*found), tasks, bound.rule.reason)
+    values, truth, weights = arrays_of(labels, column_values(release, args.column))
+    if not len(values):
+        raise UsageError(
+            f"{found[0].path_of(found[1])}: no answer to {bound.rule.reason} or keep is settled for a pair of {args.dataset} that has {args.column}; "
+            f"ask: python -m quality.review tasks --dataset {args.dataset} --around {args.column}"
+        )
+    precision = 0.95 if args.target_precision is None and args.target_recall is None else args.target_precision
+    points = points_of(bound, values, truth, weights)
+    best = propose(points, now=bound.value, precision=precision, recall=args.target_recall)
+    cost = {} if best is None else moves(release, bound, best.at)
+    if args.json:
+        say(json.dumps(_as_json(bound, labels, points, best, cost), sort_keys=True))
+    else:
+        say(
+            "\n".join(
+                _lines(
+                    bound,
+                    labels,
+                    truth,
+                    points,
+                    best,
+                    cost,
+                    f"precision of {precision:g}" if precision is not None else f"recall of {args.target_recall:g}",
+                )
+            )
+        )
+    if standing is not None:
+        if best is None:
+            raise UsageError("--accept: there is no threshold to accept; nothing was written")
+        told = _accept(bound, best.at, standing, args.accept)
+        if not args.json:
+            say(f"{told}next: python -m pipelines.ingest --dataset {args.dataset} --start_at select --policy {_named(args.accept)}")
+    return EXIT_DONE
+
+
+def _standing(release: Release, args: argparse.Namespace) -> Path | None:
+    """The file of the policy as it stands, where --accept asks for a new one. Raises UsageError where that cannot be written."""
+    if args.accept is None:
+        return None
+    if Path(_named(args.accept)).exists():
+        raise UsageError(f"--accept {_named(args.accept)}: that file stands, and no policy is overwritten; give another name")
+    run = release.run()
+    assert run is not None
+    return policy_file(run["policy_digest"], args.policy)
+
+
+def _accept(bound: Bound, at: float, old: Path, name: str) -> str:
+    """Writes the new policy file; returns the diff. Raises UsageError where a file of that name stands."""
+    new = Path(_named(name))
+    text = old.read_text("utf-8")
+    changed = with_number(text, bound, at, where=str(new), folder=new.parent)
+    try:
+        with new.open("x", encoding="utf-8") as file:
+            file.write(changed)
+    except OSError as error:
+        raise UsageError(f"--accept {new}: {error.strerror}") from error
+    diff = difflib.unified_diff(text.splitlines(keepends=True), changed.splitlines(keepends=True), str(old), str(new))
+    return f"\n{new} is written:\n{''.join(diff)}\n"
+
+
+def _named(name: str) -> str:
+    return name if name.endswith(".toml") else f"{name}.toml"
+
+
+def _lines(
+    bound: Bound, labels: ReasonLabels, truth: np.ndarray, points: Sequence[Point], best: Point | None, cost: dict, target: str
+) -> list[str]:
+    rule, sign = bound.rule, "below" if bound.field == "min" else "above"
+    shown = sorted({*np.linspace(0, len(points) - 1, min(_ROWS, len(points))).astype(int).tolist()})
+    at = sorted({*(points[place].at for place in shown), bound.value, *([] if best is None else [best.at])})
+    lines = [
+        f"rule {bound.number}    {rule.column} {bound.field} = {bound.value:g}: {rule.do}, {rule.reason}",
+        f"labels    {len(truth):,} pairs: {int(truth.sum()):,} yes, {int((~truth).sum()):,} no; {labels.direct:,} from the question itself, "
+        f"{labels.implied:,} from keep; {labels.asked:,} pairs were asked about, {labels.other:,} are left out for other reasons",
+        "",
+        f"{sign:<12}precision            recall               labels called",
+        *(
+            f"{point.at:<12.6g}{_shown(point.precision):<21}{_shown(point.recall):<21}{point.called:,}"
+            + ("   now" if point.at == bound.value else "")
+            + ("   proposed" if point is best else "")
+            for point in points
+            if point.at in at
+        ),
+        "",
+    ]
+    if best is None:
+        return [*lines, f"no threshold reaches a {target}: ask more people, or lower the target"]
+    lines.append(f"proposed for a {target}: {bound.field} = {best.at!r}, now {bound.value!r}")
+    lines += [f"  {one} -> {other:<8}{pairs:>9,} pairs" for (one, other), pairs in cost.items()] or ["  no pair changes sides"]
+    return [*lines, "  of the pairs that no other reason holds back, before duplicates are judged again"]
+
+
+def _shown(found: dict[str, Any]) -> str:
+    return "nothing" if found["value"] is None else f"{found['value']:.3f} [{found['low']:.2f}, {found['high']:.2f}]"
+
+
+def _as_json(bound: Bound, labels: ReasonLabels, points: Sequence[Point], best: Point | None, cost: dict) -> dict[str, Any]:
+    return {
+        "rule": bound.number,
+        "field": bound.field,
+        "now": bound.value,
+        "question": bound.rule.reason,
+        "labels": {"direct": labels.direct, "implied": labels.implied, "asked": labels.asked, "other": labels.other},
+        "points": [vars(point) for point in points],
+        "proposed": None if best is None else vars(best),
+        "moves": [{"now": one, "then": other, "pairs": pairs} for (one, other), pairs in cost.items()],
+    }
+
+
+def _parser() -> Parser:
+    p = Parser(
+        prog="python -m quality.review calibrate",
+        description="Precision and recall of a rule's bound over its threshold, from people's answers; and a better bound with its cost in pairs.",
+        epilog=_EXAMPLES,
+    )
+    p.add_argument("--dataset", metavar="DIR", required=True, help="folder of the dataset")
+    p.add_argument("--column", metavar="NAME", required=True, help="what the rule looks at")
+    p.add_argument("--question", metavar="REASON", help="the rule's reason, where rules on the column give several")
+    p.add_argument("--rule", metavar="NUMBER", type=int, help="which rule of the policy, from 1, where there are several")
+    p.add_argument("--release", metavar="NAME", help="whose policy and pairs (default: the newest)")
+    p.add_argument("--answers", metavar="FILE", help="default: reviews/decisions.parquet of the dataset")
+    target = p.add_mutually_exclusive_group()
+    target.add_argument("--target_precision", metavar="SHARE", type=float, help="propose the bound of most recall with it (default: 0.95)")
+    target.add_argument("--target_recall", metavar="SHARE", type=float, help="propose the bound of most precision with it")
+    p.add_argument("--policy", metavar="NAME|FILE", help="the release's policy, where it is no packaged one; --accept starts from it")
+    p.add_argument("--accept", metavar="NAME", help="write NAME.toml: the policy with the proposed number; never over a file that stands")
+    p.add_argument("--json", action="store_true", help="all thresholds as one JSON object on stdout, nothing else there")
+    return p
