@@ -25,6 +25,7 @@ from pipelines.pool_job import PoolJob, open_pool_job
 from pipelines.progress import Progress, duration, say
 from pipelines.publish import GateFailed, publish
 from pipelines.release_job import ReleaseJob, open_release_job
+from pipelines.reviews import check_reviews
 from pipelines.run import command, logs_to, run_graph, screen
 from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.read_units import ReadUnits
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.plan:
         say("\n".join(plan_lines(args)))
         return EXIT_DONE
+    if args.stop_after not in ("fetch", "score"):
+        check_reviews(args.dataset, args.reviews)
     started = time.monotonic()
     dataset = Path(args.dataset)
     out = sys.stderr if args.json else sys.stdout

@@ -13,6 +13,7 @@ from schemas.digest import digest_of_table
 from schemas.pool import Pool
 from schemas.release import Release
 from schemas.reviews import SETTLED
+from schemas.store import Store
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,13 @@ def open_reviews(pool: Pool, units: Sequence[str], given: str | None) -> Reviews
     settlement = settle(read_answers(store, path))
     ours = settlement.settled.filter(pc.is_in(settlement.settled["uid"], _there(pool, units, settlement.settled["uid"]))).combine_chunks()
     return Reviews(ours, settlement.unsettled, settlement.settled.num_rows - ours.num_rows, store.path_of(path))
+
+
+def check_reviews(dataset: str, given: str | None) -> None:
+    """Reads the answers before hours of fetching. Raises UsageError where they cannot be taken."""
+    found = find_answers(Store(dataset), given)
+    if found is not None:
+        read_answers(*found)
 
 
 def _there(pool: Pool, units: Sequence[str], uids: pa.ChunkedArray) -> pa.Array:

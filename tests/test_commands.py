@@ -43,6 +43,7 @@ def policy_file(folder: Path, column: str, bound: str) -> Path:
         (["--start_at", "select"], ["no dataset here"]),
         (["--sample", "2"], ["--sample", "at most 1"]),
         (["--scorers", "evidence", "--c2pa_trust", "none.pem"], ["none.pem", "certificates in PEM"]),
+        (["--reviews", "none.parquet"], ["none.parquet is not there", "that a review wrote"]),
         (["--against", "embedded"], ["--against", "add --what_if"]),
         (["--engine", "warp"], ["warp", "onnxruntime-f32"]),
     ],

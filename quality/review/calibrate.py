@@ -15,7 +15,7 @@ from quality.evaluation.measures import at_threshold
 from quality.review.bounds import Bound, column_values, find_bound, moves, policy_file, with_number
 from quality.review.files import find_answers, read_answers, read_tasks
 from quality.review.labels import ReasonLabels, arrays_of, labels_of
-from quality.review.tasks import find_release, policy_of
+from quality.review.tasks import find_release, policy_of, share
 from schemas.pool import Pool
 from schemas.release import Release
 from schemas.reviews import TASKS_PATH
@@ -206,8 +206,8 @@ def _parser() -> Parser:
     p.add_argument("--release", metavar="NAME", help="whose policy and pairs (default: the newest)")
     p.add_argument("--answers", metavar="FILE", help="default: reviews/decisions.parquet of the dataset")
     target = p.add_mutually_exclusive_group()
-    target.add_argument("--target_precision", metavar="SHARE", type=float, help="propose the bound of most recall with it (default: 0.95)")
-    target.add_argument("--target_recall", metavar="SHARE", type=float, help="propose the bound of most precision with it")
+    target.add_argument("--target_precision", metavar="SHARE", type=share, help="propose the bound of most recall with it (default: 0.95)")
+    target.add_argument("--target_recall", metavar="SHARE", type=share, help="propose the bound of most precision with it")
     p.add_argument("--policy", metavar="NAME|FILE", help="the release's policy, where it is no packaged one; --accept starts from it")
     p.add_argument("--accept", metavar="NAME", help="write NAME.toml: the policy with the proposed number; never over a file that stands")
     p.add_argument("--json", action="store_true", help="all thresholds as one JSON object on stdout, nothing else there")

@@ -142,9 +142,9 @@ def _parser() -> Parser:
     p = Parser(prog="python -m quality.review tasks", description="Choose what people are asked about a release.", epilog=_EXAMPLES)
     p.add_argument("--dataset", metavar="DIR", required=True, help="folder of the dataset")
     p.add_argument("--release", metavar="NAME", help="default: the newest")
-    p.add_argument("--kept", metavar="SHARE", type=_share, default=0.02, help="of the kept pairs: should they be in the set?")
-    p.add_argument("--dropped", metavar="SHARE", type=_share, default=0.02, help="of the dropped pairs that people could bring back")
-    p.add_argument("--overlap", metavar="SHARE", type=_share, default=0.05, help="of the tasks: those that two people answer")
+    p.add_argument("--kept", metavar="SHARE", type=share, default=0.02, help="of the kept pairs: should they be in the set?")
+    p.add_argument("--dropped", metavar="SHARE", type=share, default=0.02, help="of the dropped pairs that people could bring back")
+    p.add_argument("--overlap", metavar="SHARE", type=share, default=0.05, help="of the tasks: those that two people answer")
     p.add_argument("--gold", metavar="FILE", help="CSV or Parquet of uid, question, answer: pairs whose answer is known")
     p.add_argument("--around", metavar="COLUMN", help="instead: pairs on both sides of the policy's bounds on this column")
     p.add_argument("--question", metavar="REASON", help="with --around: which reason, where bounds on the column give several")
@@ -152,7 +152,7 @@ def _parser() -> Parser:
     return p
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
     """A number from 0 to 1."""
     value = float(text)
     if not 0 <= value <= 1:

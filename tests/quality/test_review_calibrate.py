@@ -223,6 +223,7 @@ def test_mistakes_are_told(dataset, tmp_path, monkeypatch):
         (("--rule", "1", "--accept", "x", "--policy", "embedded"), "--policy embedded is not what the release was made by"),
         (("--rule", "1", "--answers", "none.parquet"), "none.parquet is not there"),
         (("--rule", "9"), "no min or max on clip.similarity in rule 9"),
+        (("--rule", "1", "--target_recall", "95"), "95 is not from 0 to 1"),
         (("--rule", "1", "--target_precision", "1", "--target_recall", "1"), "not allowed with"),
     ):
         with pytest.raises(UsageError, match=message.replace(".", r"\.")):
