@@ -116,6 +116,13 @@ def parser() -> Parser:
 
     select = p.add_argument_group("select, shard and publish")
     select.add_argument("--policy", metavar="NAME|FILE", default="embedded", help="packaged policy or TOML file")
+    select.add_argument(
+        "--read_scorer",
+        metavar="SCORER:MODEL",
+        action="append",
+        default=[],
+        help="where several scorers gave a column and the policy does not say which it means: this one; once for each scorer's name",
+    )
     select.add_argument("--what_if", action="store_true", help="with --start_at select: print the funnel, write nothing")
     select.add_argument("--against", metavar="NAME|FILE", help="with --what_if: another policy; prints who changes sides and why")
     select.add_argument("--release", metavar="NAME", help="name of the release (default: 12 digits of its digest)")

@@ -16,6 +16,7 @@ from pipelines.sources.rows import RowReader
 from quality.block_lists import read_lists
 from quality.evidence.manifest import TrustError, read_anchors
 from quality.images.convert import Target
+from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
 from schemas.pool import Pass, Pool, ScorerInfo
@@ -100,7 +101,7 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     wanted = {"fetch": fetch.identity(), **source}
     if fetches:
         _check_fixed(args, fixed, wanted)
-    policy = find_policy(args.policy)  # a policy that cannot be read is told before hours of fetching
+    policy = with_scorers(find_policy(args.policy), args.read_scorer)  # a policy that cannot be read is told before hours of fetching
     Rules(policy)
     read_as = _evidence_read_as(wanted if fetches else source)
     scorers, reads, pass_, engines = chosen_scorers(args, pool, evidence_read_as=read_as) if scores else ([], [], Pass("none", ()), {})

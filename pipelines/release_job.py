@@ -16,6 +16,7 @@ from quality.block_lists import read_lists
 from quality.column_plan import ColumnPlan, catalogue
 from quality.columns import COLUMN_FUNCTIONS
 from quality.images.convert import Target
+from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.selection import plan_selection
 from schemas.digest import digest_of_json
@@ -102,7 +103,7 @@ def release_digest(
 
 def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
     """Checks the policy against the pool and names the release. Raises PolicyError, UsageError, ReleaseError."""
-    policy = find_policy(args.policy)
+    policy = with_scorers(find_policy(args.policy), args.read_scorer)
     rules = Rules(policy)
     units = scored_units(pool)
     plan = plan_selection(pool, units, policy)

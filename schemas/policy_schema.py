@@ -29,7 +29,7 @@ DESCRIPTIONS: Final = {
     "Captions.personal_data": "redact: e-mail addresses and numbers of phones, cards, accounts and ids become [e-mail] and so on.",
     "Rule.column": "A column of the pool: raw, scored (image.aspect) or computed (license.class).",
     "Rule.reason": "Why a pair that violates the rule is not kept.",
-    "Rule.scorer": 'The scorer and weights that the bound was calibrated on, such as "clip:ViT-B-32/openai"; another in the pool is an error.',
+    "Rule.scorer": 'The scorer and weights that the bound was calibrated on: "clip:ViT-B-32/openai"; another in the pool is an error.',
     "Rule.min": "Lowest value that passes, inclusive.",
     "Rule.max": "Highest value that passes, inclusive.",
     "Rule.in": "The values that pass.",
