@@ -221,7 +221,7 @@ class _Decide(OnUnits):
         lost = duplicates.apply_losers(ruled, unpacked(known, duplicates.LOSERS))
         decided = decisions_of(table, ruled, lost)
         if self.open_unit.rules.policy.captions.personal_data == "redact":
-            decided = without_personal_data(decided)
+            decided = without_personal_data(decided, but=DECISIONS.names)
         self.release.put_decisions(unit, decided, cuts=cuts)
         yield unit
 
