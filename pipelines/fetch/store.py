@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pipelines.fetch.settings import FetchSettings
@@ -80,14 +81,15 @@ def stored(
     outcome.sha256 = hashlib.sha256(data).hexdigest()
     kept = data
     if settings.target is not None:
+        decoded: list[np.ndarray] = []
         try:
-            converted = convert(data, settings.target, max_pixels=settings.max_pixels)
+            converted = convert(data, settings.target, max_pixels=settings.max_pixels, decoded=decoded.append)
         except ImageError as error:
             outcome.status, outcome.error_message = "failed_to_resize", error.word
             return outcome, None
         if reader is not None:
             try:
-                outcome.evidence = reader.read(data)
+                outcome.evidence = reader.read(data, next(iter(decoded), None))
             except Exception as error:  # it is not to raise, whatever the bytes; should it, the row pays for it and not the unit
                 outcome.status, outcome.error_message = "failed_to_resize", f"evidence: {type(error).__name__}"
                 return outcome, None

@@ -5,6 +5,8 @@ import json
 from importlib.metadata import version
 from typing import Any, Final
 
+import numpy as np
+
 from quality.evidence.carriers import can_carry_watermark, watermark_fields
 from quality.evidence.manifest import ManifestReader
 from quality.evidence.reading import evidence_of
@@ -34,14 +36,16 @@ class OriginalReader:
         self._manifests = ManifestReader(anchors)
         self._version = version_of(anchors)
 
-    def read(self, data: bytes) -> str:
-        """The fields of the scorer `evidence`, as JSON with sorted keys, those that say nothing left out. Pixels are decoded if need be.
+    def read(self, data: bytes, pixels: np.ndarray | None = None) -> str:
+        """The fields of the scorer `evidence`, as JSON with sorted keys, those that say nothing left out.
 
-        Measured, one core: 0.1 ms where there is nothing but pixels that cannot carry a watermark; see quality.evidence.watermark for the rest.
+        pixels: upright, of any scale, where somebody has decoded them; None: they are decoded if need be. The same text either way.
+        Measured, one core: 0.03 ms of metadata, 1 ms of a manifest; of pixels that may carry a watermark 2.5 ms (a JPEG of 960x720, half of it
+        decoding at half size), 6 ms (a JPEG of 1600x1200), 3 ms (a PNG of 1024x1024 that was decoded for 35 ms anyway).
         """
         found = evidence_of(data, self._manifests)
         if can_carry_watermark(data):
-            found |= watermark_fields(data, None)
+            found |= watermark_fields(data, pixels)
         told = {name: value for name, value in found.items() if value is not None}
         return json.dumps({**told, READER: self._version}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 

@@ -82,10 +82,10 @@ def test_nothing_is_read_of_a_listed_image(pool, server, files, tmp_path):
 
 def test_an_image_that_breaks_the_reader_is_a_row_and_not_a_unit(pool, server, files, monkeypatch):
     class Fragile(OriginalReader):
-        def read(self, data: bytes) -> str:
+        def read(self, data: bytes, pixels=None) -> str:
             if data == files["c2pa-broken"]:
                 raise RuntimeError("a reader's bug, with bytes \ud800 of the file")
-            return super().read(data)
+            return super().read(data, pixels)
 
     monkeypatch.setattr(loop, "OriginalReader", Fragile)
     broken, fine = fetch(pool, [server.url("/c2pa-broken"), server.url("/drawing-512")], **RESIZED)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from quality.evidence.manifest import read_anchors
 from quality.evidence.original import READER, OriginalReader, fields_in, model_of, version_of
+from quality.images.convert import Target, convert
 from quality.scorers.batch import PairBatch
 from quality.scorers.evidence import FIELDS, Evidence, StoredEvidence
 from tests.conftest import SOAK
@@ -41,6 +42,19 @@ def test_the_labelled_set_and_drawings_read_the_same_either_way(anchors, reader)
     fresh = scorer.score(PairBatch([None] * len(files), files))
     assert stored(*(reader.read(data) for data in files)).equals(fresh)
     assert fresh["watermark"].null_count < len(files) and {"trusted", "invalid", "none"} <= set(fresh["c2pa"].to_pylist())
+
+
+def test_pixels_that_others_decoded_say_the_same(reader):
+    """Whole, halved, and of other scales, as converting to stored sizes decodes them."""
+    marked = [item.make() for item in labelled() if item.name.startswith("watermark")]
+    found = set()
+    for data in marked:
+        for size in (64, 200, 256, 400, 2000):
+            pixels = []
+            convert(data, Target(size=size, format="png"), decoded=pixels.append)
+            assert reader.read(data, next(iter(pixels), None)) == reader.read(data)
+            found |= {image.shape for image in pixels}
+    assert len(found) > 3, "decoded at several scales"
 
 
 def test_what_was_not_read_is_not_none():
