@@ -4,12 +4,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
 from pipelines.progress import say
 from pipelines.run import command
+from quality.block_lists import BlockLists, listed_rows, read_lists
 from schemas.pool import Pool
 from schemas.release import Release, latest
 from schemas.value_lists import write_ids
@@ -25,13 +27,18 @@ _EXAMPLES = """examples:
 """
 
 
-def kept_values(pool: Pool, release: Release, column: str) -> list[str]:
-    """The column of all pairs that the release kept, from its decisions. Raises UsageError for a column that is not there or has nulls."""
-    found = list[str]()
+def kept_values(pool: Pool, release: Release, column: str, lists: BlockLists) -> tuple[list[str], int]:
+    """The column of all pairs that the release kept, from its decisions, but for those that are on a list now; how many these are.
+
+    Raises UsageError for a column that is not there or has nulls.
+    """
+    found, listed = list[str](), 0
     for decided in release.decided():
-        kept = pc.equal(release.read_decisions(decided.unit, ["verdict"])["verdict"], "keep")
+        kept = np.asarray(pc.equal(release.read_decisions(decided.unit, ["verdict"])["verdict"], "keep"))
+        now_listed = listed_rows(pool, decided.unit, lists, kept)
+        listed += int(now_listed.sum())
         try:
-            values = pool.read_raw(decided.unit, [column])[column].filter(kept)
+            values = pool.read_raw(decided.unit, [column])[column].filter(pa.array(kept & ~now_listed))
         except KeyError as error:
             names = ", ".join(field.name for field in pool.raw_schema(decided.unit) if pa.types.is_string(field.type))
             raise UsageError(f"the pool has no column {column!r}; columns of text: {names}") from error
@@ -40,7 +47,7 @@ def kept_values(pool: Pool, release: Release, column: str) -> list[str]:
         if values.null_count:
             raise UsageError(f"unit {decided.unit}: {values.null_count} kept pairs have no {column}; export uid instead")
         found += values.to_pylist()
-    return found
+    return found, listed
 
 
 def _write_texts(values: Sequence[str], path: str, column: str) -> int:
@@ -70,12 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError(
             f"{args.dataset} has no published release" + (f" {name}" if name else "") + "; run python -m pipelines.ingest first"
         )
-    values = kept_values(pool, release, args.column)
+    values, listed = kept_values(pool, release, args.column, read_lists())
     try:
         count = write_ids(values, args.out) if args.out.endswith(".npy") else _write_texts(values, args.out, args.column)
     except OSError as error:
         raise UsageError(f"--out {args.out}: {error.strerror}") from error
-    say(f"{count:,} distinct values of {args.column}, of {len(values):,} pairs that release {release.name} kept, are in {args.out}")
+    told = f"{count:,} distinct values of {args.column}, of {len(values):,} pairs that release {release.name} kept, are in {args.out}"
+    say(told + (f"; {listed:,} more that it kept {'is' if listed == 1 else 'are'} on a block list now, and left out" if listed else ""))
     return EXIT_DONE
 
 

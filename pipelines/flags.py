@@ -62,7 +62,7 @@ def parser() -> Parser:
         "--store",
         choices=("original", "resized"),
         default="original",
-        help="keep the bytes as they came, or resized ones: smaller, but without the metadata that deepfake evidence is read from",
+        help="keep the bytes as they came, or resized ones: smaller; their metadata, C2PA and watermarks are then read once, while fetching",
     )
     fetch.add_argument("--store_size", metavar="PIXELS", type=positive, default=1024, help="with --store resized: the larger side")
     fetch.add_argument(
@@ -106,7 +106,9 @@ def parser() -> Parser:
     score.add_argument("--person_names", metavar="FILE", help="names of persons, one a line, looked for in captions; never in any output")
     score.add_argument("--deepfake_probe", metavar="FILE", help="a probe made by python -m quality.probe: weak evidence, at most review")
     score.add_argument(
-        "--c2pa_trust", metavar="FILE", help="PEM of the C2PA trust anchors whose signers the scorer evidence trusts (default: nobody)"
+        "--c2pa_trust",
+        metavar="FILE",
+        help="PEM of the C2PA trust anchors whose signers the scorer evidence, or fetching with --store resized, trusts (default: nobody)",
     )
     score.add_argument(
         "--engine", metavar="NAME", default="auto", help="inference engine; auto measures once and the pool keeps the answer"
@@ -114,6 +116,13 @@ def parser() -> Parser:
 
     select = p.add_argument_group("select, shard and publish")
     select.add_argument("--policy", metavar="NAME|FILE", default="embedded", help="packaged policy or TOML file")
+    select.add_argument(
+        "--read_scorer",
+        metavar="SCORER:MODEL",
+        action="append",
+        default=[],
+        help="where several scorers gave a column and the policy does not say which it means: this one; once for each scorer's name",
+    )
     select.add_argument("--what_if", action="store_true", help="with --start_at select: print the funnel, write nothing")
     select.add_argument("--against", metavar="NAME|FILE", help="with --what_if: another policy; prints who changes sides and why")
     select.add_argument(

@@ -23,7 +23,7 @@ from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
 from pipelines.pool_job import PoolJob, open_pool_job
 from pipelines.progress import Progress, duration, say
-from pipelines.publish import GateFailed, publish
+from pipelines.publish import GateFailed, ListedPairs, publish
 from pipelines.release_job import ReleaseJob, open_release_job
 from pipelines.reviews import check_reviews
 from pipelines.run import command, logs_to, run_graph, screen
@@ -106,7 +106,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
                 if args.stop_after is None:
                     try:
-                        publish(release_job.pool, release_job.release, allow_missing=args.allow_missing)
+                        publish(release_job.pool, release_job.release, allow_missing=args.allow_missing, selected_with=release_job.lists)
+                    except ListedPairs as error:
+                        say(str(error), out=shown)
+                        return EXIT_GATE
                     except GateFailed as error:
                         say(f"Release {release_job.release.name} is not published: a critical gate failed.\n{error}", out=shown)
                         return EXIT_GATE

@@ -2,34 +2,41 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.chosen_scorers import chosen_scorers
+from pipelines.chosen_scorers import UNREAD, chosen_scorers
 from pipelines.fetch.settings import FetchSettings
 from pipelines.options import UsageError
 from pipelines.sources.formats import SourceError
 from pipelines.sources.listing import Entry, list_source
 from pipelines.sources.rows import RowReader
 from quality.block_lists import read_lists
+from quality.evidence.manifest import TrustError, read_anchors
 from quality.images.convert import Target
+from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
 from schemas.pool import Pass, Pool, ScorerInfo
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
-RESIZED_EVIDENCE = (
-    "note: images are stored resized, without their metadata, C2PA manifests and watermarks: the scorer evidence finds none of them, "
-    "and the deepfake band rests on faces and captions; --store original (a new --dataset) keeps them"
+RESIZED = (
+    "note: images are stored resized; what the bytes that came say of their origin (metadata, C2PA, watermarks) is read once, while they are "
+    "fetched, {}, and cannot be read again"
+)
+RESIZED_UNREAD = (
+    "note: images are stored resized, and this dataset was begun before fetching read what the bytes that came say of their origin: the scorer "
+    "evidence has nothing of them, and the deepfake band is missing; --store original (a new --dataset) keeps the bytes"
 )
 
 
 @dataclass(frozen=True)
 class PoolJob:
     """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
-    lists: the block lists' digest, or None."""
+    lists: the block lists' digest, or None. evidence_read_as: see chosen_scorers.
+    """
 
     pool: Pool
     entries: Sequence[Entry]
@@ -43,6 +50,7 @@ class PoolJob:
     fetches: bool
     scores: bool
     lists: str | None
+    evidence_read_as: str | None
 
     @property
     def runs(self) -> bool:
@@ -65,13 +73,13 @@ class PoolJob:
             ", ".join(f"{scorer.name} ({scorer.version.partition('@')[0]})" for scorer in self.scorers) if self.scores else "no scoring"
         )
         told = f"{Path(self.pool.store.root).name}: {what}; {scorers}"
-        if "evidence" in {scorer.name for scorer in self.scorers} and self._resized():
-            told += "\n" + RESIZED_EVIDENCE
+        if self.evidence_read_as is not None and (self.fetches or "evidence" in {scorer.name for scorer in self.scorers}):
+            _, listed, trust = self.evidence_read_as.partition("+trust-")
+            unread = self.evidence_read_as == UNREAD
+            told += "\n" + (
+                RESIZED_UNREAD if unread else RESIZED.format(f"with the C2PA trust list {trust}" if listed else "trusting no signer")
+            )
         return told
-
-    def _resized(self) -> bool:
-        fixed = self.pool.settings("source")
-        return fixed is not None and fixed["fetch"]["store"] == "resized"
 
 
 def open_pool_job(args: argparse.Namespace) -> PoolJob:
@@ -87,15 +95,16 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     if images and any(not entry.images for entry in entries):
         raise UsageError("the source mixes url lists and file lists; ingest them as two sources, the second with --add_source")
     try:
-        fetch = _fetch_settings(args)
-    except ValueError as error:
+        fetch = _fetch_settings(args, fixed)
+    except (ValueError, TrustError) as error:
         raise UsageError(str(error)) from error
     wanted = {"fetch": fetch.identity(), **source}
     if fetches:
         _check_fixed(args, fixed, wanted)
-    policy = find_policy(args.policy)  # a policy that cannot be read is told before hours of fetching
+    policy = with_scorers(find_policy(args.policy), args.read_scorer)  # a policy that cannot be read is told before hours of fetching
     Rules(policy)
-    scorers, reads, pass_, engines = chosen_scorers(args, pool) if scores else ([], [], Pass("none", ()), {})
+    read_as = _evidence_read_as(wanted if fetches else source)
+    scorers, reads, pass_, engines = chosen_scorers(args, pool, evidence_read_as=read_as) if scores else ([], [], Pass("none", ()), {})
     if fetches:
         if fixed is None:
             pool.adopt_settings("source", wanted)
@@ -107,7 +116,7 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         pool.put_pass(pass_)
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch, args.fetch_workers or args.workers,
-        scorers, reads, pass_, fetches, scores, lists,
+        scorers, reads, pass_, fetches, scores, lists, read_as,
     )  # fmt: skip
 
 
@@ -170,6 +179,11 @@ def _check_fixed(args: argparse.Namespace, fixed: dict[str, Any] | None, wanted:
             "leave the flag out, or give another --dataset"
         )
     for name, value in wanted["fetch"].items():
+        if name == "evidence" and fixed["fetch"][name] != value:
+            raise UsageError(
+                f"{args.dataset} stores images resized and reads their evidence while it fetches, as {fixed['fetch'][name]}, not as {value}; "
+                "give the --c2pa_trust (or none) that it was begun with, or another --dataset"
+            )
         if fixed["fetch"].get(name) != value:
             raise UsageError(
                 f"{args.dataset} was begun with {name} = {fixed['fetch'].get(name)}, not {value}; "
@@ -177,11 +191,19 @@ def _check_fixed(args: argparse.Namespace, fixed: dict[str, Any] | None, wanted:
             )
 
 
-def _fetch_settings(args: argparse.Namespace) -> FetchSettings:
+def _evidence_read_as(source: Mapping[str, Any]) -> str | None:
+    fetch = source.get("fetch") or {}
+    return fetch.get("evidence", UNREAD) if fetch.get("store") == "resized" else None
+
+
+def _fetch_settings(args: argparse.Namespace, fixed: dict[str, Any] | None) -> FetchSettings:
     resized = args.store == "resized"
+    evidence = resized and (fixed is None or "evidence" in fixed["fetch"])  # a pool goes on as it was begun, before fetching could read it
     return FetchSettings(
         store=args.store,
         target=Target(resize="keep_ratio_largest", size=args.store_size, format="jpeg", quality=args.image_quality) if resized else None,
+        evidence=evidence,
+        trust_anchors=read_anchors(Path(args.c2pa_trust)) if evidence and args.c2pa_trust is not None else None,
         max_bytes=args.max_image_bytes,
         connect_timeout_s=args.connect_timeout,
         image_timeout_s=args.image_timeout,

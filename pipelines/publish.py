@@ -9,11 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.options import EXIT_CODES, EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, Parser, UsageError
 from pipelines.progress import say
 from pipelines.run import command
+from quality.block_lists import listed_rows, read_lists
 from quality.columns import COLUMN_FUNCTIONS
 from quality.gates import GateResults, Outcome, run_gates
 from quality.review.settle import counts_of
@@ -44,6 +47,17 @@ class DeferredUnits(Exception):
         self.units = units
 
 
+class ListedPairs(Exception):
+    """Pairs that the release keeps are on a block list now. `count`: how many; which, nobody is told."""
+
+    def __init__(self, release: Release, count: int):
+        super().__init__(
+            f"{count:,} of the pairs that release {release.name} keeps {'is' if count == 1 else 'are'} on a block list now; run "
+            "python -m pipelines.ingest --start_at select again: the release that it makes leaves them out"
+        )
+        self.count = count
+
+
 @dataclass(frozen=True)
 class Published:
     """manifest: as it stands. adopted: it stood already, made from the same inputs. gates: None when adopted."""
@@ -55,21 +69,29 @@ class Published:
 
 
 def publish(
-    pool: Pool, release: Release, *, gates: Callable[[Pool, Release], GateResults] = run_gates, allow_missing: bool = False
+    pool: Pool,
+    release: Release,
+    *,
+    gates: Callable[[Pool, Release], GateResults] = run_gates,
+    allow_missing: bool = False,
+    selected_with: str | None = None,
 ) -> Published:
     """Publishes a release: all units decided, all shards there, gates passed, then releases/<name>/manifest.json and releases/latest.
 
     Idempotent: a release that is published and was made from the inputs that run.json names is adopted. What the policy, the target and
     the digest were, run.json says. allow_missing: units that were never committed are counted as deferred in the manifest.
-    Raises ReleaseError (not selected or not sharded to the end, or published from other inputs), DeferredUnits, GateFailed.
+    selected_with: digest of the block lists that this run has decided with just now; where there are others, kept pairs are held against
+    them, of a release that is published already too.
+    Raises ReleaseError (not selected or not sharded to the end, or published from other inputs), ListedPairs, DeferredUnits, GateFailed.
     """
     run = release.run()
     if run is None:
         raise ReleaseError(f"there is no release {release.name} in {pool.store.root}; run python -m pipelines.ingest first")
     standing = release.manifest()
+    if standing is not None and standing["digest"] != run["digest"]:
+        raise ReleaseError(f"release {release.name} is published and was made from other inputs; give another --release")
     if standing is not None:
-        if standing["digest"] != run["digest"]:
-            raise ReleaseError(f"release {release.name} is published and was made from other inputs; give another --release")
+        _check_lists(pool, release, selected_with)
         return Published(release.name, standing, True, None)
     planned = pool.planned_units()
     decided = {unit.unit: unit for unit in _footers(release.decided, release)}
@@ -80,9 +102,23 @@ def publish(
     results = gates(pool, release)
     if not results.passed:
         raise GateFailed(results)
+    _check_lists(pool, release, selected_with)
     manifest = make_manifest(pool, release, run, decided=decided, deferred=deferred, gates=results)
     release.put_manifest(manifest)
     return Published(release.name, manifest, False, results)
+
+
+def _check_lists(pool: Pool, release: Release, selected_with: str | None) -> None:
+    """Raises ListedPairs, BlockListError."""
+    lists = read_lists()
+    if not lists or lists.digest == selected_with:
+        return
+    count = 0
+    for unit in _footers(release.decided, release):
+        kept = np.asarray(pc.equal(release.read_decisions(unit.unit, ["verdict"])["verdict"], "keep"))
+        count += int(listed_rows(pool, unit.unit, lists, kept).sum())
+    if count:
+        raise ListedPairs(release, count)
 
 
 def _footers(read: Callable[[], list[T]], release: Release) -> list[T]:
@@ -156,6 +192,7 @@ def make_manifest(
             {"pass": pass_.name, **asdict(scorer), "columns": list(scorer.columns)} for pass_ in passes for scorer in pass_.scorers
         ],
         "engines": pool.settings("engines"),
+        "evidence": evidence_of(pool),
         "column_functions": {function.name: function.version for function in COLUMN_FUNCTIONS.values()},
         "target": run["target"],
         "shards": [{"path": f"shards/{shard.shard:06d}.tar", **asdict(shard)} for shard in release.shards()],
@@ -169,6 +206,12 @@ def _reviews(run: dict[str, Any], reasons: Mapping[str, int]) -> dict[str, Any] 
     """The digest of what people decided, how much that is, and how many pairs they accepted and rejected; None where nobody decided."""
     told = run.get("reviews")
     return None if told is None else {**told, **counts_of(reasons)}
+
+
+def evidence_of(pool: Pool) -> dict[str, Any]:
+    """Whether the bytes that came are kept, so that what they say of their origin can be read again; else as what fetching has read it."""
+    fetch = (pool.settings("source") or {}).get("fetch") or {}
+    return {"can_be_read_again": fetch.get("store") != "resized", "read_when_fetched_as": fetch.get("evidence")}
 
 
 # ---- the command
@@ -194,6 +237,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DeferredUnits as error:
         say(str(error), out=sys.stderr)
         return EXIT_DEFERRED
+    except ListedPairs as error:
+        say(str(error), out=sys.stderr)
+        return EXIT_GATE
     except GateFailed as error:
         say(f"Release {release.name} is not published: a critical gate failed.\n{error}", out=sys.stderr)
         return EXIT_GATE

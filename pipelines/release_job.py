@@ -17,6 +17,7 @@ from quality.block_lists import read_lists
 from quality.column_plan import ColumnPlan, catalogue
 from quality.columns import COLUMN_FUNCTIONS
 from quality.images.convert import Target
+from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.selection import plan_selection
 from schemas.digest import digest_of_json
@@ -25,7 +26,7 @@ from schemas.release import Release, ReleaseError, heartbeat, is_alive, latest
 
 _BEAT_S = 20.0
 _BYTES_A_PIXEL = 0.4  # of photographs as JPEG of quality 95, 4:2:0; only the number of shards hangs on it
-_REVISION = 2  # of what select and shard do with equal inputs; part of a release's digest
+_REVISION = 3  # of what select and shard do with equal inputs; part of a release's digest
 
 
 @dataclass
@@ -108,7 +109,7 @@ def release_digest(
 
 def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
     """Checks the policy against the pool and names the release. Raises PolicyError, UsageError, ReleaseError."""
-    policy = find_policy(args.policy)
+    policy = with_scorers(find_policy(args.policy), args.read_scorer)
     rules = Rules(policy)
     units = scored_units(pool)
     plan = plan_selection(pool, units, policy)

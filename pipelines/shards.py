@@ -27,7 +27,8 @@ MEMBERS: Final = pa.schema([("uid", pa.string()), ("unit", pa.string()), ("row",
 SUFFIXES: Final = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 _WINDOW_BYTES: Final = 8_000_000  # of stored images, read together: of three windows one is read, one converted, one written
 _TASK_PAIRS: Final = 16  # converted by one task of a thread pool
-_UNTOLD: Final = frozenset({"key", "status", "error_message", "offset", "size"})  # columns about the unit's tar, not about the pair
+# Columns about the unit's tar, not about the pair; and what the scorer `evidence` tells in columns of its own.
+_UNTOLD: Final = frozenset({"key", "status", "error_message", "offset", "size", "evidence"})
 
 T = TypeVar("T")
 
@@ -159,14 +160,15 @@ class _Known:
         raw = self.pool.read_raw(unit).take(rows)
         if commit is None or commit.tar is None or not raw["uid"].equals(members["uid"]) or raw["offset"].null_count:
             raise ShardError(f"unit {unit}: decisions and pool do not fit, a kept pair has no stored image or another uid; select again")
-        if self.redact:
-            raw = without_personal_data(raw)
         columns = {name: raw[name] for name in raw.column_names if name not in _UNTOLD}
         for pass_name, names in self.score_columns:
             columns.update(zip(names, self.pool.read_scores(pass_name, unit, names).take(rows).columns, strict=True))
         columns["unit"] = members["unit"]
-        columns = {name: columns[name] for name in sorted(columns)}
+        told = pa.table({name: columns[name] for name in sorted(columns)})
+        if self.redact:
+            told = without_personal_data(told)
         tar = pa.array([commit.tar] * raw.num_rows, pa.string())
+        columns = dict(zip(told.column_names, told.columns, strict=True))
         return pa.table({**columns, "#tar": tar, "#offset": raw["offset"], "#size": raw["size"], "#shard": members["shard"]})  # "#": ours
 
     def _score_fields(self) -> Iterator[pa.Field]:

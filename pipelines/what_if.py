@@ -15,6 +15,7 @@ from pipelines.reviews import open_reviews
 from pipelines.run import run_graph
 from pipelines.steps.select_pairs import SelectPairs
 from quality.block_lists import read_lists
+from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.selection import plan_selection
 from schemas.policy import Policy
@@ -24,10 +25,11 @@ from schemas.release import Release, latest
 
 def what_if(args: argparse.Namespace) -> list[str]:
     """Lines for the screen, with --json one of JSON. Reads stored scores; writes nothing below the dataset."""
-    pool, policy = Pool(args.dataset), find_policy(args.policy)
+    pool, policy = Pool(args.dataset), with_scorers(find_policy(args.policy), args.read_scorer)
     units = scored_units(pool)
     if args.against is not None:
-        return _against(pool, units, policy, find_policy(args.against), args)
+        other = with_scorers(find_policy(args.against), args.read_scorer, strict=False)
+        return _against(pool, units, policy, other, args)
     with tempfile.TemporaryDirectory(prefix="pigment-what-if-") as folder:
         would = funnel_of(pool, _decided(pool, units, policy, Release(folder, "what-if"), args))
     name = latest(pool.store)

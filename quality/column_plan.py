@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from quality import repeats
 from quality.columns import COLUMN_FUNCTIONS
+from quality.named_scorers import choices_text
 from schemas.columns import RAW
 from schemas.policy import Policy, PolicyError
-from schemas.pool import Pass, Pool, PoolError
+from schemas.pool import Pass, Pool, PoolError, ScorerInfo
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def plan_columns(pool: Pool, units: Sequence[str], policy: Policy, names: Iterab
     passes = _passes(pool, units)
     wanted_scorer = _wanted_scorers(policy)
     raw, scores, functions = list[str](), dict[str, list[str]](), dict[str, list[str]]()
+    unclear = dict[str, list[ScorerInfo]]()
     names = list(dict.fromkeys(names))
     for name in names:
         if name not in available:
@@ -81,11 +83,19 @@ def plan_columns(pool: Pool, units: Sequence[str], policy: Policy, names: Iterab
             continue
         scorers = [(pass_, scorer) for pass_ in passes for scorer in pass_.scorers if name in scorer.columns]
         if scorers:
-            scores.setdefault(_one_pass(pool, scorers, name, wanted_scorer, policy), []).append(name)
+            fitting = _fitting(pool, scorers, name, wanted_scorer, policy)
+            if len({scorer.version for _, scorer in fitting}) > 1:
+                unclear[name] = [scorer for _, scorer in fitting]
+            scores.setdefault(fitting[0][0].name, []).append(name)
         elif name in available and (function := _function_of(name)) is not None:
             functions.setdefault(function, []).append(name)
         else:
             raw.append(name)
+    if unclear:
+        raise PolicyError(
+            f"policy {policy.name}: several scorers of this pool gave what it decides by, and its rules do not say which they mean; name one each: "
+            f"{choices_text(unclear)}; or, in a policy file of your own, the rule's field 'scorer'"
+        )
     return ColumnPlan(tuple(raw), {k: tuple(v) for k, v in scores.items()}, {k: tuple(v) for k, v in functions.items()},
                       {name: available[name] for name in names})  # fmt: skip
 
@@ -119,30 +129,34 @@ def _passes(pool: Pool, units: Sequence[str]) -> list[Pass]:
     return [pass_ for pass_ in pool.passes() if set(units) <= pool.scored(pass_.name)]
 
 
-def _one_pass(pool: Pool, candidates: Sequence[tuple], name: str, wanted_scorer: Mapping[str, str], policy: Policy) -> str:
+def _fitting(
+    pool: Pool, candidates: Sequence[tuple[Pass, ScorerInfo]], name: str, wanted_scorer: Mapping[str, str], policy: Policy
+) -> Sequence[tuple[Pass, ScorerInfo]]:
+    """Of the passes that have a column, those that the policy may mean."""
     wanted, named = wanted_scorer.get(name), set(wanted_scorer.values())
     if wanted is not None:
-        fitting = [(pass_, scorer) for pass_, scorer in candidates if scorer.calibration == wanted]
+        fitting = [(pass_, scorer) for pass_, scorer in candidates if wanted in (scorer.calibration, scorer.identity)]
         if not fitting:
             there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
             raise PolicyError(
                 f"policy {policy.name}: its bound on {name} was calibrated on {wanted}, and the pool has {there}; score the pool with it "
                 f"first ({_scoring(pool, wanted)}) or use a policy made for {there}"
             )
-        candidates = fitting
-    elif name not in {rule.column for rule in policy.rules}:
+        return fitting
+    if name not in {rule.column for rule in policy.rules}:
         # It only ranks equal pairs, or goes with another column: of the scorer that rules name, else any as long as it is always the same.
-        order = [(info.calibration not in named, info.calibration, info.version, pass_.name) for pass_, info in candidates]
-        return min(order)[-1]
-    if len({scorer.version for _, scorer in candidates}) > 1:
-        there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
-        raise PolicyError(f"policy {policy.name}: {name} was scored by several scorers ({there}); name one in the rule's field 'scorer'")
-    return candidates[0][0].name
+        return [
+            min(
+                candidates,
+                key=lambda one: (not named & {one[1].calibration, one[1].identity}, one[1].calibration, one[1].version, one[0].name),
+            )
+        ]
+    return candidates
 
 
 def _scoring(pool: Pool, calibration: str) -> str:
     """The command that scores the pool with "clip:ViT-B-32/openai" or the like."""
-    scorer, _, model = calibration.partition(":")
+    scorer, _, model = calibration.partition("@")[0].partition(":")
     command = f"python -m pipelines.ingest --dataset {pool.store.root} --start_at score --stop_after score"
     if scorer != "clip":
         return f"{command} --scorers {scorer}"

@@ -54,6 +54,11 @@ RAW: Final = pa.schema(
         field("format", pa.string(), meaning="jpeg png gif webp bmp tiff, by magic number, as stored"),
         field("sha256", pa.string(), meaning="of the bytes as they came, 64 hex digits"),
         field("exif", pa.string(), meaning="EXIF as JSON, read when the bytes are not kept (--store resized); else null"),
+        field(
+            "evidence",
+            pa.string(),
+            meaning="what the bytes as they came say of their origin, as JSON, read when they are not kept; else null",
+        ),
         field("offset", pa.int64(), meaning="of the stored bytes in the unit's tar"),
         field("size", pa.int64(), meaning="of the stored bytes"),
         field("final_url", pa.string(), meaning="where the bytes came from after redirects"),

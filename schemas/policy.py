@@ -14,7 +14,8 @@ semantic = false        # images whose embeddings say nearly the same (column em
 semantic_cosine = 0.99  # above 0 to 1, inclusive
 
 [captions]
-personal_data = "redact"   # e-mail addresses and numbers of phones, cards, accounts and ids in captions: "keep", or "[e-mail]" in their place
+personal_data = "redact"   # e-mail addresses and numbers of phones, cards, accounts and ids, in captions and all text beside them: "keep",
+                           # or "[e-mail]" in their place; what names a pair or where it came from (uid, urls, file_name, source_id) stays
 
 [[rule]]
 column = "clip.similarity"
@@ -142,7 +143,8 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class Captions:
-    """personal_data: whether captions are released as they are, or with each find of personal data replaced by its kind in brackets."""
+    """personal_data: whether captions, and all text that is released beside them, are so as they are, or with each find of personal data replaced by
+    its kind in brackets. Which columns stay: quality.columns.personal_data.STAYS."""
 
     personal_data: Literal["keep", "redact"] = "keep"
 

@@ -17,7 +17,7 @@ DESCRIPTIONS: Final = {
     "Policy.similarity": "The column that ranks equal pairs after verdict, licence class and pixels.",
     "Policy.rules": "Bounds on columns; a pair is judged by all of them.",
     "Policy.duplicates": "Which pairs count as equal; the best of them stays.",
-    "Policy.captions": "How captions are released; the pool keeps them as they came.",
+    "Policy.captions": "How captions, and the text beside them, are released; the pool keeps them as they came.",
     "Duplicates.exact": "Drop pairs with the same bytes, or the same picture, colours and caption as a better pair.",
     "Duplicates.pdq_quality": "PDQ hashes below this quality, 0 to 100, say nothing.",
     "Duplicates.colour_distance": "Largest mean Lab distance of two 8x8 thumbnails (8-bit scale) that count as the same colours.",
@@ -26,10 +26,14 @@ DESCRIPTIONS: Final = {
     "Duplicates.near_mode": "complete finds all; fast finds all to distance 15, 99.9 % at 20, 91 % at 31.",
     "Duplicates.semantic": "Drop images whose embeddings (embed.image) say nearly the same as a better pair's.",
     "Duplicates.semantic_cosine": "Smallest cosine that counts as the same, above 0 to 1, inclusive.",
-    "Captions.personal_data": "redact: e-mail addresses and numbers of phones, cards, accounts and ids become [e-mail] and so on.",
+    "Captions.personal_data": (
+        "redact: e-mail addresses and numbers of phones, cards, accounts and ids become [e-mail] and so on, in captions and in all text that is "
+        "released beside them: title, creator (a name stays), licence, tags, every carried column of text, what the file says of itself. "
+        "What names a pair or where it came from stays: uid, urls, file_name, source_id. Columns of numbers are not looked at."
+    ),
     "Rule.column": "A column of the pool: raw, scored (image.aspect) or computed (license.class).",
     "Rule.reason": "Why a pair that violates the rule is not kept.",
-    "Rule.scorer": 'The scorer and weights that the bound was calibrated on, such as "clip:ViT-B-32/openai"; another in the pool is an error.',
+    "Rule.scorer": 'The scorer and weights that the bound was calibrated on: "clip:ViT-B-32/openai"; another in the pool is an error.',
     "Rule.min": "Lowest value that passes, inclusive.",
     "Rule.max": "Highest value that passes, inclusive.",
     "Rule.in": "The values that pass.",

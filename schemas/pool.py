@@ -78,7 +78,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class ScorerInfo:
-    """A scorer as a pass records it. calibration: "<name>:<model>", what a policy's `scorer` names."""
+    """A scorer as a pass records it. calibration: "<name>:<model>", what a policy's `scorer` names; identity: "<name>:<whole version>"."""
 
     name: str
     version: str
@@ -87,6 +87,10 @@ class ScorerInfo:
     @property
     def calibration(self) -> str:
         return f"{self.name}:{self.version.partition('@')[0]}"
+
+    @property
+    def identity(self) -> str:
+        return f"{self.name}:{self.version}"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome, blocked, stored
 from quality.block_lists import BlockLists
+from quality.evidence.original import OriginalReader
 from quality.urls import BadUrl, url_of
 
 BACKLOG: Final = 16_000_000  # bytes that wait to be hashed and converted before no further request is begun
@@ -51,7 +52,12 @@ class Engine:
         )
         self._client = self._loop.run_until_complete(self._make_client())
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="fetch-loop", daemon=True)
-        self._workers = [threading.Thread(target=self._work, name=f"fetch-work-{number}", daemon=True) for number in range(threads)]
+        # One a thread: a reader is not for several at once.
+        readers = [OriginalReader(settings.trust_anchors) if settings.evidence else None for _ in range(threads)]
+        self._workers = [
+            threading.Thread(target=self._work, args=(reader,), name=f"fetch-work-{number}", daemon=True)
+            for number, reader in enumerate(readers)
+        ]
         for thread in (self._loop_thread, *self._workers):
             thread.start()
 
@@ -246,12 +252,12 @@ class Engine:
 
     # ---- in the worker and commit threads
 
-    def _work(self) -> None:
+    def _work(self, reader: OriginalReader | None) -> None:
         while (taken := self._came.get()) is not None:
             image, answer = taken
             job = image.job
             try:
-                if not job.future.done() and self._take(image, answer):
+                if not job.future.done() and self._take(image, answer, reader):
                     self._committer.submit(self._commit, job)
             except Exception as error:  # a bug of ours: the job's owner gets it, the other jobs go on
                 self._abandon(job, error)
@@ -263,11 +269,11 @@ class Engine:
                     with contextlib.suppress(RuntimeError):  # the loop is closed
                         self._loop.call_soon_threadsafe(self._pump)
 
-    def _take(self, image: Image, answer: Fetched | Failed | Outcome) -> bool:
+    def _take(self, image: Image, answer: Fetched | Failed | Outcome, reader: OriginalReader | None) -> bool:
         """Puts the outcome of an image into all of its rows; True when the unit is complete."""
         final_url = None if image.url is None else str(image.url)
         if isinstance(answer, Fetched):
-            outcome, data = stored(answer.data, self.settings, self._lists, final_url=final_url)
+            outcome, data = stored(answer.data, self.settings, self._lists, final_url=final_url, reader=reader)
         elif isinstance(answer, Outcome):
             outcome, data = answer, None
         else:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from quality.evidence.original import model_of
 from quality.images.convert import Target
 from quality.images.header import MAX_PIXELS
 
@@ -13,6 +14,8 @@ USER_AGENT: Final = "pigment/0.1 (text-image data sets)"
 class FetchSettings:
     """store: keep the bytes as they came, or converted to `target` (img2dataset's way).
 
+    evidence: read what the bytes as they came say of their origin, which resized ones do not say any more. trust_anchors: for that, PEM of
+    the C2PA trust list (quality.evidence.manifest.read_anchors); None: nobody is trusted.
     connect_timeout_s: to resolve a name, and to connect. image_timeout_s: for one image, redirects and retries included, from its first
     request on.
     unit_timeout_s: for one unit, from its first request on; a unit that still stores 1 % of its rows in a tenth of that time goes on.
@@ -25,6 +28,8 @@ class FetchSettings:
 
     store: Literal["original", "resized"] = "original"
     target: Target | None = None
+    evidence: bool = False
+    trust_anchors: str | None = None
     max_bytes: int = 50_000_000
     max_pixels: int = MAX_PIXELS
     connect_timeout_s: float = 5.0
@@ -47,6 +52,10 @@ class FetchSettings:
             raise ValueError(f"store is {self.store!r}; it can be 'original' or 'resized'")
         if (self.store == "resized") != (self.target is not None):
             raise ValueError("store 'resized' needs a target, and only it takes one")
+        if self.evidence and self.store != "resized":
+            raise ValueError("evidence is read while fetching for store 'resized' only; other bytes are kept, and can be read again")
+        if self.trust_anchors is not None and not self.evidence:
+            raise ValueError("trust_anchors are for evidence, which is not read")
         for name in ("max_bytes", "max_pixels", "connections", "connections_per_host", "units_ahead"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -72,4 +81,6 @@ class FetchSettings:
             "target": None if self.target is None else asdict(self.target),
             "max_bytes": self.max_bytes,
             "max_pixels": self.max_pixels,
+            # Left out where it is not read, as it was before it could be: it is part of what a unit was made from.
+            **({"evidence": model_of(self.trust_anchors)} if self.evidence else {}),
         }

@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pipelines.fetch.settings import FetchSettings
 from quality.block_lists import LISTED, BlockLists
 from quality.block_lists.match import Kind
+from quality.evidence.original import OriginalReader
 from quality.images.convert import convert
 from quality.images.decode import ImageError
 from quality.images.header import read_header
@@ -36,6 +38,7 @@ class Outcome:
     format: str | None = None
     sha256: str | None = None
     exif: str | None = None
+    evidence: str | None = None
     final_url: str | None = None
     offset: int | None = None
     size: int | None = None
@@ -47,10 +50,13 @@ def blocked(kind: Kind) -> Outcome:
     return Outcome("blocked", LISTED, blocked_by=kind)
 
 
-def stored(data: bytes, settings: FetchSettings, lists: BlockLists, *, final_url: str | None) -> tuple[Outcome, bytes | None]:
+def stored(
+    data: bytes, settings: FetchSettings, lists: BlockLists, *, final_url: str | None, reader: OriginalReader | None = None
+) -> tuple[Outcome, bytes | None]:
     """The outcome for a body that came whole, and the bytes to store; None where it is no image that we take, or on a list.
 
-    Lists of digests come before anything looks at the bytes, PDQ lists as soon as there are pixels.
+    Lists of digests come before anything looks at the bytes, PDQ lists as soon as there are pixels. reader: of evidence, for bytes that are
+    converted; an image that it fails on is not stored, for nobody could ever look again.
     """
     kind = lists.kind_of_bytes(data)
     if kind is not None:
@@ -75,11 +81,18 @@ def stored(data: bytes, settings: FetchSettings, lists: BlockLists, *, final_url
     outcome.sha256 = hashlib.sha256(data).hexdigest()
     kept = data
     if settings.target is not None:
+        decoded: list[np.ndarray] = []
         try:
-            converted = convert(data, settings.target, max_pixels=settings.max_pixels)
+            converted = convert(data, settings.target, max_pixels=settings.max_pixels, decoded=decoded.append)
         except ImageError as error:
             outcome.status, outcome.error_message = "failed_to_resize", error.word
             return outcome, None
+        if reader is not None:
+            try:
+                outcome.evidence = reader.read(data, next(iter(decoded), None))
+            except Exception as error:  # it is not to raise, whatever the bytes; should it, the row pays for it and not the unit
+                outcome.status, outcome.error_message = "failed_to_resize", f"evidence: {type(error).__name__}"
+                return outcome, None
         kept = converted.data
         outcome.width, outcome.height, outcome.format = converted.width, converted.height, converted.format
         outcome.exif = exif_json(data)

@@ -10,7 +10,8 @@ import pyarrow as pa
 from apache_beam.utils.shared import Shared
 
 from quality.scorers.batch import SIDE, PairBatch, chunks
-from quality.scorers.protocol import Scorer, in_order, info_of, sides_of
+from quality.scorers.protocol import Scorer, in_order, info_of, raw_of, sides_of
+from schemas.columns import RAW
 from schemas.pool import Pass, Pool, PoolError, ScorerInfo
 
 
@@ -91,6 +92,7 @@ class LoadedScorers:
         for scorer in scorers:
             scorer.load()
         self.sides = sides_of(scorers)
+        self.raw = raw_of(scorers)
         self.schema = pa.schema([f.with_name(f"{scorer.name}.{f.name}") for scorer in scorers for f in scorer.fields])
 
     def score(self, batch: PairBatch, where: str) -> pa.RecordBatch:
@@ -120,7 +122,7 @@ def score_unit(
     stored: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """The columns of all scorers, one row per row of the unit's raw commit. stored: needed columns that are in other passes."""
-    batches = _batches(pool, unit, loaded.sides, executor, stored or {})
+    batches = _batches(pool, unit, loaded, executor, stored or {})
     scored = []
     try:
         ahead = next(batches, None)
@@ -134,14 +136,17 @@ def score_unit(
 
 
 def _batches(
-    pool: Pool, unit: str, sides: Sequence[int | None], executor: ThreadPoolExecutor, stored: Mapping[str, str]
+    pool: Pool, unit: str, loaded: LoadedScorers, executor: ThreadPoolExecutor, stored: Mapping[str, str]
 ) -> Iterator[tuple[int, PairBatch]]:
     """(first row, chunk), its decoding begun."""
-    raw = pool.read_raw(unit, ["caption", "offset", "size"])
+    there = [name for name in loaded.raw if name in pool.raw_schema(unit).names]  # a commit may be older than a column
+    raw = pool.read_raw(unit, ["caption", "offset", "size", *there])
     captions, offsets, sizes = (raw.column(name).to_pylist() for name in ("caption", "offset", "size"))
     commit = pool.raw_commit(unit)
     assert commit is not None
     columns = {need: pool.read_scores(pass_name, unit, [need]).column(need).combine_chunks() for need, pass_name in stored.items()}
+    for name in loaded.raw:
+        columns[name] = raw.column(name).combine_chunks() if name in there else pa.nulls(raw.num_rows, RAW.field(name).type)
 
     def read(first: int, last: int) -> list[bytes | None]:
         rows = [row for row in range(first, last) if offsets[row] is not None]
@@ -149,6 +154,7 @@ def _batches(
         found = dict(zip(rows, stored_bytes, strict=True))
         return [found.get(row) for row in range(first, last)]
 
+    sides = loaded.sides
     widest = None if None in sides else max((side for side in sides if side is not None), default=SIDE)
     for first, data in chunks(raw.num_rows, read, side=widest):
         batch = PairBatch(captions[first : first + len(data)], data)

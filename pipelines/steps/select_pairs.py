@@ -180,7 +180,7 @@ class _Decide(OnUnits):
         kept_alone(ruled)
         decided = decisions_of(table, ruled, lost)
         if self.open_unit.rules.policy.captions.personal_data == "redact":
-            decided = without_personal_data(decided)
+            decided = without_personal_data(decided, but=DECISIONS.names)
         self.release.put_decisions(unit, decided, cuts=cuts)
         yield unit
 

@@ -25,7 +25,7 @@ class WriteShards(beam.PTransform):
     In: names of decided units, each once. Out: numbers of committed shards, 0 to shards - 1, each once; one without pairs is an empty
     tar. Shuffled: uid, unit and row, about 80 bytes a kept pair; neither images nor captions. A shard that is committed is adopted.
 
-    score_columns: (pass, its columns) that go to the index and to each `.json`: scalars. redact: captions without personal data.
+    score_columns: (pass, its columns) that go to the index and to each `.json`: scalars. redact: all text without personal data.
     reads: tars that one process reads at a time. threads: images that one process converts at a time: cores / processes.
     """
 

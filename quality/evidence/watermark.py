@@ -10,7 +10,7 @@ floats (diffusers, Stability's and Black Forest Labs' scripts); early diffusers 
 Measured on nine photographs marked by the package, found of nine, SDXL as diffusers writes it / SD 1: as written 9 / 9; JPEG 95 6 / 5, and
 9 / 9 when decoded without smooth chroma upsampling; JPEG 90 2 / 1; JPEG 75 1 / 1; JPEG 50 0 / 0; JPEG 90 without chroma subsampling 9 / 9;
 WebP 90 7 / 5; scaled by 0.9 or cropped by 5 % on all sides 0 / 0; cropped at the bottom 9 / 9. Found in none of 2,181 drawings of the Open Clip
-Art library and none of 2,000 pictures of noise with a natural spectrum. 5 ms a megapixel on one core.
+Art library and none of 2,000 pictures of noise with a natural spectrum. 1.8 ms a megapixel from half size, on one core.
 
 A JPEG is better decoded at half its size, which is cheaper too: where its colours are halved they are then taken as stored, not interpolated.
 Found of 24 drawings with grain, SDXL as diffusers writes it, whole / at half size: halved colours, JPEG 95 6 / 24, JPEG 90 0 / 2, JPEG 75 0 / 0;
@@ -117,8 +117,8 @@ def _planes(pixels: np.ndarray) -> dict[str, np.ndarray]:
 def _bits(low: np.ndarray) -> np.ndarray:
     low[::4, ::4] = 0  # values are not negative: the first of each block is never its largest
     rows = np.maximum(np.maximum(low[::4], low[1::4]), np.maximum(low[2::4], low[3::4]))
-    largest = np.maximum(np.maximum(rows[:, ::4], rows[:, 1::4]), np.maximum(rows[:, 2::4], rows[:, 3::4]))
-    return (largest % _STEP > _STEP / 2).ravel()
+    largest = np.maximum(np.maximum(rows[:, ::4], rows[:, 1::4]), np.maximum(rows[:, 2::4], rows[:, 3::4])).astype(np.float64)
+    return (largest - np.floor(largest / _STEP) * _STEP > _STEP / 2).ravel()  # a tenth of the time of %; exact, from float32
 
 
 def _agreeing(blocks: np.ndarray, bits: str) -> int:
@@ -129,8 +129,10 @@ def _agreeing(blocks: np.ndarray, bits: str) -> int:
     that makes 23, and with the mean for the bound all 27, with 48 bits each.
     A flat picture has all its bits on one side, so that about half of any message agrees.
     """
-    turn = np.arange(len(blocks)) % len(bits)
-    means = np.bincount(turn, blocks, len(bits)) / np.bincount(turn)
+    turns, rest = divmod(len(blocks), len(bits))
+    ones = blocks[: turns * len(bits)].reshape(turns, len(bits)).sum(0)
+    ones[:rest] += blocks[turns * len(bits) :]
+    means = ones / (turns + (np.arange(len(bits)) < rest))
     return int(((means > means.mean()) == (np.array(list(bits)) == "1")).sum())
 
 

@@ -3,6 +3,7 @@
 Resize modes, filters (area down, Lanczos up), rounding of sides and the default quality are img2dataset's, so that results compare.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
@@ -67,11 +68,11 @@ class Converted:
     format: str
 
 
-def convert(data: bytes, target: Target, *, max_pixels: int = MAX_PIXELS) -> Converted:
+def convert(data: bytes, target: Target, *, max_pixels: int = MAX_PIXELS, decoded: Callable[[np.ndarray], None] | None = None) -> Converted:
     """Brings an image into the form of `target`.
 
     An image that has this form already is copied, its metadata segments left out, and is then not decoded (a JPEG's or PNG's end is looked
-    for). Raises ImageError.
+    for). decoded: gets the pixels when they are decoded, whole or scaled down, upright, for others to look at. Raises ImageError.
     """
     header = checked_header(data, max_pixels)
     format_ = target.format if target.format != "original" else header.format if header.format in ("jpeg", "webp") else "png"
@@ -84,6 +85,8 @@ def convert(data: bytes, target: Target, *, max_pixels: int = MAX_PIXELS) -> Con
             "pixels", f"{width}x{height} would become {scaled[0]}x{scaled[1]}: too much for {format_} or for {max_pixels} pixels"
         )
     pixels = decode_at_least(data, header, scaled[::-1])
+    if decoded is not None:
+        decoded(pixels)
     filter_ = _filter(pixels, (width, height), scaled)
     return Converted(_encode(_fit(pixels, scaled, final, filter_), format_, target.quality), *final, format_)
 

@@ -12,7 +12,7 @@ from quality.evidence.manifest import TrustError
 from quality.scorers.clip import Clip
 from quality.scorers.deepfake import Deepfake
 from quality.scorers.embed import Embed, ModelError
-from quality.scorers.evidence import Evidence
+from quality.scorers.evidence import Evidence, StoredEvidence
 from quality.scorers.faces import Faces
 from quality.scorers.image import Image
 from quality.scorers.nsfw import Nsfw
@@ -39,16 +39,20 @@ def make_scorers(
     person_names: str | Path | None = None,
     deepfake_probe: str | Path | None = None,
     c2pa_trust: Path | None = None,
+    evidence_read_as: str | None = None,
 ) -> list[Scorer]:
     """Scorers by name: packaged ones, or "package.module:Class" for a user's own, made without arguments.
 
     model, pretrained, label: for `embed`, see there; `clip` follows it. engines: by tower (pool/engines.json); those not named run on their
-    reference. nsfw_head: for `nsfw`; c2pa_trust: for `evidence`; person_names, deepfake_probe: for `deepfake`; see there. Nothing is loaded.
-    Raises ScorerError.
+    reference. nsfw_head: for `nsfw`; c2pa_trust, or, where fetching has read the evidence, evidence_read_as: for `evidence`;
+    person_names, deepfake_probe: for `deepfake`; see there. Nothing is loaded. Raises ScorerError.
     """
 
     def embed() -> Embed:
         return Embed(model=model, pretrained=pretrained, label=label, engines=engines, cache=cache)
+
+    def evidence() -> Scorer:
+        return Evidence(c2pa_trust) if evidence_read_as is None else StoredEvidence(evidence_read_as)
 
     packaged: dict[str, Callable[[], Scorer]] = {
         "embed": embed,
@@ -56,9 +60,9 @@ def make_scorers(
         "nsfw": lambda: Nsfw(engines=engines, head=nsfw_head, embedding=embed().version if nsfw_head else None),
         "image": Image,
         "faces": Faces,
-        "evidence": lambda: Evidence(c2pa_trust),
+        "evidence": evidence,
         "deepfake": lambda: Deepfake(
-            of=[Evidence(c2pa_trust).version, Faces().version, Image.version],
+            of=[evidence().version, Faces().version, Image.version],
             person_names=person_names,
             probe=deepfake_probe,
             embedding=embed().version if deepfake_probe else None,

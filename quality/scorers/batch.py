@@ -50,13 +50,15 @@ class PairBatch:
         return [error for _, error in self._at(side)]
 
     def column(self, name: str) -> pa.Array:
-        """A column "<scorer>.<field>" that was stored or just computed. Raises KeyError, naming those there are."""
+        """A column "<scorer>.<field>" that was stored or just computed, or one of the raw commit. Raises KeyError, naming those there are."""
         if name not in self._columns:
-            raise KeyError(f"{name} is not among {', '.join(sorted(self._columns)) or 'no columns'}; name it in the scorer's `needs`")
+            raise KeyError(
+                f"{name} is not among {', '.join(sorted(self._columns)) or 'no columns'}; name it in the scorer's `needs`, or `raw`"
+            )
         return self._columns[name]
 
     def add_columns(self, columns: Mapping[str, pa.Array]) -> None:
-        """Adds columns named "<scorer>.<field>", one value a row."""
+        """Adds columns named "<scorer>.<field>", or as in the raw commit; one value a row."""
         assert all(len(column) == len(self) for column in columns.values())
         self._columns.update(columns)
 

@@ -16,6 +16,7 @@ class Scorer(Protocol):
     name: prefix of its columns. version: "<model>@<digest of weights>;<preprocessing>;<engine and dtype>;<code revision>"; changes whenever
     a score could. `<model>` is what a policy names in `scorer = "<name>:<model>"`. needs: stored columns ("<scorer>.<field>") that it
     reads; () for pixels and captions only. fields: the columns it adds, without prefix, each with metadata (schemas.columns.field).
+    A scorer that reads columns of the raw commit names them in `raw` (an attribute); PairBatch.column has them.
     A scorer that asks for pixels may say at which `side` (an attribute): they are then decoded while the chunk before is scored.
     Instances are pickled to workers before they are loaded.
     """
@@ -40,6 +41,11 @@ def info_of(scorer: Scorer) -> ScorerInfo:
 def sides_of(scorers: Sequence[Scorer]) -> list[int | None]:
     """The sides at which the scorers say they ask for pixels, each once; None: whole images."""
     return sorted({scorer.side for scorer in scorers if hasattr(scorer, "side")}, key=lambda side: (side is None, side or 0))
+
+
+def raw_of(scorers: Sequence[Scorer]) -> list[str]:
+    """The columns of the raw commit that the scorers say they read, each once."""
+    return sorted({name for scorer in scorers for name in getattr(scorer, "raw", ())})
 
 
 def in_order(scorers: Sequence[Scorer], *, stored: set[str]) -> list[Scorer]:

@@ -6,8 +6,11 @@ import pytest
 from pipelines.export_ids import main
 from pipelines.options import UsageError
 from pipelines.publish import publish
+from quality.block_lists import ENVIRONMENT
 from quality.listed import is_listed
+from schemas.columns import uid_of
 from schemas.value_lists import ListError, find_list
+from tests.block_lists import write_lists
 from tests.releases import make_release
 
 
@@ -47,6 +50,18 @@ def test_text(published, tmp_path):
     assert main(["--dataset", pool.store.root, "--release", release.name, "--column", "url", "--out", str(tmp_path / "kept.txt")]) == 0
     urls = (tmp_path / "kept.txt").read_text("utf-8").splitlines()
     assert len(urls) == 18 and urls == sorted(urls) and urls[0] == "http://host.test/0/0.jpg"
+
+
+def test_pairs_that_are_listed_now_are_left_out_and_counted(published, tmp_path, monkeypatch, capsys):
+    pool, release = published
+    lists = write_lists(tmp_path / "lists", {"urls": ["host.test/0/0.jpg", "host.test/0/7.jpg"], "url_md5": ["0" * 32]})
+    monkeypatch.setenv(ENVIRONMENT, str(lists))
+    [listed] = [uid_of(url="http://host.test/0/0.jpg", sha256=None, caption="그림 number 0 of 0")]
+    assert main(["--dataset", pool.store.root, "--out", str(tmp_path / "kept.txt")]) == 0
+    assert (tmp_path / "kept.txt").read_text("utf-8").split() == sorted(set(kept_uids(release)) - {listed})
+    told = capsys.readouterr().out
+    assert "of 17 pairs that release one kept" in told and told.endswith("1 more that it kept is on a block list now, and left out\n")
+    assert listed not in told and "host.test" not in told
 
 
 def test_mistakes(published, tmp_path):

@@ -1,18 +1,107 @@
-"""The pool's job: what it says before anything is written."""
+"""The pool's job: what it says, and refuses, before anything is written."""
 
 import pytest
 
 from pipelines.flags import parser
-from pipelines.pool_job import RESIZED_EVIDENCE, open_pool_job
+from pipelines.options import UsageError
+from pipelines.pool_job import RESIZED_UNREAD, PoolJob, open_pool_job
+from quality.evidence.manifest import read_anchors
+from quality.evidence.original import model_of
+from quality.scorers.evidence import StoredEvidence
+from schemas.pool import Pool
 from tests.scoring import SAMPLE
+from tests.trust.labelled import trust_list
+from tests.trust.made import chain
+
+ONCE = "read once, while they are fetched, {}, and cannot be read again"
 
 
-@pytest.mark.parametrize(("store", "told"), [("original", False), ("resized", True)])
-def test_a_resized_pool_says_that_evidence_is_gone(tmp_path, store, told):
-    args, _ = parser().parse_with_beam(
-        ["--dataset", str(tmp_path / "data"), "--source", str(SAMPLE), "--store", store, "--scorers", "evidence"]
-    )
-    job = open_pool_job(args)
-    assert (RESIZED_EVIDENCE in job.headline()) is told
-    again, _ = parser().parse_with_beam(["--dataset", str(tmp_path / "data"), "--start_at", "score", "--scorers", "evidence"])
-    assert (RESIZED_EVIDENCE in open_pool_job(again).headline()) is told
+def opened(dataset, *flags: object) -> PoolJob:
+    args, _ = parser().parse_with_beam(["--dataset", str(dataset), *map(str, flags)])
+    return open_pool_job(args)
+
+
+@pytest.fixture
+def data(tmp_path):
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def trust(tmp_path):
+    return trust_list(tmp_path)
+
+
+@pytest.fixture
+def other_trust(tmp_path):
+    path = tmp_path / "other.pem"
+    path.write_text(chain("Stranger")[2])
+    return path
+
+
+FETCH = ("--source", SAMPLE, "--scorers", "evidence", "--store")
+SCORE = ("--start_at", "score", "--scorers", "evidence")
+
+
+def test_a_pool_that_keeps_the_bytes_reads_evidence_when_it_scores(data, trust):
+    job = opened(data, *FETCH, "original", "--c2pa_trust", trust)
+    assert "note" not in job.headline() and not job.fetch.evidence and job.fetch.trust_anchors is None
+    assert job.scorers[0].version.startswith(model_of(read_anchors(trust)) + "@")
+    assert "evidence" not in Pool(data).settings("source")["fetch"]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_resized_pool_reads_evidence_when_it_fetches(data, trust, listed):
+    flags = ("--c2pa_trust", trust) if listed else ()
+    model = model_of(read_anchors(trust) if listed else None)
+    job = opened(data, *FETCH, "resized", *flags)
+    assert job.fetch.evidence and (job.fetch.trust_anchors is not None) is listed
+    assert job.fetch.identity()["evidence"] == model == Pool(data).settings("source")["fetch"]["evidence"]
+    again = opened(data, *SCORE)  # without the flag: it was read with the list, whatever is given now
+    for one in (job, again):
+        assert ONCE.format(f"with the C2PA trust list {model[-8:]}" if listed else "trusting no signer") in one.headline()
+        assert isinstance(one.scorers[0], StoredEvidence) and one.scorers[0].version == f"{model}@read when fetched;1"
+    assert len(Pool(data).passes()) == 1
+
+
+def test_deepfake_says_which_evidence_it_read(data, trust):
+    def version(*flags: object) -> str:
+        return opened(*flags, "--scorers", "image,faces,evidence,deepfake").scorers[-1].version
+
+    versions = [
+        version(data, "--source", SAMPLE),
+        version(data.with_name("resized"), "--source", SAMPLE, "--store", "resized"),
+        version(data.with_name("listed"), "--source", SAMPLE, "--store", "resized", "--c2pa_trust", trust),
+    ]
+    assert len(set(versions)) == 3
+
+
+def test_another_trust_list_is_refused_once_evidence_was_read(data, trust, other_trust):
+    opened(data, *FETCH, "resized", "--c2pa_trust", trust)
+    with pytest.raises(
+        UsageError, match=r"reads their evidence while it fetches, as metadata\+trust-\w{8}, not as metadata; give the --c2pa_trust"
+    ):
+        opened(data, *FETCH, "resized")
+    with pytest.raises(UsageError, match=r"was read as metadata\+trust-\w{8}, and it cannot be read now as metadata\+trust-\w{8}; leave"):
+        opened(data, *SCORE, "--c2pa_trust", other_trust)
+    assert opened(data, *SCORE, "--c2pa_trust", trust).runs
+    with pytest.raises(UsageError, match=r"missing\.pem is no file of certificates"):
+        opened(data.with_name("new"), *FETCH, "resized", "--c2pa_trust", data.with_name("missing.pem"))
+    assert not data.with_name("new").exists()
+
+
+def test_a_list_for_fetching_needs_no_scorer(data, trust):
+    """With bytes that are kept, only the scorer would read it."""
+    assert opened(data, "--source", SAMPLE, "--scorers", "image", "--store", "resized", "--c2pa_trust", trust).fetch.trust_anchors
+    with pytest.raises(UsageError, match="--c2pa_trust is read by evidence and deepfake, and --scorers leaves that out"):
+        opened(data.with_name("kept"), "--source", SAMPLE, "--scorers", "image", "--c2pa_trust", trust)
+
+
+def test_a_resized_pool_from_before_goes_on_as_it_was_begun(data, trust):
+    job = opened(data, *FETCH, "resized")
+    old = {name: value for name, value in job.fetch.identity().items() if name != "evidence"}
+    Pool(data).replace_settings("source", {**Pool(data).settings("source"), "fetch": old})
+    again = opened(data, *FETCH, "resized")
+    assert not again.fetch.evidence and again.fetch.identity() == old, "units would be made from another input"
+    assert RESIZED_UNREAD in again.headline() and again.scorers[0].version == "unread@read when fetched;1"
+    with pytest.raises(UsageError, match="their evidence was not read, and it cannot be read now"):
+        opened(data, *SCORE, "--c2pa_trust", trust)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.publish import DeferredUnits, GateFailed, main, publish
+from pipelines.publish import DeferredUnits, GateFailed, ListedPairs, main, publish
 from pipelines.run import command
+from quality.block_lists import ENVIRONMENT, read_lists
 from quality.gates import GateResults
 from schemas.pool import Pool
 from schemas.release import Release, ReleaseError, latest
+from tests.block_lists import write_lists
 from tests.pools import PASS, unit
 from tests.releases import SHARDS, make_release
 
@@ -57,6 +59,41 @@ def test_manifest_says_what_the_release_is(whole):
         "caption.language": "py3langid-0.4;1",
     }
     assert manifest["deferred_units"] == {} and all(gate["passed"] for gate in manifest["gates"])
+
+
+@pytest.mark.parametrize(
+    ("fetch", "told"),
+    [
+        ({"store": "original"}, {"can_be_read_again": True, "read_when_fetched_as": None}),
+        ({"store": "resized", "evidence": "metadata"}, {"can_be_read_again": False, "read_when_fetched_as": "metadata"}),
+        ({"store": "resized"}, {"can_be_read_again": False, "read_when_fetched_as": None}),
+    ],
+)
+def test_manifest_says_whether_evidence_can_be_read_again(whole, fetch, told):
+    pool, release = whole
+    pool.adopt_settings("source", {"fetch": fetch})
+    assert publish(pool, release, gates=no_gates).manifest["evidence"] == told
+
+
+def test_pairs_that_are_listed_now_are_not_published(whole, tmp_path, monkeypatch, capsys):
+    pool, release = whole
+    urls = ["host.test/0/0.jpg", "host.test/0/7.jpg"]  # one kept, one dropped
+    digest = pool.read_raw(unit(2), ["sha256"])["sha256"][1].as_py()
+    lists = write_lists(tmp_path / "lists", {"urls": urls, "sha256": [digest.upper()]})
+    monkeypatch.setenv(ENVIRONMENT, str(lists))
+    with pytest.raises(
+        ListedPairs, match=r"^2 of the pairs that release one keeps are on a block list now; run .* --start_at select again"
+    ):
+        publish(pool, release, gates=no_gates)
+    assert main(["--dataset", pool.store.root]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1 and "host.test" not in printed.err
+    assert release.manifest() is None and latest(pool.store) is None
+    publish(pool, release, gates=no_gates, selected_with=read_lists().digest)  # decided with these lists a moment ago
+    with pytest.raises(ListedPairs):
+        publish(pool, release)
+    monkeypatch.setenv(ENVIRONMENT, str(write_lists(tmp_path / "others", {"urls": ["host.test/0/7.jpg"], "domains": ["elsewhere.test"]})))
+    assert publish(pool, release).adopted
 
 
 def test_no_clock_path_or_host_in_the_manifest(tmp_path):

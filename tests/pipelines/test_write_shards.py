@@ -24,7 +24,7 @@ from pipelines.steps.write_shards import WriteShards, shard_count, shards_of
 from pipelines.tar import TarWriter
 from quality.images import Target, read_header
 from schemas.columns import RAW, table_of, uid_of
-from schemas.pool import Pool
+from schemas.pool import Pass, Pool, ScorerInfo
 from schemas.release import DECISIONS, Release
 from tests.pools import FILE, PASS, SCORES, unit
 
@@ -143,22 +143,40 @@ def test_webdataset_reads_what_the_pool_holds(pool, release, rows):
 
 
 def test_redacted_captions_in_text_json_and_index(pool, release, tmp_path):
-    caption, title = "그림, 문의 jane.doe@example.com", "by jane.doe@example.com"
+    caption, mail = "그림, 문의 jane.doe@example.com", "jane.doe@example.com"
     name, data = unit(0), picture(0, "JPEG")
     with TarWriter(tmp_path / "unit.tar") as tar:
         row = {"row": 0, "uid": "0" * 32, "status": "success", "key": "0", "offset": tar.add("0", data), "size": len(data)}
-    row |= {"caption": caption, "title": title, "creator": "jane.doe@example.com", "reasons": [], "verdict": "keep"}
-    commit = pool.commit(name, table_of([row], RAW), tar=tmp_path / "unit.tar", input_digest="input")
-    pool.put_pass(PASS)
-    pool.commit_scores(PASS.name, name, table_of([row], SCORES), input_digest=commit.content_digest)
+    row |= {"caption": caption, "title": f"by {mail}", "creator": f"Jane Doe <{mail}>", "reasons": [], "verdict": "keep"}
+    row |= {"url": f"http://host.test/{mail}.jpg", "source_id": mail, "license": f"ask {mail}", "evidence": f'{{"ai_fields":"{mail}"}}'}
+    row |= {"exif": f'{{"Artist": "{mail}"}}', "sha256": hashlib.sha256(data).hexdigest()}
+    carried = pa.table(
+        {"tags": [["cat", mail]], "note": [mail], "people": [[{"name": "Jane", "phone": "010-1234-5678"}]], "number": [4111111111111111]}
+    )
+    raw = table_of([row], RAW)
+    for place, column in enumerate(carried.column_names):
+        raw = raw.append_column(carried.schema.field(place), carried[column])
+    commit = pool.commit(name, raw, tar=tmp_path / "unit.tar", input_digest="input")
+    pass_ = Pass.of([ScorerInfo("evidence", "metadata@test", ("evidence.ai_fields", "evidence.editor"))])
+    pool.put_pass(pass_)
+    said = {"evidence.ai_fields": [f'{{"AIPromptWriterName": "{mail}"}}'], "evidence.editor": ["GIMP 2.10"]}
+    pool.commit_scores(pass_.name, name, pa.table(said), input_digest=commit.content_digest)
     release.put_decisions(name, table_of([row], DECISIONS))
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        _ = pipeline | beam.Create([name]) | WriteShards(pool, release, AS_IT_IS, shards=1, redact=True)
+        step = WriteShards(pool, release, AS_IT_IS, shards=1, redact=True, score_columns=[(pass_.name, list(said))])
+        _ = pipeline | beam.Create([name]) | step
     (sample,) = samples(release)
     told, index = json.loads(sample["json"]), release.read_index(0).to_pylist()[0]
     assert sample["txt"].decode() == told["caption"] == index["caption"] == "그림, 문의 [e-mail]"
     assert told["title"] == index["title"] == "by [e-mail]"
-    assert told["creator"] == "jane.doe@example.com", "licences ask for the creator's name"
+    assert told["creator"] == index["creator"] == "Jane Doe <[e-mail]>", "licences ask for the creator's name"
+    assert told["license"] == index["license"] == "ask [e-mail]" and json.loads(told["exif"]) == {"Artist": "[e-mail]"}
+    assert (told["tags"], told["note"], told["number"]) == (["cat", "[e-mail]"], "[e-mail]", 4111111111111111)
+    assert told["people"] == [{"name": "Jane", "phone": "[phone]"}]
+    assert told["evidence.ai_fields"] == index["evidence.ai_fields"] == '{"AIPromptWriterName": "[e-mail]"}'
+    assert told["evidence.editor"] == "GIMP 2.10" and "evidence" not in told
+    assert (told["url"], told["source_id"], told["sha256"]) == (row["url"], mail, row["sha256"]), "what leads back to the pair stays"
+    assert {name for name, value in told.items() if mail in json.dumps(value)} == {"url", "source_id"}
     assert pool.read_raw(name, ["caption"])["caption"].to_pylist() == [caption]
 
 

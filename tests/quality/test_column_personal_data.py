@@ -1,6 +1,7 @@
 """Personal data in captions. The numbers here are published examples, ranges kept for fiction, placeholders, or of people born in 1900 or 2099."""
 
 import string
+from datetime import datetime
 from itertools import pairwise
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality.columns.identifiers import KINDS, is_card, is_resident, plain, spans
-from quality.columns.personal_data import PersonalData, find, redacted
+from quality.columns.personal_data import PersonalData, find, redacted, without_personal_data
 from tests.conftest import SOAK
 
 # A caption, and the caption without its personal data.
@@ -212,6 +213,33 @@ def test_as_a_column_function():
     assert PersonalData().compute(pa.table({"caption": pa.chunked_array([], pa.string())})).num_rows == 0
     large = pa.table({"caption": pa.array(["hong@example.com"], pa.large_string())})
     assert PersonalData().compute(large)["caption.personal_data"].to_pylist() == ["e-mail"]
+
+
+def test_text_of_every_shape_is_redacted_in_its_own_type():
+    mail, text = "hong@example.com", pa.string()
+    shapes = {
+        "string": pa.array([mail, None, "x"]),
+        "large": pa.array([mail, None, "x"], pa.large_string()),
+        "view": pa.array([mail, None, "x"], pa.string_view()),
+        "dictionary": pa.array([mail, None, "x"]).dictionary_encode(),
+        "list": pa.array([[mail, None], None, []]),
+        "fixed": pa.array([[mail, "x"], None, ["x", None]], pa.list_(text, 2)),
+        "struct": pa.array([{"a": mail, "n": 1}, None, {"a": None, "n": None}]),
+        "map": pa.array([[("k", mail)], None, []], pa.map_(text, text)),
+        "deep": pa.array([[{"a": [mail], "t": datetime(2026, 1, 2)}], None, []]),
+        "bytes": pa.array([mail.encode(), None, b"x"]),
+        "number": pa.array([4111111111111111, None, 1]),
+    }
+    table = pa.table(shapes | {"url": pa.array([mail, None, "x"]), "told": pa.array([mail, None, "x"])})
+    clean = without_personal_data(table, but=["told"])
+    assert clean.schema.equals(table.schema, check_metadata=True)
+    expected = repr(table.to_pylist()[0]).replace(f"'{mail}'", "'[e-mail]'")
+    for stays in ("url", "told"):
+        expected = expected.replace(f"'{stays}': '[e-mail]'", f"'{stays}': '{mail}'").replace("b'[e-mail]'", f"b'{mail}'")
+    assert repr(clean.to_pylist()[0]) == expected
+    assert clean.slice(1).to_pylist() == table.slice(1).to_pylist()
+    halves = pa.concat_tables([table.slice(1), table.slice(0, 1)])
+    assert without_personal_data(halves, but=["told"]).to_pylist() == [*clean.to_pylist()[1:], clean.to_pylist()[0]]
 
 
 def test_check_digits_catch_every_wrong_digit():

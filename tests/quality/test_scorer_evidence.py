@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from quality.evidence.carriers import MOST_PIXELS, can_carry_watermark
 from quality.evidence.manifest import PROBLEMS as MANIFEST_PROBLEMS
 from quality.evidence.reading import PROBLEMS
 from quality.evidence.text import LONG, SHORT
 from quality.evidence.watermark import SCHEMES
 from quality.scorers import ScorerError, make_scorers
 from quality.scorers.batch import PairBatch
-from quality.scorers.evidence import MOST_PIXELS, Evidence, can_carry_watermark
+from quality.scorers.evidence import Evidence
 from quality.scorers.protocol import Scorer, sides_of
 from tests.conftest import SOAK
 from tests.scoring import sample_pairs

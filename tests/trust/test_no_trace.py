@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,13 +36,14 @@ FLAGS = ("--unit_size", "13", "--engine", "onnxruntime-f32")
 
 @dataclass
 class Pair:
-    """A row of the source, and the image that its url has. target: where a redirect leads."""
+    """A row of the source, and the image that its url has. target: where a redirect leads. maker: what the image's metadata say made it."""
 
     kind: str | None
     url: str
     data: bytes
     row: dict[str, str]
     target: str | None = None
+    maker: str | None = None
 
     def needles(self, name: str) -> Needles:
         found = Needles()
@@ -51,6 +53,8 @@ class Pair:
         found.digest(f"{name}: uid", bytes.fromhex(uid_of(url=self.url, sha256=None, caption=self.row["caption"] or None)))
         if self.target is not None:
             found.text(f"{name}: target", self.target)
+        if self.maker is not None:
+            found.text(f"{name}: maker", self.maker)
         found.image(name, self.data)
         return found
 
@@ -110,6 +114,12 @@ def recoded(data: bytes) -> bytes:
     return cv2.imencode(".jpg", cv2.resize(pixels, None, fx=0.9, fy=0.9, interpolation=cv2.INTER_AREA), [1, 80])[1].tobytes()
 
 
+def made_by(data: bytes, maker: str) -> bytes:
+    """A PNG with one more text: the program that made it (PNG, 11.3.4.3)."""
+    chunk = b"tEXt" + b"Software\0" + maker.encode("latin-1")
+    return data[:33] + (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[33:]  # after IHDR
+
+
 def pair_of(number: int, kind: str | None, data: bytes) -> Pair:
     host = {"domain": "img.bad-host.test", "no_caption": "bad-host.test"}.get(kind or "", "good.test")
     url = f"http://{host}/pictures/{kind or 'fine'}-{number:02d}.img"
@@ -124,7 +134,8 @@ def pair_of(number: int, kind: str | None, data: bytes) -> Pair:
         **COMMON,
     }
     target = {"redirect_host": "http://cdn.bad-host.test/moved", "redirect_url": "http://good.test/moved/bad"}.get(kind or "")
-    return Pair(kind, url, data, row, target)
+    maker = f"Painter of {kind or 'fine'} {number:02d}" if data.startswith(b"\x89PNG") else None
+    return Pair(kind, url, data if maker is None else made_by(data, maker), row, target, maker)
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +208,24 @@ def test_listed_addresses_were_not_asked_for(world: World, printed: str):
 
 def test_no_file_holds_a_trace_of_a_hit(world: World, printed: str):
     assert world.traces("data", world.hits) == []
+
+
+def test_a_resized_pool_keeps_what_files_say_and_no_trace_of_a_hit(world: World):
+    world.run("resized", "--source", world.root / "pairs.csv", "--store", "resized", lists=world.root / "lists")
+    assert world.traces("resized", world.hits) == []
+    rows = raw_rows(world, "resized")
+    assert [row["evidence"] is None for row in rows] == [is_blank(row) for row in rows] == [pair.kind is not None for pair in world.pairs]
+    assert any(pair.kind is not None and pair.maker is not None for pair in world.pairs), "a hit has something to say"
+    for pair, row in zip(world.pairs, rows, strict=True):
+        if pair.kind is None and pair.maker is not None:
+            assert json.loads(row["evidence"])["editor"] == pair.maker
+    pair = next(pair for pair in world.pairs if pair.kind is None and pair.maker is not None)
+    found = [trace for trace in world.traces("resized", [pair]) if trace.what.endswith(": maker")]
+    for wanted in ("/pool/raw/", "/pool/scores/"):
+        assert any(wanted in trace.where for trace in found), (wanted, found)
+    pool = Pool(world.root / "resized")
+    manifest = Release(pool.store, str(latest(pool.store))).manifest()
+    assert manifest is not None and manifest["evidence"] == {"can_be_read_again": False, "read_when_fetched_as": "metadata"}
 
 
 def test_the_same_search_finds_a_pair_that_was_kept(world: World, printed: str):
