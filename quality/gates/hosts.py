@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
@@ -20,7 +20,8 @@ _HOST: Final = r"(?i)^\s*https?://(?:[^/?#@]*@)?(?P<host>\[[^\]]*\]|[^/?#:]*)"  
 def host_metrics(pool: Pool, units: Sequence[str]) -> pd.DataFrame:
     """HOST_COLUMNS, one row per host that was asked, by name; a pair belongs to the host of its `url`, redirects not followed.
 
-    failed_share: of the pairs asked for. share_of_failures: of all failures; both are null for a host with fewer than FEW failures.
+    failed_share: of the pairs asked for, null for a host with fewer than FEW failures. share_of_failures: of all failures; null for a host
+    that answers most of its requests too: it is up, and a list of one host has all its failures there.
     A unit that cannot be read is left out; units have a rule for it.
     """
     asked, failed = Counter[str](), Counter[str]()
@@ -37,8 +38,9 @@ def host_metrics(pool: Pool, units: Sequence[str]) -> pd.DataFrame:
     total = failed.total()
     rows = []
     for host in sorted(asked):
-        row = {"host": host, "asked": asked[host], "failed": failed[host]}
+        row: dict[str, Any] = {"host": host, "asked": asked[host], "failed": failed[host]}
         if failed[host] >= FEW:
-            row |= {"failed_share": round(failed[host] / asked[host], 4), "share_of_failures": round(failed[host] / total, 4)}
+            row["failed_share"] = round(failed[host] / asked[host], 4)
+            row["share_of_failures"] = round(failed[host] / total, 4) if failed[host] > asked[host] / 2 else None
         rows.append(row)
     return pd.DataFrame(rows, columns=HOST_COLUMNS)

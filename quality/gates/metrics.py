@@ -54,7 +54,7 @@ def unit_metrics(pool: Pool, release: Release, indexes: Indexes | None = None) -
             row.update(_of_commit(pool, commit))
         if unit in decided:
             row.update(_of_decisions(release, decided[unit], indexes))
-            row["unreadable"] += unreadable
+            row["unreadable"] = max(row["unreadable"], unreadable)
             row["missing_columns"] += 0 if commit is None else missing_columns(pool.raw_schema(unit), RAW)
         rows.append(row)
     return add_shares(pd.DataFrame(rows, columns=UNIT_COLUMNS))

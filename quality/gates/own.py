@@ -54,7 +54,7 @@ def _read(path: Path) -> list[Any]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         raise GateFileError(
             f"--gates {path}{_line_in(path, error)}: {type(error).__name__}: {_first_line(error)}; mend the file"
         ) from error
@@ -66,11 +66,13 @@ def _read(path: Path) -> list[Any]:
     return list(suites)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return error.msg
     return (str(error).strip().splitlines() or ["no message"])[0]
 
 
-def _line_in(path: Path, error: Exception) -> str:
+def _line_in(path: Path, error: BaseException) -> str:
     """`, line 7`: of the file itself, however deep the error arose."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"

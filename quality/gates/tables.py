@@ -92,7 +92,7 @@ def measure(pool: Pool, release: Release, *, shards: int | None = None) -> dict[
         "samples": Table(sample_metrics(release, indexes)),
         "release": Table(sums, why_null=dict.fromkeys(("kept_share", "failed_share", "deferred_share"), few)),
         "reasons": Table(reason_metrics(release, sums), why_null={"share": few, "missing_share": "no pair lacks a measure of a scorer"}),
-        "hosts": Table(host_metrics(pool, decided), why_null={"share_of_failures": f"no host failed {FEW} times"}),
+        "hosts": Table(host_metrics(pool, decided), why_null={"share_of_failures": f"no host failed {FEW} times and more often than not"}),
         "licenses": Table(license_metrics(kept, before), why_null={"share_change": few if parent else str(found)}),
         "legal rules": _legal(kept, policy),
         "parent": Table(None, str(found)),

@@ -6,9 +6,6 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +19,9 @@ from quality.gates.metrics import UNIT_COLUMNS, shard_metrics, unit_metrics
 from quality.gates.run import check
 from quality.gates.suites import SUITES
 from quality.gates.tables import Table
-from schemas.digest import digest_of_table
-from schemas.pool import Pool, write_parquet
-from schemas.release import DECISIONS, Release
+from schemas.pool import Pool
+from schemas.release import Release
+from tests.damage import put, rewrite_decisions, rewrite_index
 from tests.pools import unit
 from tests.releases import SHARDS, make_release
 
@@ -68,30 +65,6 @@ def test_metrics_are_what_the_files_hold(whole):
 
 
 # ---- planted faults
-
-
-def rewrite_decisions(release: Release, change: Callable[[pa.Table], pa.Table], *, footer: dict | None = None) -> None:
-    """Writes unit 1's decisions again, with the old footer or the figures in `footer`."""
-    (decided,) = (one for one in release.decided() if one.unit == unit(1))
-    table = release.read_decisions(unit(1))
-    table = change(table.cast(pa.schema([DECISIONS.field(name) for name in table.column_names])))
-    reasons = Counter(reason for reasons in table["reasons"].to_pylist() for reason in reasons)
-    told = {**asdict(decided), "content_digest": digest_of_table(table), "reasons": dict(reasons), **(footer or {})}
-    write_parquet(table, told, Path(release.store.path_of(f"{release.path}/decisions/{unit(1)}.parquet")))
-
-
-def rewrite_index(release: Release, change: Callable[[pa.Table], pa.Table], *, shard: int = 0, **told: object) -> None:
-    (footer,) = (one for one in release.shards() if one.shard == shard)
-    table = change(release.read_index(shard))
-    path = Path(release.store.path_of(release.shard_path(shard, "parquet")))
-    write_parquet(table, {**asdict(footer), "content_digest": digest_of_table(table), "count": table.num_rows, **told}, path)
-
-
-def put(table: pa.Table, column: str, row: int, value: object) -> pa.Table:
-    values = table[column].to_pylist()
-    values[row] = value
-    place = table.column_names.index(column)
-    return table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type))
 
 
 def flip(path: str, at: int) -> None:
