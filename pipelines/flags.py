@@ -2,7 +2,7 @@
 
 import os
 
-from pipelines.options import EXIT_CODES, Parser, mapping, positive, share, size_in_bytes
+from pipelines.options import EXIT_CODES, GATES_HELP, Parser, mapping, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
 from quality.images.convert import FORMATS, RESIZES
 from quality.scorers import DEFAULT, PACKAGED
@@ -133,6 +133,7 @@ def parser() -> Parser:
     select.add_argument("--release", metavar="NAME", help="name of the release (default: 12 digits of its digest)")
     select.add_argument("--take_over", action="store_true", help="go on with a release that another run seems to be writing")
     select.add_argument("--allow_missing", action="store_true", help="publish although units were deferred; their rows are counted so")
+    select.add_argument("--gates", metavar="FILE.py", action="append", default=[], help=GATES_HELP)
     select.add_argument("--resize_mode", choices=RESIZES, default="keep_ratio_largest", help="how images in shards are resized")
     select.add_argument("--image_size", metavar="PIXELS", type=positive, default=512, help="of images in shards")
     select.add_argument("--image_format", choices=FORMATS, default="jpeg", help="of images in shards")

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -34,6 +35,7 @@ from pipelines.steps.select_pairs import SelectPairs
 from pipelines.steps.write_shards import WriteShards
 from pipelines.what_if import what_if
 from quality.block_lists import LISTED
+from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
 
 
@@ -79,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in what_if(args):
             say(line)
         return EXIT_DONE
+    gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates  # a broken file is told before hours of work
     pool_job = open_pool_job(args)
     with screen(out) as shown, logs_to(dataset / "logs" / "ingest.log"):
         graph = {"runner": args.runner, "mode": args.running_mode, "workers": args.workers, "beam_flags": beam_flags}
@@ -94,30 +97,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(_pool_text(pool_job, args), out=shown)
             return EXIT_DONE
         release_job = open_release_job(args, pool_job.pool)
-        published = release_job.published
+        published, found = release_job.published, None
         if not published:
             # Great Expectations takes seconds to import; while the graphs run nobody waits for it.
             threading.Thread(target=importlib.import_module, args=("quality.gates.suites",), daemon=True).start()
-            with release_job.writing(), Progress(pool_job.pool, pass_name=None, release=release_job.release, out=shown).running():
-                if release_job.selects:
-                    run_graph(lambda pipeline: select_graph(pipeline, release_job), shuffles=True, **graph)
-                if release_job.shards:
-                    shards = release_job.fix_shards()
-                    run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
+            progress = Progress(pool_job.pool, pass_name=None, release=release_job.release, out=shown)
+            with release_job.writing():
+                with progress.running():
+                    if release_job.selects:
+                        run_graph(lambda pipeline: select_graph(pipeline, release_job), shuffles=True, **graph)
+                    if release_job.shards:
+                        shards = release_job.fix_shards()
+                        run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
                 if args.stop_after is None:
                     try:
-                        publish(release_job.pool, release_job.release, allow_missing=args.allow_missing, selected_with=release_job.lists)
+                        found = publish(
+                            release_job.pool, release_job.release,
+                            gates=gates, allow_missing=args.allow_missing, selected_with=release_job.lists,
+                        ).gates  # fmt: skip
                     except ListedPairs as error:
                         say(str(error), out=shown)
                         return EXIT_GATE
                     except GateFailed as error:
-                        say(f"Release {release_job.release.name} is not published: a critical gate failed.\n{error}", out=shown)
+                        say(str(error), out=shown)  # the last thing on the screen
                         return EXIT_GATE
     funnel = funnel_of(release_job.pool, release_job.release)
     if args.json:
-        say(json.dumps(_as_json(release_job, funnel, time.monotonic() - started), sort_keys=True), out=sys.stdout)
+        told = _as_json(release_job, funnel, time.monotonic() - started)
+        say(json.dumps(told if found is None else {**told, "gates": found.as_dict()}, sort_keys=True), out=sys.stdout)
     else:
-        for line in _summary(release_job, funnel, already=published, seconds=time.monotonic() - started, finished=args.stop_after is None):
+        seconds = time.monotonic() - started
+        for line in _summary(release_job, funnel, found, already=published, seconds=seconds, finished=args.stop_after is None):
             say(line)
     return EXIT_DEFERRED if deferred else EXIT_DONE
 
@@ -145,7 +155,7 @@ def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
     return f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}\nnext: python -m pipelines.ingest --dataset {args.dataset}"
 
 
-def _summary(job: ReleaseJob, funnel: Funnel, *, already: bool, seconds: float, finished: bool) -> list[str]:
+def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, already: bool, seconds: float, finished: bool) -> list[str]:
     root = Path(job.pool.store.root)
     place = root / job.release.path
     lines = ["", f"Release {job.release.name}" + (" (already published)" if already else ""), ""]
@@ -155,6 +165,8 @@ def _summary(job: ReleaseJob, funnel: Funnel, *, already: bool, seconds: float, 
     lines += _lists_lines(job, funnel)
     told = job.reviews.line(counts_of(funnel.reasons))
     lines += [] if told is None else ["", told]
+    if gates is not None:
+        lines += ["", f"gates: {gates.text()}"]
     shards = job.release.shards()
     lines += ["", "where everything is"]
     if shards:

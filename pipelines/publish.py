@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.options import EXIT_CODES, EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, Parser, UsageError
+from pipelines.options import EXIT_CODES, EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, GATES_HELP, Parser, UsageError
 from pipelines.progress import say
 from pipelines.run import command
 from quality.block_lists import listed_rows, read_lists
 from quality.columns import COLUMN_FUNCTIONS
-from quality.gates import GateResults, Outcome, run_gates
+from quality.gates import GateResults, Outcome, run_gates, suites_with
+from quality.gates.run import line_of
 from quality.review.settle import counts_of
 from schemas.pool import Pool, PoolError
 from schemas.release import Decided, Release, ReleaseError
@@ -29,10 +31,10 @@ T = TypeVar("T")
 
 
 class GateFailed(Exception):
-    """A critical gate failed: there is no manifest. `results` has every outcome; the message has those that failed."""
+    """A critical gate failed: there is no manifest. `results` has every outcome; the message, of at most a screen, begins with the reason."""
 
-    def __init__(self, results: GateResults):
-        super().__init__(results.text())
+    def __init__(self, release: Release, results: GateResults):
+        super().__init__(_why_stopped(release, results))
         self.results = results
 
 
@@ -78,6 +80,7 @@ def publish(
 ) -> Published:
     """Publishes a release: all units decided, all shards there, gates passed, then releases/<name>/manifest.json and releases/latest.
 
+    What the gates found goes to releases/<name>/gates.json, whether or not they passed.
     Idempotent: a release that is published and was made from the inputs that run.json names is adopted. What the policy, the target and
     the digest were, run.json says. allow_missing: units that were never committed are counted as deferred in the manifest.
     selected_with: digest of the block lists that this run has decided with just now; where there are others, kept pairs are held against
@@ -100,8 +103,9 @@ def publish(
         raise DeferredUnits(deferred)
     _check_shards(release, run)
     results = gates(pool, release)
+    release.put_gates(results.as_dict())
     if not results.passed:
-        raise GateFailed(results)
+        raise GateFailed(release, results)
     _check_lists(pool, release, selected_with)
     manifest = make_manifest(pool, release, run, decided=decided, deferred=deferred, gates=results)
     release.put_manifest(manifest)
@@ -121,6 +125,30 @@ def _check_lists(pool: Pool, release: Release, selected_with: str | None) -> Non
         raise ListedPairs(release, count)
 
 
+_SCREEN = 80, 24  # columns and lines: the least that a terminal has
+_LINE = 2 * _SCREEN[0] - 4  # letters of a reason: two lines
+
+
+def _why_stopped(release: Release, results: GateResults) -> str:
+    """The reason first, then the other failures, then where all is; together they fit on a screen."""
+    lines = [f"Release {release.name} is not published. {_cut(line_of(results.failed[0]))}"]
+    others = results.failed[1:]
+    shown = (_SCREEN[1] - 9) // 2
+    lines += [f"  {_cut(line_of(outcome))}" for outcome in others[:shown]]
+    if len(others) > shown:
+        lines.append(f"  and {len(others) - shown} more")
+    held = sum(outcome.passed is True for outcome in results.outcomes)
+    lines.append(f"{held} of {len(results.outcomes)} rules hold; every outcome: {release.store.path_of(f'{release.path}/gates.json')}")
+    lines.append(
+        "There is no manifest. Mend what is named and run the same command again; --gates FILE.py gives a rule another bound or severity"
+    )
+    return "\n".join(lines)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LINE else text[: _LINE - 3] + "..."
+
+
 def _footers(read: Callable[[], list[T]], release: Release) -> list[T]:
     """What `read` returns. A file without a whole footer is damaged, which is what gates are for: raises GateFailed."""
     try:
@@ -128,7 +156,9 @@ def _footers(read: Callable[[], list[T]], release: Release) -> list[T]:
     except (pa.ArrowInvalid, PoolError) as error:
         message = f"a Parquet file of {release.path} is damaged: {error}"
         outcome = Outcome("schema", "parquet files have footers", "critical", False, 1, message)
-        raise GateFailed(GateResults((outcome,))) from error
+        results = GateResults((outcome,))
+        release.put_gates(results.as_dict())
+        raise GateFailed(release, results) from error
 
 
 def _deferred(pool: Pool, release: Release, planned: dict[str, int], decided: dict[str, Decided]) -> dict[str, int]:
@@ -221,6 +251,8 @@ _EXAMPLES = """examples:
       the release that is written and not yet published
   python -m pipelines.publish --dataset cats --release 3f9ab1c2d4e5 --allow_missing
       although some units were never fetched; the manifest counts their rows as deferred
+  python -m pipelines.publish --dataset cats --gates our_gates.py
+      with rules of your own, or another bound or severity for ours: see python -m quality.gates
 
 """
 
@@ -230,10 +262,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if not Path(args.dataset).is_dir():
         raise UsageError(f"{args.dataset} is no dataset; give the folder that python -m pipelines.ingest wrote as --dataset")
+    gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates
     pool = Pool(args.dataset)
     release = Release(pool.store, args.release or _unpublished(pool))
     try:
-        published = publish(pool, release, allow_missing=args.allow_missing)
+        published = publish(pool, release, gates=gates, allow_missing=args.allow_missing)
     except DeferredUnits as error:
         say(str(error), out=sys.stderr)
         return EXIT_DEFERRED
@@ -241,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(str(error), out=sys.stderr)
         return EXIT_GATE
     except GateFailed as error:
-        say(f"Release {release.name} is not published: a critical gate failed.\n{error}", out=sys.stderr)
+        say(str(error), out=sys.stderr)
         return EXIT_GATE
     say(_summary(pool, release, published))
     return EXIT_DONE
@@ -256,6 +289,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
     p.add_argument("--release", metavar="NAME", help="name of the release (default: the one that is not yet published)")
     p.add_argument("--allow_missing", action="store_true", help="publish although units were deferred; their rows are counted so")
+    p.add_argument("--gates", metavar="FILE.py", action="append", default=[], help=GATES_HELP)
     return p
 
 

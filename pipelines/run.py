@@ -22,6 +22,7 @@ from quality.block_lists import BlockListError
 from quality.deepfake import NamesError, ProbeError
 from quality.embedded_clip import MissingWeights
 from quality.engines import EngineError
+from quality.gates import GateFileError
 from quality.scorers import ScorerError
 from quality.scorers.nsfw_head import HeadError
 from schemas.policy import PolicyError
@@ -126,6 +127,7 @@ _USER_ERRORS = (
     ShardError,
     SourceError,
     BlockListError,
+    GateFileError,
     PolicyError,
     PoolError,
     StoreError,

@@ -4,6 +4,7 @@ releases/<name>/run.json                    the inputs' digest, clock times, hea
 releases/<name>/settled.parquet             what people decided before it was made (schemas.reviews.SETTLED); not there when nobody did
 releases/<name>/decisions/<unit>.parquet    one row per pair: DECISIONS, then the values that the policy looked at
 releases/<name>/shards/000007.tar .parquet  what is trained on, and its index (INDEX), which is the shard's commit
+releases/<name>/gates.json                  what the gates found, whether or not they let it pass; may be replaced
 releases/<name>/manifest.json               written last, one put
 releases/latest                             the name of the newest
 """
@@ -182,7 +183,20 @@ class Release:
     def read_index(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         return self._read(self.shard_path(shard, "parquet"), columns, None)
 
-    # ---- manifest, run, latest
+    def index_schema(self, shard: int) -> pa.Schema:
+        """The columns of a shard's index, with each field's metadata."""
+        with self.store.open(self.shard_path(shard, "parquet")) as file:
+            return pq.read_schema(file)
+
+    # ---- gates, manifest, run, latest
+
+    def gates(self) -> dict[str, Any] | None:
+        """gates.json, {"passed": bool, "outcomes": [quality.gates.Outcome as a dict, ...]}; None before the gates have run."""
+        return self._json(f"{self.path}/gates.json")
+
+    def put_gates(self, found: Mapping[str, Any]) -> None:
+        """Puts gates.json, in place of what an earlier attempt to publish found."""
+        self.store.put(f"{self.path}/gates.json", json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False).encode())
 
     def manifest(self) -> dict[str, Any] | None:
         return self._json(f"{self.path}/manifest.json")

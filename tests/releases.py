@@ -30,20 +30,20 @@ def jpeg(seed: int) -> bytes:
     return out.getvalue()
 
 
-def make_release(root: Path, *, units: int = 3, planned: int | None = None, name: str = "one") -> tuple[Pool, Release]:
+def make_release(root: Path, *, units: int = 3, planned: int | None = None, name: str = "one", rows: int = ROWS) -> tuple[Pool, Release]:
     """A release that is ready to be published: of a unit's 12 pairs 6 kept, 1 for review, 1 dropped, 4 not found.
 
-    planned: units that the source has, when it has more than are committed.
+    planned: units that the source has, when it has more than are committed. rows: of a unit, more than 12 in the same proportions.
     """
     pool = Pool(root / "data")
     release = Release(pool.store, name)
-    rows = ROWS * (units if planned is None else planned)
-    starts = tuple(range(0, rows, ROWS))
-    pool.put_file(SourceFile(FILE, str(root), "pairs.csv", "rows", 1, "digest", rows, ROWS, starts, starts))
+    source = rows * (units if planned is None else planned)
+    starts = tuple(range(0, source, rows))
+    pool.put_file(SourceFile(FILE, str(root), "pairs.csv", "rows", 1, "digest", source, rows, starts, starts))
     pool.put_pass(PASS)
     pool.adopt_settings("engines", {"clip": "onnx"})
     for chunk in range(units):
-        add_unit(pool, release, chunk, root)
+        add_unit(pool, release, chunk, root, rows)
     policy = {"name": "test", "rules": [{"column": "clip.similarity", "min": 0.1}]}
     release.put_run(
         {
@@ -55,16 +55,23 @@ def make_release(root: Path, *, units: int = 3, planned: int | None = None, name
     return pool, release
 
 
-def add_unit(pool: Pool, release: Release, chunk: int, folder: Path) -> None:
+def add_unit(pool: Pool, release: Release, chunk: int, folder: Path, size: int = ROWS) -> None:
     name, rows = unit(chunk), list[dict[str, Any]]()
     with TarWriter(folder / f"{chunk}.tar") as tar:
-        for row in range(ROWS):
+        for row in range(size):
             url, caption = f"http://host.test/{chunk}/{row}.jpg", f"그림 number {row} of {chunk}"
             pair: dict[str, Any] = {"row": row, "url": url, "caption": caption, "uid": uid_of(url=url, sha256=None, caption=caption)}
-            if row < len(VERDICTS):
-                data = jpeg(100 * chunk + row)
+            if row % ROWS < len(VERDICTS):
+                data = jpeg(1000 * chunk + row)
                 pair |= {"status": "success", "sha256": hashlib.sha256(data).hexdigest(), "offset": tar.add(f"{row:09d}.jpg", data)}
-                pair |= {"size": len(data), "width": 64, "height": 48, "verdict": VERDICTS[row], "reasons": [], "clip.similarity": 0.5}
+                pair |= {
+                    "size": len(data),
+                    "width": 64,
+                    "height": 48,
+                    "verdict": VERDICTS[row % ROWS],
+                    "reasons": [],
+                    "clip.similarity": 0.5 + (row % 50) / 200,
+                }
                 if pair["verdict"] != "keep":
                     pair["reasons"] = ["clip:low_similarity"]
             else:

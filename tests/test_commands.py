@@ -162,6 +162,32 @@ def test_another_policy_is_another_release(done: Done, copied, tmp_path):
     refused(run, "releases never change")
 
 
+def test_a_gate_that_fails_ends_the_job_and_is_the_last_thing_on_its_screen(done: Done, copied, tmp_path):
+    """A user's own gate, and then none: the same command ends in a release, whose warnings it tells."""
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from quality.gates.suite import Stop, Suite\n"
+        "class AMillionPairsAreKept(Stop):\n    column: str = 'keep'\n    min_value: int = 1_000_000\n"
+        "SUITES = [Suite('ours', 'release', [AMillionPairsAreKept()])]\n",
+        "utf-8",
+    )
+    select = ("--dataset", copied, "--start_at", "select", "--release", "strict")
+    select = (*select, "--policy", policy_file(tmp_path, "clip.similarity", "min = 0.45"))
+    run = ingest(*select, "--gates", own)
+    assert run.returncode == 1, run.stderr
+    lines = run.stdout.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("Release strict is not published. "))
+    assert "critical: a million pairs are kept (ours): 1 of 1 rows: " in lines[place]
+    assert sum(-(-len(line) // 80) for line in lines[place:]) < 24, "from the reason on, no more than a screen"
+    base = copied / "releases" / "strict"
+    assert json.loads((base / "gates.json").read_text("utf-8"))["passed"] is False and not (base / "manifest.json").exists()
+    assert (copied / "releases" / "latest").read_text("utf-8") == done.release.name
+    run = ingest(*select, "--start_at", "shard")
+    assert run.returncode == 0, run.stderr
+    assert "gates: " in run.stdout and "warning: kept share stays near the parents (against the parent): " in run.stdout
+    assert json.loads((base / "gates.json").read_text("utf-8"))["passed"] is True and (base / "manifest.json").exists()
+
+
 def test_plan_says_what_it_would_do(small_web, tmp_path):
     run = ingest("--dataset", tmp_path / "d", "--plan", *web_flags(small_web))
     assert run.returncode == 0, run.stderr

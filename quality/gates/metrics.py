@@ -2,6 +2,7 @@
 
 import hashlib
 import tarfile
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -11,18 +12,23 @@ import pyarrow.compute as pc
 
 from quality.block_lists import LISTED
 from quality.gates.indexes import Indexes, missing_columns, read_indexes, repeated
+from quality.gates.shares import SHARES, add_shares, share
 from quality.images.decode import ImageError, decode
 from schemas.columns import RAW
 from schemas.digest import digest_of_table
-from schemas.pool import Commit, Pool
-from schemas.reasons import ACCEPTED, FETCH_STATUSES, VERDICTS
+from schemas.pool import Commit, Pool, PoolError
+from schemas.reasons import ACCEPTED, FETCH_STATUSES, REASONS, VERDICTS
 from schemas.release import DECISIONS, Decided, Release
 from schemas.store import Store
 
 UNIT_COLUMNS: Final = (
     "unit", "state", "rows_source", "rows_committed", "rows_by_status", "rows_decided", *VERDICTS, "accounted", "unreadable",
     "missing_columns", "null_uids", "null_verdicts", "other_verdicts", "reason_errors", "footer_errors", "kept_not_sharded",
-    "sharded_not_kept", *(f"status.{status}" for status in FETCH_STATUSES),
+    "sharded_not_kept", *(f"status.{status}" for status in FETCH_STATUSES), *(f"reasons.{family}" for family in REASONS), *SHARES,
+)  # fmt: skip
+RELEASE_COLUMNS: Final = (
+    "rows_source", *VERDICTS, "asked", "failed", "deferred", "accounted", "sharded", "repeated_uids", "foreign_samples", "undecided_units",
+    "unplanned_units", "kept_share", "failed_share", "deferred_share",
 )  # fmt: skip
 SAMPLE_COLUMNS: Final = ("uid", "shard", "image", "same_bytes", "same_sides", "same_caption")
 
@@ -32,6 +38,7 @@ def unit_metrics(pool: Pool, release: Release, indexes: Indexes | None = None) -
 
     state: decided; deferred (planned, never committed); undecided (committed, not decided); unplanned (in no source file).
     accounted: keep + review + drop, counted in the file. footer_errors: figures of the footer that are not those of the file.
+    reasons.<family>: reasons of that family in the file; a pair may have several. The shares are those of quality.gates.shares.
     """
     indexes = read_indexes(release) if indexes is None else indexes
     planned = pool.planned_units()
@@ -39,22 +46,26 @@ def unit_metrics(pool: Pool, release: Release, indexes: Indexes | None = None) -
     decided = {unit.unit: unit for unit in release.decided()}
     rows = []
     for unit in sorted({*planned, *committed, *decided}):
-        commit = pool.raw_commit(unit) if unit in committed else None
-        state = "unplanned" if unit not in planned else "decided" if unit in decided else "undecided" if commit else "deferred"
-        row: dict[str, Any] = {
-            **dict.fromkeys(UNIT_COLUMNS),
-            "unit": unit,
-            "state": state,
-            "rows_source": planned.get(unit),
-            "unreadable": 0,
-        }
+        commit, unreadable = _commit_of(pool, unit) if unit in committed else (None, 0)
+        state = "unplanned" if unit not in planned else "decided" if unit in decided else "undecided" if unit in committed else "deferred"
+        row: dict[str, Any] = dict.fromkeys(UNIT_COLUMNS)
+        row.update(unit=unit, state=state, rows_source=planned.get(unit), unreadable=unreadable)
         if commit is not None:
             row.update(_of_commit(pool, commit))
         if unit in decided:
             row.update(_of_decisions(release, decided[unit], indexes))
+            row["unreadable"] = max(row["unreadable"], unreadable)
             row["missing_columns"] += 0 if commit is None else missing_columns(pool.raw_schema(unit), RAW)
         rows.append(row)
-    return pd.DataFrame(rows, columns=UNIT_COLUMNS)
+    return add_shares(pd.DataFrame(rows, columns=UNIT_COLUMNS))
+
+
+def _commit_of(pool: Pool, unit: str) -> tuple[Commit | None, int]:
+    """What the footer of a fetched unit says, and whether it cannot be read."""
+    try:
+        return pool.raw_commit(unit), 0
+    except (pa.ArrowException, OSError, PoolError):
+        return None, 1
 
 
 def _of_commit(pool: Pool, commit: Commit) -> dict[str, Any]:
@@ -73,8 +84,13 @@ def _of_decisions(release: Release, footer: Decided, indexes: Indexes) -> dict[s
     verdicts = {row["values"]: row["counts"] for row in table["verdict"].value_counts().to_pylist()}
     counts = {verdict: verdicts.get(verdict, 0) for verdict in VERDICTS}
     keep = pc.fill_null(pc.equal(table["verdict"], "keep"), False)
-    told = {"rows": footer.rows, "content_digest": footer.content_digest, **{verdict: getattr(footer, verdict) for verdict in VERDICTS}}
-    true = {"rows": table.num_rows, "content_digest": digest_of_table(table), **counts}
+    given = {row["values"]: row["counts"] for row in pc.list_flatten(table["reasons"]).value_counts().to_pylist()}
+    families = Counter[str]()
+    for reason, count in given.items():
+        families[reason.partition(":")[0]] += count
+    told: dict[str, Any] = {"rows": footer.rows, "content_digest": footer.content_digest, "reasons": footer.reasons}
+    told |= {verdict: getattr(footer, verdict) for verdict in VERDICTS}
+    true = {"rows": table.num_rows, "content_digest": digest_of_table(table), "reasons": given, **counts}
     return {
         "rows_decided": table.num_rows,
         **counts,
@@ -85,6 +101,7 @@ def _of_decisions(release: Release, footer: Decided, indexes: Indexes) -> dict[s
         "other_verdicts": table.num_rows - sum(counts.values()) - table["verdict"].null_count,
         "reason_errors": int((np.asarray(keep) == _has_reason(table["reasons"].combine_chunks())).sum()),
         "footer_errors": sum(told[name] != true[name] for name in told),
+        **{f"reasons.{family}": families[family] for family in REASONS},
         **_against_shards(footer.unit, table.filter(keep), indexes),
     }
 
@@ -129,24 +146,28 @@ def shard_metrics(pool: Pool, release: Release, indexes: Indexes | None = None) 
 
 
 def release_metrics(units: pd.DataFrame, indexes: Indexes) -> pd.DataFrame:
-    """One row: the sums of the release. rows = keep + review + drop + deferred if the books balance."""
+    """RELEASE_COLUMNS, one row: the sums of the release, and shares of them. rows = keep + review + drop + deferred if the books balance.
+
+    kept_share: of the pairs decided about. failed_share: of those that were asked for. deferred_share: of the source's rows.
+    """
     known = set(units["unit"])
-    deferred = units[units["state"] == "deferred"]
-    sums = {name: int(units[name].sum()) for name in ("rows_source", *VERDICTS)}
-    return pd.DataFrame(
-        [
-            {
-                **sums,
-                "deferred": int(deferred["rows_source"].sum()),
-                "accounted": sum(sums[verdict] for verdict in VERDICTS) + int(deferred["rows_source"].sum()),
-                "sharded": int(indexes.shards["count"].sum()),
-                "repeated_uids": repeated(indexes.uid),
-                "foreign_samples": int(np.isin(indexes.unit, [code for code, unit in enumerate(indexes.units) if unit not in known]).sum()),
-                "undecided_units": int((units["state"] == "undecided").sum()),
-                "unplanned_units": int((units["state"] == "unplanned").sum()),
-            }
-        ]
-    )
+    deferred = int(units.loc[units["state"] == "deferred", "rows_source"].sum())
+    sums = {name: int(units[name].sum()) for name in ("rows_source", *VERDICTS, "asked", "failed")}
+    decided = sum(sums[verdict] for verdict in VERDICTS)
+    row = {
+        **sums,
+        "deferred": deferred,
+        "accounted": decided + deferred,
+        "sharded": int(indexes.shards["count"].sum()),
+        "repeated_uids": repeated(indexes.uid),
+        "foreign_samples": int(np.isin(indexes.unit, [code for code, unit in enumerate(indexes.units) if unit not in known]).sum()),
+        "undecided_units": int((units["state"] == "undecided").sum()),
+        "unplanned_units": int((units["state"] == "unplanned").sum()),
+        "kept_share": share(sums["keep"], decided),
+        "failed_share": share(sums["failed"], sums["asked"]),
+        "deferred_share": share(deferred, sums["rows_source"]),
+    }
+    return pd.DataFrame([row], columns=RELEASE_COLUMNS)
 
 
 def sample_metrics(release: Release, indexes: Indexes) -> pd.DataFrame:

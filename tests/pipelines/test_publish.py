@@ -9,10 +9,11 @@ import pytest
 from pipelines.publish import DeferredUnits, GateFailed, ListedPairs, main, publish
 from pipelines.run import command
 from quality.block_lists import ENVIRONMENT, read_lists
-from quality.gates import GateResults
+from quality.gates import GateResults, Outcome
 from schemas.pool import Pool
 from schemas.release import Release, ReleaseError, latest
 from tests.block_lists import write_lists
+from tests.conftest import ingest
 from tests.pools import PASS, unit
 from tests.releases import SHARDS, make_release
 
@@ -58,7 +59,7 @@ def test_manifest_says_what_the_release_is(whole):
         "caption.nsfw_words": "1",
         "caption.language": "py3langid-0.4;1",
     }
-    assert manifest["deferred_units"] == {} and all(gate["passed"] for gate in manifest["gates"])
+    assert manifest["deferred_units"] == {} and all(gate["passed"] is not False for gate in manifest["gates"])
 
 
 @pytest.mark.parametrize(
@@ -147,6 +148,100 @@ def test_damage_stops_it(whole, file, at, rule):
     assert release.manifest() is None
 
 
+def test_a_gate_that_fails_is_the_first_and_the_last_thing_on_the_screen(whole):
+    """The command, as a user runs it, on a release with an image that was damaged on disk."""
+    pool, release = whole
+    (first, *_) = release.read_index(0).to_pylist()
+    path = Path(pool.store.path_of(release.shard_path(0, "tar")))
+    data = bytearray(path.read_bytes())
+    data[first["offset"] + first["size"] // 2] ^= 1
+    path.write_bytes(data)
+    run = ingest("--dataset", pool.store.root, module="pipelines.publish")
+    assert run.returncode == 1 and run.stdout == ""
+    lines = run.stderr.splitlines()
+    assert lines[0].startswith(
+        "Release one is not published. critical: tars have their sha256 (shard integrity): 1 of 3 rows: shard 0: sha256 "
+    )
+    assert f"critical: images have their sha256 (shard integrity): 1 of 18 rows: uid {first['uid']}, shard 0: same_bytes 0" in run.stderr
+    assert sum(-(-len(line) // 80) for line in lines) < 24, "all of it is on one screen of 80 x 24"
+    assert release.manifest() is None and latest(pool.store) is None
+    told = release.gates()
+    assert told is not None and told["passed"] is False
+    broken = [outcome["rule"] for outcome in told["outcomes"] if outcome["passed"] is False]
+    assert broken == ["tars have their sha256", "images have their sha256"]
+
+
+def test_many_failures_still_fit_on_a_screen(whole):
+    pool, release = whole
+    outcomes = tuple(Outcome("suite", f"rule {number}", "warning", False, 1, "because " * 200) for number in range(60))
+    results = GateResults((*outcomes, Outcome("last", "the critical one", "critical", False, 1, "x" * 500)))
+    with pytest.raises(GateFailed) as raised:
+        publish(pool, release, gates=lambda *_: results)
+    lines = str(raised.value).splitlines()
+    assert lines[0].startswith("Release one is not published. critical: the critical one (last): xxx")
+    assert "  and 53 more" in lines and sum(-(-len(line) // 80) for line in lines) < 24
+    assert release.gates() == json.loads(json.dumps(results.as_dict()))
+
+
+def test_gates_are_told_in_a_file_whether_or_not_they_passed(whole):
+    """The same inputs give the same bytes; an attempt takes the place of the one before."""
+    pool, release = whole
+    path = Path(pool.store.path_of(f"{release.path}/gates.json"))
+    with pytest.raises(GateFailed):
+        publish(pool, release, gates=lambda *_: GateResults((Outcome("s", "r", "critical", False, 1, "m"),)))
+    failed = {"suite": "s", "rule": "r", "severity": "critical", "passed": False, "observed": 1, "message": "m"}
+    assert release.gates() == {"passed": False, "outcomes": [failed]}
+    published = publish(pool, release)
+    told, first = release.gates(), path.read_bytes()
+    assert told["passed"] is True and told["outcomes"] == published.manifest["gates"]
+    assert {outcome["passed"] for outcome in told["outcomes"]} == {True, None}
+    path.unlink()
+    Path(pool.store.path_of(f"{release.path}/manifest.json")).unlink()
+    publish(pool, release)
+    assert path.read_bytes() == first
+
+
+OWN = """
+from great_expectations.expectations.metadata_types import FailureSeverity
+from quality.gates import bounds
+from quality.gates.suite import Stop, Suite
+
+
+class AtLeastAThousandPairsAreKept(Stop):
+    column: str = "keep"
+    min_value: int = 1000
+
+
+SUITES = [Suite("our volume", "release", [AtLeastAThousandPairsAreKept()])]
+"""
+
+
+def test_a_users_own_gate_fails(whole, tmp_path):
+    pool, release = whole
+    own = tmp_path / "own.py"
+    own.write_text(OWN, "utf-8")
+    run = ingest("--dataset", pool.store.root, "--gates", own, module="pipelines.publish")
+    assert run.returncode == 1 and release.manifest() is None
+    first = run.stderr.splitlines()[0]
+    assert first == (
+        "Release one is not published. critical: at least a thousand pairs are kept (our volume): 1 of 1 rows: rows_source 36: keep 18"
+    )
+    run = ingest("--dataset", pool.store.root, module="pipelines.publish")
+    assert run.returncode == 0 and release.manifest() is not None, "without the file ours alone decide"
+
+
+@pytest.mark.parametrize("module", ["pipelines.publish", "pipelines.ingest"])
+def test_a_broken_file_of_gates_is_told_before_any_work(whole, tmp_path, module):
+    pool, _ = whole
+    before = list(pool.store.list())
+    own = tmp_path / "own.py"
+    own.write_text("from quality.gates.suite import Suite\nSUITES = [Suite('a', 'release', [Nothing()])]\n", "utf-8")
+    run = ingest("--dataset", pool.store.root, "--gates", own, module=module)
+    assert run.returncode == 2 and run.stdout == ""
+    assert run.stderr == f"pigment: error: --gates {own}, line 2: NameError: name 'Nothing' is not defined; mend the file\n"
+    assert list(pool.store.list()) == before
+
+
 def test_missing_shard_or_decisions_or_release(whole):
     pool, release = whole
     pool.store.delete(release.shard_path(SHARDS - 1, "parquet"))
@@ -207,6 +302,7 @@ def test_the_command(whole, capsys):
         (["--dataset", "nowhere"], "nowhere is no dataset; give the folder"),
         (["--dataset", "{data}", "--relase", "one"], "--relase"),
         (["--dataset", "{data}", "--release", "two"], "there is no release two"),
+        (["--dataset", "{data}", "--gates", "none.py"], "--gates none.py: no such file"),
     ],
 )
 def test_wrong_use(whole, capsys, arguments, told):
