@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from quality.block_lists import LISTED
 from quality.gates.indexes import Indexes, missing_columns, read_indexes, repeated
 from quality.images.decode import ImageError, decode
-from schemas.columns import RAW
+from schemas.columns import RAW_ALWAYS
 from schemas.digest import digest_of_table
 from schemas.pool import Commit, Pool
 from schemas.reasons import FETCH_STATUSES, VERDICTS
@@ -52,7 +52,7 @@ def unit_metrics(pool: Pool, release: Release, indexes: Indexes | None = None) -
             row.update(_of_commit(pool, commit))
         if unit in decided:
             row.update(_of_decisions(release, decided[unit], indexes))
-            row["missing_columns"] += 0 if commit is None else missing_columns(pool.raw_schema(unit), RAW)
+            row["missing_columns"] += 0 if commit is None else missing_columns(pool.raw_schema(unit), RAW_ALWAYS)
         rows.append(row)
     return pd.DataFrame(rows, columns=UNIT_COLUMNS)
 
