@@ -74,6 +74,9 @@ RAW: Final = pa.schema(
     ]
 )
 
+# What every commit has. The others came later: a commit that was made before them is read as having nulls there.
+RAW_ALWAYS: Final = pa.schema([column for column in RAW if column.name not in ("evidence",)])
+
 # What a source's reader hands to fetching: RAW's columns that the source knows, then carried columns.
 SOURCE_FIELDS: Final = (
     "url", "file_name", "caption", "license", "license_url", "creator", "title", "source_page", "lang", "expected_sha256", "source_id",

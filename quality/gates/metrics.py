@@ -14,7 +14,7 @@ from quality.block_lists import LISTED
 from quality.gates.indexes import Indexes, missing_columns, read_indexes, repeated
 from quality.gates.shares import SHARES, add_shares, share
 from quality.images.decode import ImageError, decode
-from schemas.columns import RAW
+from schemas.columns import RAW_ALWAYS
 from schemas.digest import digest_of_table
 from schemas.pool import Commit, Pool, PoolError
 from schemas.reasons import ACCEPTED, FETCH_STATUSES, REASONS, VERDICTS
@@ -55,7 +55,7 @@ def unit_metrics(pool: Pool, release: Release, indexes: Indexes | None = None) -
         if unit in decided:
             row.update(_of_decisions(release, decided[unit], indexes))
             row["unreadable"] = max(row["unreadable"], unreadable)
-            row["missing_columns"] += 0 if commit is None else missing_columns(pool.raw_schema(unit), RAW)
+            row["missing_columns"] += 0 if commit is None else missing_columns(pool.raw_schema(unit), RAW_ALWAYS)
         rows.append(row)
     return add_shares(pd.DataFrame(rows, columns=UNIT_COLUMNS))
 

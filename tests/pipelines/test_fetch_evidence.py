@@ -13,7 +13,7 @@ from quality.evidence.original import OriginalReader
 from quality.images.convert import Target
 from quality.scorers.batch import PairBatch
 from quality.scorers.evidence import Evidence, StoredEvidence
-from schemas.columns import RAW
+from schemas.columns import RAW_ALWAYS
 from schemas.pool import Pool
 from tests.block_lists import lists_of
 from tests.pipelines.fetching import UNIT, Reply, Server, fetch, image_of
@@ -98,7 +98,7 @@ def test_a_unit_that_is_older_than_the_column_has_no_evidence(pool, server, monk
     fetch(pool, [server.url("/iptc-trained")], store="resized", target=Target(size=64))
     old = pool.read_raw(UNIT).drop_columns(["evidence"])
     tar = pool.raw_commit(UNIT).tar
-    monkeypatch.setattr("schemas.pool.RAW", RAW.remove(RAW.get_field_index("evidence")))
+    monkeypatch.setattr("schemas.pool.RAW", RAW_ALWAYS)
     older = Pool(pool.store.path_of("older"))
     older.commit(UNIT, old, tar=Path(pool.store.path_of(tar)), input_digest="input")
     monkeypatch.undo()
