@@ -4,23 +4,18 @@ import argparse
 import difflib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
 
 from quality.command import EXIT_DONE, Parser, UsageError, say
-from quality.evaluation.measures import at_threshold
 from quality.review.bounds import Bound, column_values, find_bound, moves, policy_file, with_number
 from quality.review.files import find_answers, read_answers, read_tasks
-from quality.review.labels import ReasonLabels, arrays_of, labels_of
+from quality.review.labels import arrays_of, labels_of
 from quality.review.tasks import find_release, policy_of, share
+from quality.review.thresholds import Calibration, points_of, propose
 from schemas.pool import Pool
 from schemas.release import Release
 from schemas.reviews import TASKS_PATH
 
-_ROWS: Final = 12  # of the table
 _EXAMPLES = """examples:
   python -m quality.review calibrate --dataset cats --column clip.similarity --rule 14 --target_precision 0.9
       where a bound must be so that 9 of 10 pairs that it calls are rightly called
@@ -35,41 +30,6 @@ An answer to keep counts too: yes means that the reason does not hold, no that i
 exit codes: 0 done   2 wrong use   70 a bug   130 interrupted"""
 
 
-@dataclass(frozen=True)
-class Point:
-    """What people's answers say of one threshold: intervals {value, low, high, n}, value None where nothing is called or nothing holds."""
-
-    at: float
-    precision: dict[str, Any]
-    recall: dict[str, Any]
-    called: int
-
-
-def points_of(bound: Bound, values: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> list[Point]:
-    """A point at every labelled value and at the standing bound, thresholds rising."""
-    points = []
-    for at in sorted({*values.tolist(), bound.value}):
-        called = bound.calls(values, at)
-        found = at_threshold(truth, called, weights)
-        points.append(Point(at, found["precision"], found["recall"], int(called.sum())))
-    return points
-
-
-def propose(points: Sequence[Point], *, now: float, precision: float | None, recall: float | None) -> Point | None:
-    """The point that reaches the target (its estimate, not its interval) and has most of the other; of equals the one that calls fewest, and
-    the bound as it is now rather than another."""
-    aim, other = ("precision", "recall") if precision is not None else ("recall", "precision")
-    target = precision if precision is not None else recall
-    assert target is not None
-
-    def value(point: Point, name: str) -> float:
-        found = getattr(point, name)["value"]
-        return -1.0 if found is None else found
-
-    reached = [point for point in points if value(point, aim) >= target]
-    return max(reached, key=lambda point: (value(point, other), value(point, aim), -point.called, point.at == now), default=None)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code. Raises what quality.command.command turns into messages."""
     args = _parser().parse_args(argv)
@@ -77,39 +37,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     release = find_release(pool, args.release)
     bound = find_bound(policy_of(release), args.column, args.question, args.rule)
     standing = _standing(release, args)
-    found = find_answers(pool.store, args.answers)
-    if found is None:
+    answers = find_answers(pool.store, args.answers)
+    if answers is None:
         raise UsageError(
             f"{args.dataset} has no answers yet ({pool.store.path_of('reviews/decisions.parquet')}); review, or give --answers FILE"
         )
     tasks = read_tasks(pool.store) if pool.store.exists(TASKS_PATH) else None
-    labels = labels_of(read_answers(*found), tasks, bound.rule.reason)
+    labels = labels_of(read_answers(*answers), tasks, bound.rule.reason)
     values, truth, weights = arrays_of(labels, column_values(release, args.column))
     if not len(values):
         raise UsageError(
-            f"{found[0].path_of(found[1])}: no answer to {bound.rule.reason} or keep is settled for a pair of {args.dataset} that has {args.column}; "
+            f"{answers[0].path_of(answers[1])}: no answer to {bound.rule.reason} or keep is settled for a pair that has {args.column}; "
             f"ask: python -m quality.review tasks --dataset {args.dataset} --around {args.column}"
         )
     precision = 0.95 if args.target_precision is None and args.target_recall is None else args.target_precision
     points = points_of(bound, values, truth, weights)
     best = propose(points, now=bound.value, precision=precision, recall=args.target_recall)
     cost = {} if best is None else moves(release, bound, best.at)
-    if args.json:
-        say(json.dumps(_as_json(bound, labels, points, best, cost), sort_keys=True))
-    else:
-        say(
-            "\n".join(
-                _lines(
-                    bound,
-                    labels,
-                    truth,
-                    points,
-                    best,
-                    cost,
-                    f"precision of {precision:g}" if precision is not None else f"recall of {args.target_recall:g}",
-                )
-            )
-        )
+    target = f"precision of {precision:g}" if precision is not None else f"recall of {args.target_recall:g}"
+    found = Calibration(bound, labels, values, truth, points, target, best, cost)
+    say(json.dumps(found.as_dict(), sort_keys=True) if args.json else "\n".join(found.lines()))
     if standing is not None:
         if best is None:
             raise UsageError("--accept: there is no threshold to accept; nothing was written")
@@ -146,51 +93,6 @@ def _accept(bound: Bound, at: float, old: Path, name: str) -> str:
 
 def _named(name: str) -> str:
     return name if name.endswith(".toml") else f"{name}.toml"
-
-
-def _lines(
-    bound: Bound, labels: ReasonLabels, truth: np.ndarray, points: Sequence[Point], best: Point | None, cost: dict, target: str
-) -> list[str]:
-    rule, sign = bound.rule, "below" if bound.field == "min" else "above"
-    shown = sorted({*np.linspace(0, len(points) - 1, min(_ROWS, len(points))).astype(int).tolist()})
-    at = sorted({*(points[place].at for place in shown), bound.value, *([] if best is None else [best.at])})
-    lines = [
-        f"rule {bound.number}    {rule.column} {bound.field} = {bound.value:g}: {rule.do}, {rule.reason}",
-        f"labels    {len(truth):,} pairs: {int(truth.sum()):,} yes, {int((~truth).sum()):,} no; {labels.direct:,} from the question itself, "
-        f"{labels.implied:,} from keep; {labels.asked:,} pairs were asked about, {labels.other:,} are left out for other reasons",
-        "",
-        f"{sign:<12}precision            recall               labels called",
-        *(
-            f"{point.at:<12.6g}{_shown(point.precision):<21}{_shown(point.recall):<21}{point.called:,}"
-            + ("   now" if point.at == bound.value else "")
-            + ("   proposed" if point is best else "")
-            for point in points
-            if point.at in at
-        ),
-        "",
-    ]
-    if best is None:
-        return [*lines, f"no threshold reaches a {target}: ask more people, or lower the target"]
-    lines.append(f"proposed for a {target}: {bound.field} = {best.at!r}, now {bound.value!r}")
-    lines += [f"  {one} -> {other:<8}{pairs:>9,} pairs" for (one, other), pairs in cost.items()] or ["  no pair changes sides"]
-    return [*lines, "  of the pairs that no other reason holds back, before duplicates are judged again"]
-
-
-def _shown(found: dict[str, Any]) -> str:
-    return "nothing" if found["value"] is None else f"{found['value']:.3f} [{found['low']:.2f}, {found['high']:.2f}]"
-
-
-def _as_json(bound: Bound, labels: ReasonLabels, points: Sequence[Point], best: Point | None, cost: dict) -> dict[str, Any]:
-    return {
-        "rule": bound.number,
-        "field": bound.field,
-        "now": bound.value,
-        "question": bound.rule.reason,
-        "labels": {"direct": labels.direct, "implied": labels.implied, "asked": labels.asked, "other": labels.other},
-        "points": [vars(point) for point in points],
-        "proposed": None if best is None else vars(best),
-        "moves": [{"now": one, "then": other, "pairs": pairs} for (one, other), pairs in cost.items()],
-    }
 
 
 def _parser() -> Parser:

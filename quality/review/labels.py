@@ -26,7 +26,8 @@ from schemas.reviews import KEEP
 @dataclass(frozen=True)
 class ReasonLabels:
     """truth: by uid, whether the reason holds. weights: by uid, pairs that it stands for. direct, implied: labels from the question and from
-    keep. asked: pairs with a task. other: pairs that should not be in the set for other reasons, left out."""
+    keep. asked: pairs with a task. other: pairs that should not be in the set for other reasons, left out. unheard: by queue, pairs of cells in
+    which there is no label at all: nothing stands for them."""
 
     truth: Mapping[str, bool]
     weights: Mapping[str, float]
@@ -34,6 +35,7 @@ class ReasonLabels:
     implied: int
     asked: int
     other: int
+    unheard: Mapping[str, int]
 
 
 def labels_of(answers: pa.Table, tasks: pa.Table | None, question: str) -> ReasonLabels:
@@ -49,7 +51,8 @@ def labels_of(answers: pa.Table, tasks: pa.Table | None, question: str) -> Reaso
     cells = _cells(answers if tasks is None else tasks.filter(_about(tasks, question)), answers)
     asked, answered = Counter(cells.values()), Counter(cells[uid] for uid in truth)
     weights = {uid: asked[cells[uid]] / answered[cells[uid]] / cells[uid][1] for uid in truth}
-    return ReasonLabels(truth, weights, len(direct), len(implied), len(cells), len(other))
+    unheard = Counter(cell[0] for cell in cells.values() if not answered[cell])
+    return ReasonLabels(truth, weights, len(direct), len(implied), len(cells), len(other), dict(sorted(unheard.items())))
 
 
 def _about(table: pa.Table, question: str) -> pa.ChunkedArray:

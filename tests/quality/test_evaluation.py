@@ -15,6 +15,7 @@ from quality.evaluation.intervals import bootstrap, share
 from quality.evaluation.labels import read_labels
 from quality.evaluation.measures import Ranked, at_threshold, calibration, ranking
 from quality.evaluation.report import measured
+from quality.intervals import wilson
 from schemas.columns import field
 
 ONES = np.ones(4)
@@ -54,6 +55,17 @@ def test_weights_move_the_share_and_widen_the_interval():
     assert found["high"] > even["high"] and found["n"] == 4
     assert share(hits, 7 * np.ones(4)) == pytest.approx(share(hits, np.ones(4)))
     assert share(np.zeros(0, bool), np.zeros(0))["value"] is None
+
+
+def test_heavy_rows_that_differ_more_than_light_ones_count_for_less():
+    """8 light rows are all hits, of 4 heavy ones half: the share's variance is theirs."""
+    hits, weights = booleans("11111111" + "1100"), np.array([1.0] * 8 + [3.0] * 4)
+    found = share(hits, weights)
+    value, variance = 14 / 20, (8 * 0.3**2 + 9 * (2 * 0.3**2 + 2 * 0.7**2)) / 400
+    low, high = wilson(value * (value * (1 - value) / variance), value * (1 - value) / variance)
+    assert (found["value"], found["low"], found["high"]) == (value, pytest.approx(low), pytest.approx(high))
+    kish = wilson(value * 400 / 44, 400 / 44)
+    assert found["low"] < kish[0] and found["high"] > kish[1], "wider than Kish's size alone makes it"
 
 
 def test_ranking_of_the_textbook():

@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from quality.command import UsageError
 from quality.review.bounds import Bound, find_bound, moves, with_number
-from quality.review.calibrate import main, points_of, propose
-from quality.review.files import put_table
+from quality.review.calibrate import main
+from quality.review.files import put_table, read_answers, read_tasks
 from quality.review.labels import labels_of
 from quality.review.tasks import appended, make_tasks
+from quality.review.thresholds import points_of, propose
 from quality.rules import PACKAGED, find_policy
 from schemas.columns import table_of
 from schemas.policy import parse_policy, read_policy
@@ -99,6 +101,19 @@ def test_a_label_stands_for_one_over_its_probability_and_for_what_is_not_answere
     found = labels_of(given, tasks, LOW)
     assert found.weights == {"k0": 2.0, "k1": pytest.approx(30.0), "d0": 2.0, "d1": 2.0} and found.asked == 6
     assert labels_of(given, None, LOW).weights == {"k0": 2.0, "k1": 10.0, "d0": 2.0, "d1": 2.0}
+
+
+def test_what_nobody_speaks_for_is_told(dataset, capsys):
+    pool, _ = dataset
+    answers = read_answers(pool.store)
+    put_table(pool.store, ANSWERS_PATH, answers.filter(pc.not_equal(answers["queue"], "kept")))
+    assert run(pool, "--rule", "2") == 0
+    told = capsys.readouterr().out
+    asked = set(read_tasks(pool.store).filter(pc.field("queue") == "kept")["uid"].to_pylist())
+    assert f"note      {len(asked):,} pairs of the queue 'kept' were asked about and nothing is settled there" in told
+    assert "note      nothing is known of pairs that the bound lets pass: nor are recall" in told
+    put_table(pool.store, ANSWERS_PATH, answers)
+    assert run(pool, "--rule", "2") == 0 and "note " not in capsys.readouterr().out
 
 
 def bound_of(number=1, field="min"):
