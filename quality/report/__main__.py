@@ -7,9 +7,10 @@ from pathlib import Path
 from quality.block_lists import BlockListError
 from quality.command import EXIT_DONE, Parser, UsageError, command, say
 from quality.evaluation.plots import can_plot
-from quality.report.gather import gather, release_of, scope_of
+from quality.report.gather import gather
 from quality.report.pairs import SHARP
 from quality.report.render import LANGUAGES, render
+from quality.report.scope import release_of, scope_of
 
 _EXAMPLES = """examples:
   python -m quality.report --dataset pigment-data

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quality.report.histograms import bars, counts_at, edges_of
+from quality.report.histograms import Edges, bars, counts_at, edges_of
 from quality.report.ledger import UNDECIDED, Ledger
 from quality.report.model import SIDES, Comparison, Move, Pair, Shift
 from schemas.columns import range_of
@@ -135,7 +135,11 @@ def _shift(ledger: Ledger, column: str, kept_before: np.ndarray, kept: np.ndarra
     values = ledger.numbers[column]
     declared = ledger.fields[column]
     edges = edges_of(values, range=range_of(declared), whole=pa.types.is_integer(declared.type), bounds=())
-    counts = [bars(counts_at(values[rows], np.zeros(int(rows.sum()), np.uint8), edges.values, kinds=1)[0], edges.drawn.tolist())[:, 0]
-              for rows in (kept_before, kept)]  # fmt: skip
+    counts = [_bars(values[rows], edges) for rows in (kept_before, kept)]
     medians = [None if not (~np.isnan(values[rows])).any() else float(np.nanmedian(values[rows])) for rows in (kept_before, kept)]
-    return Shift(column, edges.values[edges.drawn].tolist(), counts[0].tolist(), counts[1].tolist(), medians[0], medians[1], edges.log)
+    return Shift(column, edges.values[edges.drawn].tolist(), counts[0], counts[1], medians[0], medians[1], edges.log)
+
+
+def _bars(values: np.ndarray, edges: Edges) -> list[int]:
+    at_least, _ = counts_at(values, np.zeros(len(values), np.uint8), edges.values, kinds=1)
+    return bars(at_least, edges.drawn.tolist(), [int((~np.isnan(values)).sum())])[:, 0].tolist()

@@ -150,13 +150,8 @@ def _measured(report: Report, say: Any) -> None:
     bands = report.words.get("deepfake.band")
     _not_measured(report, say, report.fetched if bands is None else _count(bands, None), "Deepfake risk", "딥페이크 위험")
     mining = report.words.get("evidence.mining")
-    _not_measured(
-        report,
-        say,
-        report.fetched if mining is None else _count(report.words["evidence.c2pa"], None),
-        "What files say of mining",
-        "파일의 마이닝 허용 표시",
-    )
+    missing = report.fetched if mining is None else _count(mining, None)
+    _not_measured(report, say, missing, "What files say of mining", "파일의 마이닝 허용 표시")
 
 
 def _not_measured(report: Report, say: Any, n: int, en: str, ko: str) -> None:

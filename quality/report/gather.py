@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,71 +11,22 @@ import numpy as np
 import pyarrow as pa
 
 from quality.block_lists import LISTED, BlockLists, read_lists
-from quality.command import UsageError
 from quality.report.compare import Before, compare, moved_rows, read_before
 from quality.report.doubts import doubts_of
 from quality.report.histograms import counts_at, edges_of, quantiles_of
-from quality.report.ledger import counts_of, read_ledger, split_by
+from quality.report.ledger import counts_of, read_ledger
 from quality.report.model import Bound, Gates, Histogram, Pair, Report, Sheet, Shown, Split, Twins
 from quality.report.pairs import Chooser, read_pairs
+from quality.report.scope import Scope
+from quality.report.tallies import alone_of, nsfw_of, obligations_of, reasons_of, signals_of, words_of
 from schemas.columns import range_of
-from schemas.policy import Policy, parse_stored_policy
 from schemas.pool import Pool
 from schemas.reasons import REASONS
-from schemas.release import Release, latest
+from schemas.release import Release
 
 _SHEET, _OF_A_REASON, _TWINS, _OF_A_MOVE = 24, 8, 8, 6  # pairs shown
 _NEAR, _SPREAD, _SPREAD_UNRULED = 6, 24, 12  # of a histogram: on either side of a bound, and over the range
-_NSFW_BANDS = (0.2, 0.5, 0.8)  # Open-NSFW's authors: below 0.2 safe, above 0.8 unsafe; 0.5 as in quality.report.pairs
 _SHIFTS = 8  # distributions that are compared
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What is reported on. release: None for a pool that no policy has judged, or that is asked for without one."""
-
-    pool: Pool
-    release: Release | None
-    policy: Policy | None
-    run: Mapping[str, Any]
-    units: list[str]
-
-
-def scope_of(dataset: str, release: str | None, *, pool_only: bool) -> Scope:
-    """Raises UsageError, naming what there is."""
-    pool = Pool(dataset)
-    if pool.settings("source") is None:
-        raise UsageError(f"{dataset}: no dataset here; give the folder that python -m pipelines.ingest wrote as --dataset")
-    name = None if pool_only else release or latest(pool.store) or _only_release(pool)
-    if name is None:
-        return Scope(pool, None, None, {}, _some(sorted(pool.committed()), dataset))
-    found = release_of(pool, name)
-    run = found.run()
-    assert run is not None
-    units = [unit.unit for unit in found.decided()]
-    if not units:
-        raise UsageError(f"{dataset}: release {name} has decided about nothing yet; run python -m pipelines.ingest --start_at select")
-    return Scope(pool, found, parse_stored_policy(run["policy"]), run, sorted(units))
-
-
-def release_of(pool: Pool, name: str) -> Release:
-    """A release that there is. Raises UsageError."""
-    there = sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.count("/") > 1})
-    if name not in there or Release(pool.store, name).run() is None:
-        raise UsageError(f"{pool.store.root} has no release {name}; there is {', '.join(there) or 'none'}")
-    return Release(pool.store, name)
-
-
-def _only_release(pool: Pool) -> str | None:
-    """The release that stands unpublished, where there is one alone: a failed gate leaves it so."""
-    there = sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.count("/") > 1})
-    return there[0] if len(there) == 1 else None
-
-
-def _some(units: list[str], dataset: str) -> list[str]:
-    if not units:
-        raise UsageError(f"{dataset}: nothing was fetched yet; run python -m pipelines.ingest first")
-    return units
 
 
 def gather(scope: Scope, *, against: Release | None = None, sharp: str = "safe", lists: BlockLists | None = None) -> Report:
@@ -186,68 +137,6 @@ class _Gatherer:
 
     # ---- counts
 
-    def _words(self, name: str, rows: np.ndarray) -> list[Split]:
-        """By word, commonest first; what was not measured last."""
-        words = self.ledger.words[name]
-        counts = split_by(self.ledger, words.codes + 1, rows, len(words.values) + 1)
-        found = [Split(label, *map(int, row)) for label, row in zip([None, *words.values], counts, strict=True) if row.any()]
-        return sorted(found, key=lambda split: (split.label is None, -split.n, split.label or ""))
-
-    def _reasons(self) -> list[Split]:
-        everyone = np.zeros(len(self.ledger), np.int64)
-        found = [Split(reason, *map(int, split_by(self.ledger, everyone, self.ledger.has(reason), 1)[0])) for reason in self.ledger.reasons]
-        return sorted(found, key=lambda split: (-split.n, split.label or ""))
-
-    def _alone(self) -> dict[str, int]:
-        """Of each reason the dropped pairs that have no other."""
-        dropped = self.ledger.verdict == 2
-        alone = {reason: self.ledger.mask == np.uint64(1 << bit) for bit, reason in enumerate(self.ledger.reasons)}
-        return {reason: int((rows & dropped).sum()) for reason, rows in alone.items()}
-
-    def _obligations(self) -> list[Split]:
-        found: dict[str, Counter[str]] = {}
-        for split in self._words("license.obligations", self.ledger.fetched):
-            for duty in (split.label or "").split("|") if split.label is not None else ():
-                counts = found.setdefault(duty or "none", Counter())
-                counts.update({side: getattr(split, side) for side in ("keep", "review", "drop", "undecided")})
-        return sorted((Split(duty, **counts) for duty, counts in found.items()), key=lambda split: (-split.n, split.label or ""))
-
-    def _nsfw(self) -> list[Split]:
-        if "nsfw.open_nsfw" not in self.ledger.numbers:
-            return [Split(None, *map(int, split_by(self.ledger, np.zeros(len(self.ledger), np.int64), self.ledger.fetched, 1)[0]))]
-        values = self.ledger.numbers["nsfw.open_nsfw"]
-        codes = np.where(np.isnan(values), len(_NSFW_BANDS) + 1, np.digitize(values, np.array(_NSFW_BANDS, values.dtype)))
-        counts = split_by(self.ledger, codes, self.ledger.fetched, len(_NSFW_BANDS) + 2)
-        labels = ["< 0.2", "0.2 – 0.5", "0.5 – 0.8", "≥ 0.8", None]
-        return [Split(label, *map(int, row)) for label, row in zip(labels, counts, strict=True) if label is not None or row.any()]
-
-    def _signals(self) -> list[dict[str, Any]]:
-        """Kinds of evidence: in how many pairs, and how often the band would be another without it."""
-        if "deepfake.evidence" not in self.ledger.words:
-            return []
-        texts, bands = self.ledger.words["deepfake.evidence"], self.ledger.words["deepfake.band"]
-        measured = texts.codes >= 0
-        size = len(bands.values) + 1
-        counts = np.bincount(texts.codes[measured].astype(np.int64) * size + bands.codes[measured] + 1, minlength=len(texts.values) * size)
-        kept = np.bincount(texts.codes[measured & (self.ledger.verdict == 0)], minlength=len(texts.values))
-        found: dict[str, dict[str, Any]] = {}
-        for code, text in enumerate(texts.values):
-            for piece in json.loads(text)["pieces"]:
-                one = found.setdefault(
-                    piece["signal"],
-                    {**{key: piece[key] for key in ("signal", "group", "score")}, "llr": [], "n": 0, "kept": 0, "decides": 0},
-                )
-                one["llr"].append(piece["llr"])
-                one["kept"] += int(kept[code])
-                for band in range(size):
-                    n = int(counts[code * size + band])
-                    one["n"] += n
-                    if band and piece["counts"] and piece["band_without"] != bands.values[band - 1]:
-                        one["decides"] += n
-        for one in found.values():
-            one["llr"] = (min(one["llr"]), max(one["llr"]))
-        return sorted(found.values(), key=lambda one: (-one["n"], one["signal"]))
-
     def _histogram(self, name: str) -> Histogram:
         ledger, values = self.ledger, self.ledger.numbers[name]
         declared, bounds = ledger.fields[name], self.bounds.get(name, [])
@@ -268,6 +157,7 @@ class _Gatherer:
             at_most=at_most.tolist(), drawn=edges.drawn.tolist(), log_x=edges.log,
             log_y=len(filled) > 0 and float(filled.max()) > 60 * float(np.median(filled)), quantiles=quantiles_of(values), bounds=bounds,
             samples=[(float(values[row]), self.pairs[row]) for row in rows], whole=whole,
+            single=values.dtype == np.float32,
         )  # fmt: skip
 
     def _twins(self) -> list[Twins]:
@@ -313,7 +203,7 @@ class _Gatherer:
             values = ledger.numbers["nsfw.open_nsfw"]
             with np.errstate(invalid="ignore"):
                 sheets["nsfw"] = self._sheet("nsfw", int((values >= np.float32(0.5)).sum()), _SHEET // 2, values)
-        reasons = self._reasons()
+        reasons = reasons_of(ledger)
         report = Report(
             dataset=Path(pool.store.root).name,
             release=None if self.release is None else self.release.name,
@@ -331,14 +221,16 @@ class _Gatherer:
             statuses=dict(ledger.statuses.most_common()),
             errors=[(status, word, n) for (status, word), n in sorted(ledger.errors.items(), key=lambda item: (-item[1], item[0]))],
             reasons=reasons,
-            only=self._alone(),
+            only=alone_of(ledger),
             gates=_gates(self.release, manifest),
             doubts=(),
             histograms=[self._histogram(name) for name in self._histogram_names()],
-            words={name: self._words(name, fetched) for name in ledger.words if name not in ("deepfake.evidence", "license.obligations")},
-            obligations=self._obligations(),
-            nsfw=self._nsfw(),
-            signals=self._signals(),
+            words={
+                name: words_of(ledger, name, fetched) for name in ledger.words if name not in ("deepfake.evidence", "license.obligations")
+            },
+            obligations=obligations_of(ledger),
+            nsfw=nsfw_of(ledger),
+            signals=signals_of(ledger),
             sheets=sheets,
             dropped=[
                 self._sheet(f"dropped {split.label}", split.drop, _OF_A_REASON)
@@ -365,7 +257,7 @@ class _Gatherer:
         empty = Split(None)
         return [
             {"rule": rule, "missing": 0 if rule.missing == "keep" else counts.get(rule.missing_reason, empty).n,
-             "n": counts.get(rule.reason, empty).n, "alone": self._alone().get(rule.reason, 0)}
+             "n": counts.get(rule.reason, empty).n}
             for rule in (() if self.policy is None else self.policy.rules)
         ]  # fmt: skip
 

@@ -77,11 +77,12 @@ def counts_at(values: np.ndarray, codes: np.ndarray, edges: np.ndarray, *, kinds
     return at_least, at_most
 
 
-def bars(at_least: np.ndarray, drawn: Sequence[int]) -> np.ndarray:
-    """Counts (bars, kinds) between drawn edges; what lies beyond the outermost is in the outermost."""
+def bars(at_least: np.ndarray, drawn: Sequence[int], totals: Sequence[int]) -> np.ndarray:
+    """Counts (bars, kinds) between drawn edges; what lies beyond the outermost is in the outermost. totals: measured, by kind."""
     ends = np.asarray(drawn)
     found = at_least[ends[:-1]] - at_least[ends[1:]]
     if len(found):
+        found[0] += np.asarray(totals) - at_least[ends[0]]
         found[-1] += at_least[ends[-1]]
     return found
 

@@ -94,7 +94,7 @@ class Histogram:
     """A column of numbers. edges: ascending; at_least[k], at_most[k]: pairs by (keep, review, drop, undecided) with a value >= or <= edges[k].
 
     totals: measured pairs, so split. missing: fetched, not measured. drawn: places in edges of the bars' ends. log_x, log_y: scales.
-    samples: (value, pair), ascending.
+    samples: (value, pair), ascending. whole: whole numbers. single: float32, as which edges are compared.
     """
 
     name: str
@@ -114,6 +114,7 @@ class Histogram:
     bounds: Sequence[Bound]
     samples: Sequence[tuple[float, Pair]]
     whole: bool
+    single: bool
 
 
 @dataclass(frozen=True)

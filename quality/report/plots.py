@@ -28,7 +28,7 @@ _INK, _FAINT, _KEEP, _REVIEW, _DROP, _PLAIN, _BEFORE = _HEX
 def histogram_svg(histogram: Histogram, *, decided: bool) -> str:
     """All measured pairs by value; of a release, those that are kept in front of those for review in front of all. Bounds are lines."""
     figure, axes = _axes()
-    counts = bars(np.array(histogram.at_least), histogram.drawn)
+    counts = bars(np.array(histogram.at_least), histogram.drawn, histogram.totals)
     ends = np.array(histogram.edges)[list(histogram.drawn)]
     layers = [(counts.sum(axis=1), _DROP if decided else _PLAIN)]
     if decided:

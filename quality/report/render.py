@@ -88,7 +88,7 @@ class _Page:
             "plot": f"plot{number}", "out": f"out{number}", "stay": f"stay{number}", "decided": self.report.policy is not None,
             "measured": histogram.measured, "of": histogram.totals[:places], "edges": histogram.edges,
             "at_least": [counts[:places] for counts in histogram.at_least], "at_most": [counts[:places] for counts in histogram.at_most],
-            "places": positions(histogram), "left": LEFT, "width": WIDTH,
+            "single": bool(histogram.single), "places": positions(histogram), "left": LEFT, "width": WIDTH,
             "samples": [[value, self._card(pair)] for value, pair in histogram.samples],
         }  # fmt: skip
 

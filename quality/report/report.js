@@ -112,7 +112,8 @@
       at.style.left = 100 * left + "%";
       gone.style.left = 100 * (side === "min" ? data.left : left) + "%";
       gone.style.width = 100 * (side === "min" ? left - data.left : data.left + data.width - left) + "%";
-      const stays = ([value]) => (side === "min" ? value >= edge : value <= edge);
+      const bound = data.single ? Math.fround(edge) : edge; // as select compares
+      const stays = ([value]) => (side === "min" ? value >= bound : value <= bound);
       const near = (some) => (side === "min" ? some : [...some].reverse());
       const dropped = near(data.samples.filter((one) => !stays(one))).slice(-6).reverse();
       const staying = near(data.samples.filter(stays)).slice(0, 6);

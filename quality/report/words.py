@@ -112,7 +112,11 @@ WORD: Final = {
         "low": Text("low: weak evidence, or a recognisable person", "낮음: 약한 증거 또는 알아볼 수 있는 사람"),
         "none": Text("no evidence (which is no proof)", "증거 없음(증명은 아님)"),
     },
-    "evidence.mining": {"allowed": Text("allowed", "허용"), "disallowed": Text("disallowed", "금지")},
+    "evidence.mining": {
+        "allowed": Text("allowed", "허용"),
+        "disallowed": Text("disallowed", "금지"),
+        "says nothing": Text("the file says nothing of it", "파일에 표시 없음"),
+    },
     "evidence.c2pa": {
         "none": Text("no manifest", "매니페스트 없음"),
         "trusted": Text("valid, on the trust list", "유효하고 신뢰 목록에 있음"),
