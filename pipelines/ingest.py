@@ -22,7 +22,7 @@ from pipelines.funnel import Funnel, funnel_lines, funnel_of
 from pipelines.jobs import PoolJob, ReleaseJob, open_pool_job, open_release_job
 from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
-from pipelines.progress import Progress, duration, say
+from pipelines.progress import Progress, Took, duration, say
 from pipelines.publish import GateFailed, publish
 from pipelines.run import command, logs_to, run_graph, screen
 from pipelines.steps.fetch_units import FetchUnits
@@ -73,12 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(line)
         return EXIT_DONE
     pool_job = open_pool_job(args)
+    took = Took()
     with screen(out) as shown, logs_to(dataset / "logs" / "ingest.log"):
         graph = {"runner": args.runner, "mode": args.running_mode, "workers": args.workers, "beam_flags": beam_flags}
         if pool_job.runs:
             say(pool_job.headline(), out=shown)
             with Progress(pool_job.pool, pass_name=pool_job.pass_.name if pool_job.scores else None, release=None, out=shown).running():
-                run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph)
+                before = pool_job.rows_done()
+                with took.step(pool_job.step, lambda: pool_job.rows_done() - before):
+                    run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph)
         deferred = pool_job.deferred()
         if deferred and not args.allow_missing:
             say(_deferred_text(deferred, args), out=shown)
@@ -88,15 +91,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_DONE
         release_job = open_release_job(args, pool_job.pool)
         published = release_job.published
+        release_job.run["took"] = took.steps
         if not published:
             # Great Expectations takes seconds to import; while the graphs run nobody waits for it.
             threading.Thread(target=importlib.import_module, args=("quality.gates.suites",), daemon=True).start()
             with release_job.writing(), Progress(pool_job.pool, pass_name=None, release=release_job.release, out=shown).running():
                 if release_job.selects:
-                    run_graph(lambda pipeline: select_graph(pipeline, release_job), shuffles=True, **graph)
+                    with took.step("select", lambda: release_job.rows):
+                        run_graph(lambda pipeline: select_graph(pipeline, release_job), shuffles=True, **graph)
                 if release_job.shards:
                     shards = release_job.fix_shards()
-                    run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
+                    with took.step("shard", lambda: sum(unit.keep for unit in release_job.release.decided())):
+                        run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
                 if args.stop_after is None:
                     try:
                         publish(release_job.pool, release_job.release, allow_missing=args.allow_missing)

@@ -37,6 +37,7 @@ SCORES = pa.schema(
         *PLAIN,
         field("deepfake.band", pa.string(), meaning="none, low, review, high"),
         field("deepfake.evidence", pa.string(), meaning="JSON"),
+        field("nsfw.clip", pa.float32(), meaning="nobody measured it", range=(0, 1), better="lower"),
         field("evidence.c2pa", pa.string(), meaning="C2PA manifest"),
         field("evidence.mining", pa.string(), meaning="allowed, disallowed"),
     ]
@@ -61,6 +62,11 @@ overrule = false
 column = "nsfw.open_nsfw"
 max = 0.8
 reason = "nsfw:high"
+[[rule]]
+column = "nsfw.clip"
+max = 0.9
+missing = "keep"
+reason = "nsfw:disagreement"
 [[rule]]
 column = "deepfake.band"
 not_in = ["high"]
@@ -142,7 +148,10 @@ def _row(chunk: int, row: int, tar: TarWriter) -> dict[str, Any]:
         "caption": caption,
         "uid": uid_of(url=url, sha256=None, caption=caption),
     }
-    pair |= {"license_url": None if number % 8 == 7 else "https://creativecommons.org/licenses/by/4.0/", "creator": "<i>Someone</i>"}
+    pair |= {
+        "license_url": None if number % 8 == 7 else "https://creativecommons.org/licenses/by/4.0/",
+        "creator": f"<i>Someone</i> [{SECRET}]",
+    }
     pair |= {"source_line": row + 1, "status": "success"}
     if row >= ROWS - 2:
         return pair | {"status": "failed_to_download", "error_message": "http_404"}

@@ -82,7 +82,7 @@ def compare(
         for old, was in enumerate(VERDICTS)
     }
     moves = [
-        Move(was, now, int(rows.sum()), *_reasons(ledger, before, rows), shown.get((was, now), []))
+        Move(was, now, int(rows.sum()), *_reasons(ledger, before, rows), _same(ledger, before, rows), shown.get((was, now), []))
         for (was, now), rows in moved_rows(ledger, before).items()
     ]
     kept_before, kept = before.verdict == 0, ledger.verdict == 0
@@ -115,6 +115,19 @@ def _reasons(ledger: Ledger, before: Before, rows: np.ndarray) -> tuple[list[tup
         was = np.zeros(len(now), bool) if bit is None else (before.mask[rows] >> np.uint64(bit) & np.uint64(1)).astype(bool)
         gained[word], lost[word] = int((now & ~was).sum()), int((was & ~now).sum())
     return tuple([(w, n) for w, n in sorted(c.items(), key=lambda item: (-item[1], item[0])) if n] for c in (gained, lost))  # type: ignore[return-value]
+
+
+def _same(ledger: Ledger, before: Before, rows: np.ndarray) -> int:
+    """Of the rows those whose reasons are the same words: another bound, or another verdict for it."""
+    was = np.zeros(len(ledger), np.uint64)
+    strange = np.zeros(len(ledger), bool)  # with a reason that nobody has now
+    for bit, word in enumerate(before.reasons):
+        having = (before.mask >> np.uint64(bit) & np.uint64(1)).astype(bool)
+        if word in ledger.reasons:
+            was[having] |= np.uint64(1 << ledger.reasons.index(word))
+        else:
+            strange |= having
+    return int((rows & ~strange & (was == ledger.mask)).sum())
 
 
 def _all_reasons(ledger: Ledger, before: Before) -> list[tuple[str, int, int]]:

@@ -18,7 +18,7 @@ from quality.report.ledger import counts_of, read_ledger
 from quality.report.model import Bound, Gates, Histogram, Pair, Report, Sheet, Shown, Split, Twins
 from quality.report.pairs import Chooser, read_pairs
 from quality.report.scope import Scope
-from quality.report.tallies import alone_of, nsfw_of, obligations_of, reasons_of, signals_of, words_of
+from quality.report.tallies import alone_of, mining_of, nsfw_of, obligations_of, reasons_of, signals_of, words_of
 from schemas.columns import range_of
 from schemas.pool import Pool
 from schemas.reasons import REASONS
@@ -132,8 +132,8 @@ class _Gatherer:
         if "deepfake.evidence" not in words or words["deepfake.evidence"].codes[row] < 0:
             return (), None
         text, band = words["deepfake.evidence"], words["deepfake.band"]
-        pieces = json.loads(text.values[text.codes[row]])["pieces"]
-        return pieces, None if band.codes[row] < 0 else band.values[band.codes[row]]
+        told = None if band.codes[row] < 0 else band.values[band.codes[row]]
+        return (json.loads(text.values[text.codes[row]])["pieces"], told) if told in ("review", "high") else ((), None)
 
     # ---- counts
 
@@ -226,7 +226,9 @@ class _Gatherer:
             doubts=(),
             histograms=[self._histogram(name) for name in self._histogram_names()],
             words={
-                name: words_of(ledger, name, fetched) for name in ledger.words if name not in ("deepfake.evidence", "license.obligations")
+                name: mining_of(ledger) if name == "evidence.mining" else words_of(ledger, name, fetched)
+                for name in ledger.words
+                if name not in ("deepfake.evidence", "license.obligations")
             },
             obligations=obligations_of(ledger),
             nsfw=nsfw_of(ledger),

@@ -79,7 +79,7 @@ def counts_at(values: np.ndarray, codes: np.ndarray, edges: np.ndarray, *, kinds
 
 def bars(at_least: np.ndarray, drawn: Sequence[int], totals: Sequence[int]) -> np.ndarray:
     """Counts (bars, kinds) between drawn edges; what lies beyond the outermost is in the outermost. totals: measured, by kind."""
-    ends = np.asarray(drawn)
+    ends = np.asarray(drawn, np.int64)
     found = at_least[ends[:-1]] - at_least[ends[1:]]
     if len(found):
         found[0] += np.asarray(totals) - at_least[ends[0]]

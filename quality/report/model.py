@@ -135,13 +135,14 @@ class Gates:
 
 @dataclass(frozen=True)
 class Move:
-    """Pairs that went from one verdict to another. gained, lost: reasons with counts. shown: some of them."""
+    """Pairs that went from one verdict to another. gained, lost: reasons with counts. same: with the reasons they had. shown: some of them."""
 
     before: str
     after: str
     n: int
     gained: Sequence[tuple[str, int]]
     lost: Sequence[tuple[str, int]]
+    same: int
     shown: Sequence[Pair]
 
 

@@ -99,6 +99,9 @@ def _of_unit(pool: Pool, ledger: Ledger, unit: str, rows: list[int], lists: Bloc
     captions = table["caption"].cast(pa.string()).combine_chunks()
     told = (redacted(captions) if redact else captions).to_pylist()
     details = table.select(list(_DETAILS)).to_pylist()
+    if redact:  # a creator's name stays, an address beside it is for ATTRIBUTION.csv
+        creators = redacted(table["creator"].cast(pa.string()).combine_chunks()).to_pylist()
+        details = [{**each, "creator": creator} for each, creator in zip(details, creators, strict=True)]
     shown = [at for at, row in enumerate(rows) if not listed[at] and ledger.known[row] and details[at]["uid"] is not None]
     stored = [at for at in shown if details[at]["status"] == "success" and details[at]["size"] is not None]
     commit = pool.raw_commit(unit)

@@ -81,6 +81,9 @@ def test_a_missing_measurement_is_not_zero(report):
     bands = {split.label: split for split in report.words["deepfake.band"]}
     assert bands[None].n == 2 and bands["high"].n == 1 and sum(split.n for split in bands.values()) == report.fetched
     assert [(split.label, split.n) for split in report.nsfw] == [("< 0.2", 40), ("0.2 – 0.5", 0), ("0.5 – 0.8", 1), ("≥ 0.8", 1), (None, 2)]
+    assert [(split.label, split.n) for split in report.words["evidence.mining"]] == [("says nothing", 42), (None, 2)]
+    unmeasured = next(each for each in report.histograms if each.name == "nsfw.clip")
+    assert (unmeasured.measured, unmeasured.missing, unmeasured.edges) == (0, report.fetched, [0.9]) and not unmeasured.samples
     assert report.bytes is None and report.shards is None and not report.took
     page = render(report)
     assert "측정 안 됨" in page and "not measured" in page
@@ -108,6 +111,10 @@ def test_who_changed_sides_and_why(root, report):
         for is_, n in row.items():
             assert n == sum(a["verdict"] == was and b["verdict"] == is_ for a, b in zip(then, now, strict=True))
     assert (report.against.added, report.against.gone, report.against.same_policy) == (0, 0, False)
+    same = [(was["verdict"], is_["verdict"]) for was, is_ in zip(then, now, strict=True) if was["reasons"] == is_["reasons"]]
+    assert {(move.before, move.after): move.same for move in report.against.moves} == {each: same.count(each) for each in set(moved)}
+    gained = {reason: n for move in report.against.moves for reason, n in move.gained}
+    assert all(n > 0 and reason in {split.label for split in report.reasons} for reason, n in gained.items())
     [shift] = [each for each in report.against.shifts if each.name == "clip.similarity"]
     assert sum(shift.now) == report.counts["keep"] and sum(shift.before) == report.against.before["keep"]
 

@@ -58,3 +58,4 @@ def test_nothing_measured_has_no_edges_but_the_bounds():
     assert edges.values.tolist() == [0.5]
     at_least, at_most = counts_at(np.full(4, np.nan), np.zeros(4, np.uint8), edges.values)
     assert not at_least.any() and not at_most.any()
+    assert len(bars(at_least, edges.drawn.tolist(), [0] * 4)) == len(bars(at_least[:0], [], [0] * 4)) == 0
