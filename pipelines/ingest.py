@@ -23,7 +23,7 @@ from pipelines.funnel import Funnel, funnel_lines, funnel_of
 from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
 from pipelines.pool_job import PoolJob, open_pool_job
-from pipelines.progress import Progress, duration, say
+from pipelines.progress import Progress, Took, duration, say
 from pipelines.publish import GateFailed, ListedPairs, publish
 from pipelines.release_job import ReleaseJob, open_release_job
 from pipelines.reviews import check_reviews
@@ -83,12 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_DONE
     gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates  # a broken file is told before hours of work
     pool_job = open_pool_job(args)
+    took = Took()
     with screen(out) as shown, logs_to(dataset / "logs" / "ingest.log"):
         graph = {"runner": args.runner, "mode": args.running_mode, "workers": args.workers, "beam_flags": beam_flags}
         if pool_job.runs:
             say(pool_job.headline(), out=shown)
             with Progress(pool_job.pool, pass_name=pool_job.pass_.name if pool_job.scores else None, release=None, out=shown).running():
-                run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph)
+                before = pool_job.rows_done()
+                with took.step(pool_job.step, lambda: pool_job.rows_done() - before):
+                    run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph)
         deferred = pool_job.deferred()
         if deferred and not args.allow_missing:
             say(_deferred_text(deferred, args), out=shown)
@@ -98,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_DONE
         release_job = open_release_job(args, pool_job.pool)
         published, found = release_job.published, None
+        release_job.run["took"] = took.steps
         if not published:
             # Great Expectations takes seconds to import; while the graphs run nobody waits for it.
             threading.Thread(target=importlib.import_module, args=("quality.gates.suites",), daemon=True).start()
@@ -105,10 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             with release_job.writing():
                 with progress.running():
                     if release_job.selects:
-                        run_graph(lambda pipeline: select_graph(pipeline, release_job), shuffles=True, **graph)
+                        with took.step("select", lambda: release_job.rows):
+                            run_graph(lambda pipeline: select_graph(pipeline, release_job), shuffles=True, **graph)
                     if release_job.shards:
                         shards = release_job.fix_shards()
-                        run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
+                        with took.step("shard", lambda: sum(unit.keep for unit in release_job.release.decided())):
+                            run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
                 if args.stop_after is None:
                     try:
                         found = publish(

@@ -60,6 +60,16 @@ class PoolJob:
     def committed(self) -> list[str]:
         return sorted(self.pool.committed())
 
+    @property
+    def step(self) -> str:
+        """What the pool's graph does, as run.json names it."""
+        return " and ".join(name for name, does in (("fetch", self.fetches), ("score", self.scores)) if does)
+
+    def rows_done(self) -> int:
+        """Rows of the units that are through, scored where this job scores."""
+        through = self.pool.scored(self.pass_.name) if self.scores else self.pool.committed()
+        return sum(rows for unit, rows in self.pool.planned_units().items() if unit in through)
+
     def deferred(self) -> dict[str, int]:
         """Rows of planned units that are not committed."""
         committed = self.pool.committed()

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -98,6 +98,21 @@ class Progress:
             )
             parts.append(", ".join(shares))
         return "  ".join(parts)
+
+
+class Took:
+    """How long the graphs of a run took: steps[name] = {"seconds", "pairs"}, for run.json. A step that did no pair is not told."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, dict[str, float]] = {}
+
+    @contextmanager
+    def step(self, name: str, pairs: Callable[[], int]) -> Iterator[None]:
+        """Times the block. pairs: how many it did, asked when it has ended."""
+        started = time.monotonic()
+        yield
+        if done := pairs():
+            self.steps[name] = {"seconds": round(time.monotonic() - started, 1), "pairs": done}
 
 
 def duration(seconds: float) -> str:

@@ -73,6 +73,7 @@ class ReleaseJob:
         finally:
             done.set()
             thread.join(timeout=5)
+            self.release.put_run({**self.run, "heartbeat": heartbeat()})  # with how long it took
 
     def fix_shards(self) -> int:
         """The number of shards, from what was kept; fixed in run.json before the first is written."""

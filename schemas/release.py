@@ -6,6 +6,8 @@ releases/<name>/decisions/<unit>.parquet    one row per pair: DECISIONS, then th
 releases/<name>/shards/000007.tar .parquet  what is trained on, and its index (INDEX), which is the shard's commit
 releases/<name>/gates.json                  what the gates found, whether or not they let it pass; may be replaced
 releases/<name>/manifest.json               written last, one put
+releases/<name>/report/ …                   may be remade at any time (put_derived)
+releases/<name>/derived.json                the SHA-256 of each such file, by its path below the release
 releases/latest                             the name of the newest
 """
 
@@ -208,6 +210,12 @@ class Release:
         if not self.store.put_new(path, data) and self.store.read(path) != data:
             raise ReleaseError(f"{self.store.path_of(path)} exists and differs; releases never change: give another --release")
         self.store.put("releases/latest", self.name.encode())
+
+    def put_derived(self, path: str, data: bytes) -> None:
+        """Puts releases/<name>/<path>, made from the release and remade at any time, and its SHA-256 into derived.json."""
+        self.store.put(f"{self.path}/{path}", data)
+        derived = {**(self._json(f"{self.path}/derived.json") or {}), path: hashlib.sha256(data).hexdigest()}
+        self.store.put(f"{self.path}/derived.json", json.dumps(derived, indent=1, sort_keys=True).encode())
 
     def run(self) -> dict[str, Any] | None:
         return self._json(f"{self.path}/run.json")

@@ -41,6 +41,15 @@ def test_the_screen_says_what_happened_and_where_everything_is(done: Done):
     assert "WARNING" not in text + done.run.stderr and "Traceback" not in done.run.stderr
 
 
+def test_the_run_says_how_long_each_step_took(done: Done):
+    took = done.release.run()["took"]
+    rows = sum(done.pool.planned_units().values())
+    assert {step: told["pairs"] for step, told in took.items()} == {
+        "fetch and score": rows, "select": rows, "shard": done.release.manifest()["counts"]["keep"],
+    }  # fmt: skip
+    assert all(told["seconds"] > 0 for told in took.values())
+
+
 def test_rows_in_are_rows_out(done: Done):
     planned = done.pool.planned_units()
     decided = {unit.unit: unit for unit in done.release.decided()}

@@ -3,7 +3,7 @@
 import io
 from pathlib import Path
 
-from pipelines.progress import Progress, duration
+from pipelines.progress import Progress, Took, duration
 from schemas.pool import Pool, SourceFile
 from tests.pools import FILE, PASS, make_pool, unit
 
@@ -37,6 +37,14 @@ def test_scoring_goes_on_when_all_is_fetched(tmp_path):
 
 def test_nothing_is_planned_yet(tmp_path):
     assert progress(Pool(tmp_path)).line() == "read    counting the source's rows"
+
+
+def test_what_a_step_took_is_told_unless_it_did_nothing():
+    took = Took()
+    for name, pairs in (("fetch and score", 120), ("select", 0)):
+        with took.step(name, lambda pairs=pairs: pairs):
+            pass
+    assert took.steps == {"fetch and score": {"seconds": 0.0, "pairs": 120}}
 
 
 def test_durations_read_as_people_say_them():
