@@ -45,8 +45,8 @@ def make_app(database: Database, store: Store, *, secure: bool, hosts: frozenset
         return JSONResponse({"refused": refusal.word}, 400 if refusal.word == "bad" else 409)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, _: RequestValidationError) -> Response:
-        return error(request, 400)  # what was sent is not sent back
+    def invalid(request: Request, found: RequestValidationError) -> Response:
+        return error(request, 404 if any(each["loc"][0] == "path" for each in found.errors()) else 400)  # what was sent is not sent back
 
     @app.exception_handler(HTTPException)
     def http(request: Request, found: HTTPException) -> Response:

@@ -6,7 +6,7 @@ An item says neither queue, verdict, measured value nor known answer: what a mac
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Row, select
 
@@ -16,13 +16,14 @@ from quality.review.images import NoImage, rendered
 from quality.review.models import tasks
 from quality.review.queue import next_task
 from quality.review.settings import read_settings
-from quality.review.texts import Texts, shown
+from quality.review.texts import Texts, shown, storable
 from quality.review.web import Stop, Web
 from quality.review.words import WORDS
 from schemas.reviews import KEEP
 
 Csrf = Annotated[str, Header(alias="x-csrf-token")]
 _Task = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+PathTask = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 _Key = Annotated[str, Field(pattern=r"^[0-9a-zA-Z-]{8,40}$")]
 
 
@@ -83,7 +84,7 @@ def routes(web: Web) -> APIRouter:
     @router.post("/api/decide")
     def decide(request: Request, call: Decide, token: Csrf = "") -> dict[str, Any]:
         _, who = web.poster(request, token)
-        given = Answer(call.answer, tuple(call.reasons), call.note.strip() or None, call.seconds, call.grey)
+        given = Answer(call.answer, tuple(call.reasons), storable(call.note.strip()) or None, call.seconds, call.grey)
         with web.database.write() as connection:
             saved = answers.answer(connection, who, call.task, given, key=call.key, settings=read_settings(connection))
         return {"saved": saved}  # after the commit
@@ -110,12 +111,12 @@ def routes(web: Web) -> APIRouter:
         return {"revealed": call.task}
 
     @router.get("/image/{task}")
-    def image(request: Request, task: str, sharp: bool = False, grey: bool = False) -> Response:
+    def image(request: Request, task: PathTask, sharp: bool = False, grey: bool = False) -> Response:
         """The image of a task that is the annotator's, or of any task for a lead; sharp only once that look is on record."""
         person = web.person(request)
         with web.database.read() as connection:
             row = connection.execute(
-                select(tasks.c.tar, tasks.c.offset, tasks.c.size).where(tasks.c.task == task[:32], ~tasks.c.blocked)
+                select(tasks.c.tar, tasks.c.offset, tasks.c.size).where(tasks.c.task == task, ~tasks.c.blocked)
             ).first()
             if row is None or not (person.is_lead or answers.may_see(connection, person.account, task)):
                 raise Stop(404)

@@ -10,6 +10,7 @@ from quality.review import answers, bulk, progress
 from quality.review.answers import NOTE_LETTERS, WHY_NOT, Answer, Refused
 from quality.review.audit import ACTS, listing, record
 from quality.review.bulk import Filter
+from quality.review.judge_pages import PathTask
 from quality.review.load import overlap
 from quality.review.login_pages import Form
 from quality.review.models import accounts, journal, seats, tasks
@@ -67,7 +68,7 @@ def routes(web: Web) -> APIRouter:
     def one(request: Request, task: str, problem: str | None = None, status: int = 200) -> Response:
         person = web.person(request, lead=True)
         with web.database.read() as connection:
-            row = connection.execute(select(tasks).where(tasks.c.task == task[:32], ~tasks.c.blocked)).first()
+            row = connection.execute(select(tasks).where(tasks.c.task == task, ~tasks.c.blocked)).first()
             if row is None:
                 raise Stop(404)
             settings = read_settings(connection)
@@ -80,29 +81,29 @@ def routes(web: Web) -> APIRouter:
         )  # fmt: skip
 
     @router.get("/lead/conflicts/{task}")
-    def conflict(request: Request, task: str) -> Response:
+    def conflict(request: Request, task: PathTask) -> Response:
         return one(request, task)
 
     @router.post("/lead/conflicts/{task}")
-    def settle(request: Request, task: str, fields: Form) -> Response:
+    def settle(request: Request, task: PathTask, fields: Form) -> Response:
         _, who = web.poster(request, fields.get("csrf"), lead=True)
         try:
             with web.database.write() as connection:
-                answers.adjudicate(connection, who, task[:32], _answer(fields))
+                answers.adjudicate(connection, who, task, _answer(fields))
                 left = _conflicts(connection, 1)
         except Refused as refused:
             return one(request, task, web.texts(request)(f"refused_{refused.word}"), 409)
         return web.to(f"/lead/conflicts/{left[0].task}" if left else "/lead/conflicts")
 
     @router.post("/lead/conflicts/{task}/reopen")
-    def reopen(request: Request, task: str, fields: Form) -> Response:
+    def reopen(request: Request, task: PathTask, fields: Form) -> Response:
         _, who = web.poster(request, fields.get("csrf"), lead=True)
         try:
             with web.database.write() as connection:
-                answers.reopen(connection, who, task[:32])
+                answers.reopen(connection, who, task)
         except Refused as refused:
             return one(request, task, web.texts(request)(f"refused_{refused.word}"), 409)
-        return web.to(f"/lead/conflicts/{task[:32]}")
+        return web.to(f"/lead/conflicts/{task}")
 
     # ---- bulk
 

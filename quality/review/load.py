@@ -16,6 +16,7 @@ from quality.review.database import Database
 from quality.review.listed import listed
 from quality.review.models import seats, tasks
 from quality.review.settings import put_value, read_settings, value_of
+from quality.review.texts import storable
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS, check_reason
 from schemas.reviews import KEEP, QUEUES, TASKS, TASKS_PATH
@@ -155,7 +156,7 @@ def _add(connection: Connection, rows: list[dict[str, Any]]) -> int:
     new = list({row["task"]: row for row in rows if row["task"] not in places}.values())
     if new:
         more = {"state": "pending", "blocked": False, "adjudication": None}
-        connection.execute(insert(tasks), [{**row, **more, "draw": draw_of(row["task"])} for row in new])
+        connection.execute(insert(tasks), [{**_storable(row), **more, "draw": draw_of(row["task"])} for row in new])
         places_to_sit = [
             {"task": row["task"], "queue": row["queue"], "order": row["order"], "state": "free", "revealed": False}
             for row in new
@@ -165,3 +166,7 @@ def _add(connection: Connection, rows: list[dict[str, Any]]) -> int:
         if places_to_sit:
             connection.execute(insert(seats), places_to_sit)
     return len(new)
+
+
+def _storable(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}

@@ -49,6 +49,11 @@ def language_of(cookie: str | None, accepts: str) -> str:
     return "en"
 
 
+def storable(text: str) -> str:
+    """The text without what PostgreSQL or UTF-8 cannot hold: NUL becomes its picture, a lone surrogate a question mark."""
+    return text.replace("\0", "\u2400").encode("utf-8", "replace").decode()
+
+
 def shown(text: str | None) -> str:
     """Text of a stranger, safe to show beside ours: what has no shape or turns the writing around is shown by its name.
 

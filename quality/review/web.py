@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from quality.review.audit import Actor
 from quality.review.database import Database
 from quality.review.sessions import Person, person_of
-from quality.review.texts import LANGUAGES, Texts, language_of, shown
+from quality.review.texts import LANGUAGES, Texts, language_of, shown, storable
 from schemas.store import Store
 
 THEMES: Final = ("auto", "light", "dark")
@@ -130,6 +130,7 @@ async def form(request: Request) -> dict[str, str]:
         raise Stop(400) from error
     found = dict[str, str]()
     for name, value in pairs:
+        value = storable(value)
         found[name] = f"{found[name]},{value}" if name in found else value
     return found
 
