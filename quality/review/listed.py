@@ -15,18 +15,21 @@ _PDQ = [name for name in STORED_COLUMNS if name not in RAW.names]
 _PDQ_TYPES = {"image.pdq": pa.binary(32), "image.pdq_quality": pa.int32()}
 
 
-def listed(pool: Pool, lists: BlockLists, found: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Tasks whose pair is on a list, by its addresses, digests and PDQ, and by its bytes for lists of MD5 or SHA-1.
+class ListedPairs:
+    """Tells the tasks whose pair is on a list: by its addresses, digests and PDQ, and by its bytes for lists of MD5 or SHA-1.
 
-    found: task, unit, row, tar, offset and size of each. A pair that is no longer in the pool as the task says counts as listed:
-    nothing is known of it any more.
+    A pair that is no longer in the pool as the task says counts as listed: nothing is known of it any more. digest: of the lists.
     """
-    if not lists:
-        return set()
-    by_unit = dict[str, list[Mapping[str, Any]]]()
-    for each in found:
-        by_unit.setdefault(each["unit"], []).append(each)
-    return {task for unit, there in sorted(by_unit.items()) for task in _of_unit(pool, lists, unit, there)}
+
+    def __init__(self, pool: Pool, lists: BlockLists):
+        self.pool, self.lists, self.digest = pool, lists, lists.digest
+
+    def __call__(self, found: Sequence[Mapping[str, Any]]) -> set[str]:
+        """found: task, unit, row, tar, offset and size of each."""
+        by_unit = dict[str, list[Mapping[str, Any]]]()
+        for each in found:
+            by_unit.setdefault(each["unit"], []).append(each)
+        return {task for unit, there in sorted(by_unit.items()) for task in _of_unit(self.pool, self.lists, unit, there)}
 
 
 def _of_unit(pool: Pool, lists: BlockLists, unit: str, found: list[Mapping[str, Any]]) -> Iterable[str]:

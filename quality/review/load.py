@@ -4,22 +4,23 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
 from sqlalchemy import Connection, and_, delete, func, insert, literal, null, select, update
 
-from quality.block_lists import BlockLists
 from quality.command import UsageError
 from quality.review.audit import Actor, record
 from quality.review.database import Database
-from quality.review.listed import listed
 from quality.review.models import seats, tasks
 from quality.review.settings import put_value, read_settings, value_of
 from quality.review.texts import storable
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS, check_reason
 from schemas.reviews import KEEP, QUEUES, TASKS, TASKS_PATH
+
+if TYPE_CHECKING:  # it needs numba, whose import is a sixth of the server's start (CPU time, measured)
+    from quality.review.listed import ListedPairs
 
 _ROWS: Final = 2000  # at a time
 _STAMP: Final = "tasks"  # setting: what was loaded last
@@ -39,18 +40,21 @@ class Loaded:
     total: int
 
 
-def load_tasks(database: Database, pool: Pool, lists: BlockLists) -> Loaded:
-    """Reads the table of tasks, unless it and the lists are those of the last time. Raises UsageError where it is missing or broken."""
-    added, stamp = 0, f"{_sha256(pool)} {lists.digest}"
+def load_tasks(database: Database, pool: Pool, listed: "ListedPairs | None" = None) -> Loaded:
+    """Reads the table of tasks, unless it and the block lists are those of the last time.
+
+    listed: tells which tasks are about pairs on a list; None where there are no lists. Raises UsageError where the table is missing or broken.
+    """
+    added, stamp = 0, f"{_sha256(pool)} {listed and listed.digest}"
     with database.read() as connection:
         is_known = value_of(connection, _STAMP) == stamp
     for rows in () if is_known else _read(pool):
-        on_list = listed(pool, lists, rows)
+        on_list = listed(rows) if listed else set()
         with database.write() as connection:
             added += _add(connection, [row for row in rows if row["task"] not in on_list])
     with database.read() as connection:
-        known = [dict(row) for row in connection.execute(select(tasks).where(~tasks.c.blocked)).mappings()] if lists else []
-    on_list = listed(pool, lists, known)
+        known = [dict(row) for row in connection.execute(select(tasks).where(~tasks.c.blocked)).mappings()] if listed else []
+    on_list = listed(known) if listed else set()
     with database.write() as connection:
         for task in sorted(on_list):
             connection.execute(update(tasks).where(tasks.c.task == task).values(blocked=True, **dict.fromkeys(_TOLD, null())))

@@ -2,20 +2,22 @@
 
 import argparse
 import logging
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from typing import Any
 
 import uvicorn
 from sqlalchemy import func, select
 
-from quality.block_lists import BlockListError, read_lists
 from quality.command import EXIT_DONE, Parser, UsageError, say
 from quality.review.app import make_app
 from quality.review.audit import Actor, record
 from quality.review.database import ENVIRONMENT, PATH, Database, open_database, url_of
 from quality.review.load import load_tasks, overlap
 from quality.review.models import accounts
+from quality.review.rehearsal import rehearse
 from quality.review.settings import Settings, read_settings, write_settings
 from schemas.pool import Pool
 
@@ -68,13 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "127.0.0.1 and put a web server with https before it (--behind_proxy)"
         )
     pool = Pool(args.dataset)
-    try:
-        lists = read_lists()
-    except BlockListError as error:
-        raise UsageError(str(error)) from error
+    listed = _listed_pairs(pool)
     database = open_database(url_of(pool.store, args.database))
     _take_settings(database, args)
-    loaded = load_tasks(database, pool, lists)
+    loaded = load_tasks(database, pool, listed)
+    rehearse(database, pool.store)
     listening = _listen(args.host, args.port)
     port = listening.getsockname()[1]
     say(
@@ -100,6 +100,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         database.close()
     return EXIT_DONE
+
+
+def _listed_pairs(pool: Pool) -> Any:
+    """What tells pairs on block lists, or None where the environment names no lists."""
+    if "PIGMENT_BLOCK_LISTS" not in os.environ:
+        return None
+    from quality.block_lists import BlockListError, read_lists
+    from quality.review.listed import ListedPairs
+
+    try:
+        return ListedPairs(pool, read_lists())
+    except BlockListError as error:
+        raise UsageError(str(error)) from error
 
 
 def _take_settings(database: Database, args: argparse.Namespace) -> None:

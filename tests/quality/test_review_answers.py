@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 
-from quality.block_lists import read_lists
 from quality.review import answers, bulk
 from quality.review.answers import Answer, Refused, state_of
 from quality.review.audit import Actor, listing, record
@@ -46,7 +45,7 @@ def load(database, pairs):
     def put(rows, share=0.0):
         pool, _ = pairs
         put_tasks(pool, rows)
-        found = load_tasks(database, pool, read_lists({}))
+        found = load_tasks(database, pool)
         with database.write() as connection:
             overlap(connection, share)
         return found
