@@ -8,7 +8,6 @@ import hashlib
 import re
 import threading
 import unicodedata
-from dataclasses import dataclass
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -32,11 +31,12 @@ class AccountError(Exception):
     """An account cannot be made or changed as asked; the message says why."""
 
 
-@dataclass(frozen=True)
 class Throttled(Exception):
     """Too many failures. minutes: until the next try counts."""
 
-    minutes: int
+    def __init__(self, minutes: int):
+        super().__init__(minutes)
+        self.minutes = minutes
 
 
 def add_account(connection: Connection, name: str, role: str, password: str) -> int:

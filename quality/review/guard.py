@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from starlette.exceptions import HTTPException
+
 BODY_BYTES: Final = 64 * 1024  # the largest is a note of 2,000 letters
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; form-action 'self'; "
@@ -21,10 +23,6 @@ _Message = MutableMapping[str, Any]
 _App = Callable[[_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]]
 
 
-class _TooLarge(Exception):
-    pass
-
-
 class Guard:
     """hosts: names that a request may be for, or None for any: a page of a stranger whose name was made to mean this server is refused."""
 
@@ -38,12 +36,9 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        started = False
 
         async def answer(message: _Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 names = {name for name, _ in message["headers"]}
                 extra = [*self.headers, *([] if b"cache-control" in names else [(b"cache-control", b"no-store")])]
                 message = {**message, "headers": [*message["headers"], *extra]}
@@ -60,14 +55,10 @@ class Guard:
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise _TooLarge
+                raise HTTPException(413)  # told by the application, which has begun
             return message
 
-        try:
-            await self.app(scope, bounded, answer)
-        except _TooLarge:
-            if not started:
-                await _plain(answer, 413, "too large")
+        await self.app(scope, bounded, answer)
 
     def _refusal(self, method: str, headers: dict[bytes, str]) -> tuple[int, str] | None:
         host = headers.get(b"host", "")

@@ -141,4 +141,4 @@ def _utc(ms: int) -> str:
 
 def _figure(value: float | None) -> str:
     """A share or coefficient with two digits, or a dash where there is none."""
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else f"{value:.2f}".replace("-", "−")
