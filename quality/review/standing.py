@@ -1,0 +1,78 @@
+"""The answers that stand: what was answered and not taken back, and what a lead settled. They leave as reviews/decisions.parquet."""
+
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Connection, select
+
+from quality.command import UsageError
+from quality.review.models import accounts, journal, seats, tasks
+from schemas.columns import table_of
+from schemas.digest import digest_of_table
+from schemas.pool import write_parquet
+from schemas.reviews import ANSWERS, ANSWERS_PATH
+from schemas.store import Store
+
+_OF_TASK: Final = ("uid", "question", "sampling_probability", "queue", "release")
+_OF_RECORD: Final = ("task", "answer", "time", "reasons", "note", "seconds", "revealed", "tool")
+
+
+def standing(connection: Connection) -> pa.Table:
+    """ANSWERS, sorted by task and reviewer. Answers about pairs on a block list are left out: nothing may be told about them."""
+    columns = [*(journal.c[name] for name in _OF_RECORD), *(tasks.c[name] for name in _OF_TASK), accounts.c.name.label("reviewer")]
+    joined = journal.join(accounts, accounts.c.id == journal.c.account)
+    answered = select(*columns).select_from(joined.join(seats, seats.c.record == journal.c.id).join(tasks, tasks.c.task == seats.c.task))
+    settled = select(*columns).select_from(joined.join(tasks, tasks.c.adjudication == journal.c.id))
+    rows = [
+        {**row, "adjudicates": adjudicates}
+        for adjudicates, query in ((False, answered), (True, settled))
+        for row in connection.execute(query.where(~tasks.c.blocked)).mappings()
+    ]
+    rows.sort(key=lambda row: (row["task"], row["adjudicates"], row["reviewer"]))
+    return table_of(rows, ANSWERS)
+
+
+def export(connection: Connection, store: Store) -> tuple[int, int]:
+    """Writes reviews/decisions.parquet; returns (answers of this database, answers kept from the file that stood).
+
+    The file may hold answers that this database knows nothing of: of another tool, or of a database before it. They are kept, unless this
+    database has a newer word of the same person on the same task, an undo included. Raises UsageError for a file that cannot be read.
+    """
+    ours = standing(connection)
+    known = set(
+        connection.execute(
+            select(journal.c.task, accounts.c.name)
+            .join(accounts, accounts.c.id == journal.c.account)
+            .where(journal.c.act.in_(("answer", "adjudicate")))
+            .distinct()
+        ).tuples()
+    )
+    gone = set(connection.execute(select(tasks.c.task).where(tasks.c.blocked)).scalars())
+    before = _standing_file(store)
+    kept = [row for row in before if (row["task"], row["reviewer"]) not in known and row["task"] not in gone]
+    table = pa.concat_tables([ours, table_of(kept, ANSWERS)]).sort_by(
+        [("task", "ascending"), ("adjudicates", "ascending"), ("reviewer", "ascending")]
+    )
+    with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+        local = Path(folder, "decisions.parquet")
+        write_parquet(table, {"content_digest": digest_of_table(table), "rows": table.num_rows}, local)
+        store.put(ANSWERS_PATH, local)
+    return ours.num_rows, len(kept)
+
+
+def _standing_file(store: Store) -> list[dict[str, Any]]:
+    where = store.path_of(ANSWERS_PATH)
+    try:
+        with store.open(ANSWERS_PATH) as file:
+            table = pq.ParquetFile(file).read(use_threads=False)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{where}: {str(error).splitlines()[0]}; move it away, its answers cannot be kept") from error
+    missing = [name for name in ANSWERS.names if name not in table.column_names]
+    if missing:
+        raise UsageError(f"{where} has no column {missing[0]}; move it away, or give it the columns of schemas.reviews.ANSWERS")
+    return table.to_pylist()
