@@ -15,6 +15,7 @@ from pipelines.options import EXIT_CODES, EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, P
 from pipelines.progress import say
 from pipelines.run import command
 from quality.columns import COLUMN_FUNCTIONS
+from quality.columns.license import License
 from quality.gates import GateResults, Outcome, run_gates
 from schemas.pool import Pool, PoolError
 from schemas.release import Decided, Release, ReleaseError
@@ -153,6 +154,7 @@ def make_manifest(
         "scorers": [
             {"pass": pass_.name, **asdict(scorer), "columns": list(scorer.columns)} for pass_ in passes for scorer in pass_.scorers
         ],
+        "licenses": _licenses(release),
         "engines": pool.settings("engines"),
         "column_functions": {function.name: function.version for function in COLUMN_FUNCTIONS.values()},
         "target": run["target"],
@@ -161,6 +163,15 @@ def make_manifest(
         "deferred_units": deferred,
         "gates": [asdict(outcome) for outcome in gates.outcomes],
     }
+
+
+def _licenses(release: Release) -> dict[str, int]:
+    """Kept pairs by licence class."""
+    counts = Counter[str]()
+    for shard in release.shards():
+        stated = release.read_index(shard.shard, License.needs)
+        counts.update(License().compute(stated, ["license.class"])["license.class"].to_pylist())
+    return dict(sorted(counts.items()))
 
 
 # ---- the command

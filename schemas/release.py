@@ -154,6 +154,11 @@ class Release:
     def shards(self) -> list[Shard]:
         return [Shard(**self._footer(path)) for path, _ in self.store.list(f"{self.path}/shards") if path.endswith(".parquet")]
 
+    def index_schema(self, shard: int) -> pa.Schema:
+        """The columns of a shard's index. Raises FileNotFoundError."""
+        with self.store.open(self.shard_path(shard, "parquet")) as file:
+            return pq.read_schema(file)
+
     def read_index(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         return self._read(self.shard_path(shard, "parquet"), columns, None)
 
