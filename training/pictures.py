@@ -30,10 +30,14 @@ def picture(data: bytes, width: int, height: int, shape: Shape, *, place: tuple[
     covers = max(shape.width, round(width * scale)), max(shape.height, round(height * scale))
     pixels = _decoded(data, *covers)
     if pixels.shape[1::-1] != covers:
-        smaller = pixels.shape[1] > covers[0]
-        pixels = cv2.resize(pixels, covers, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+        pixels = cv2.resize(pixels, covers, interpolation=_interpolation(pixels.shape[1] / covers[0]))
     left, top = (round(at * (have - want)) for at, have, want in zip(place, covers, (shape.width, shape.height), strict=True))
     return pixels[top : top + shape.height, left : left + shape.width], Cut(width, height, left, top)
+
+
+def _interpolation(shrinks: float) -> int:
+    """Below a half, areas: else points are missed. To a half two neighbours are all there is to average, at a seventh of the time."""
+    return cv2.INTER_AREA if shrinks > 2 else cv2.INTER_LINEAR if shrinks > 1 else cv2.INTER_CUBIC
 
 
 def _decoded(data: bytes, width: int, height: int) -> np.ndarray:
