@@ -19,6 +19,7 @@ from pipelines.progress import say
 from pipelines.run import command
 from quality.block_lists import listed_rows, read_lists
 from quality.columns import COLUMN_FUNCTIONS
+from quality.columns.license import License
 from quality.gates import GateResults, Outcome, run_gates, suites_with
 from quality.gates.run import line_of
 from quality.review.settle import counts_of
@@ -221,6 +222,7 @@ def make_manifest(
         "scorers": [
             {"pass": pass_.name, **asdict(scorer), "columns": list(scorer.columns)} for pass_ in passes for scorer in pass_.scorers
         ],
+        "licenses": _licenses(release),
         "engines": pool.settings("engines"),
         "evidence": evidence_of(pool),
         "column_functions": {function.name: function.version for function in COLUMN_FUNCTIONS.values()},
@@ -242,6 +244,15 @@ def evidence_of(pool: Pool) -> dict[str, Any]:
     """Whether the bytes that came are kept, so that what they say of their origin can be read again; else as what fetching has read it."""
     fetch = (pool.settings("source") or {}).get("fetch") or {}
     return {"can_be_read_again": fetch.get("store") != "resized", "read_when_fetched_as": fetch.get("evidence")}
+
+
+def _licenses(release: Release) -> dict[str, int]:
+    """Kept pairs by licence class."""
+    counts = Counter[str]()
+    for shard in release.shards():
+        stated = release.read_index(shard.shard, License.needs)
+        counts.update(License().compute(stated, ["license.class"])["license.class"].to_pylist())
+    return dict(sorted(counts.items()))
 
 
 # ---- the command

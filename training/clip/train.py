@@ -94,11 +94,11 @@ def train(
     log.info("%d pairs, %d concepts with Korean names", len(pairs), len(entries))
 
     # A model without training: its bodies are final, and open_clip builds the heads that are to be trained.
-    known = set(Towers(assemble(_untrained(work / "bare", []), work / "bare-model")).vocabulary)
+    known = set(Towers(assemble(untrained(work / "bare", []), work / "bare-model")).vocabulary)
     learned = learn_pieces(
         (text for entry in entries for text in (*dict.fromkeys(ko for _, ko in entry.names), *entry.keywords_ko)), known=known, size=pieces
     )
-    towers = Towers(assemble(_untrained(work / "start", learned), work / "start-model"))
+    towers = Towers(assemble(untrained(work / "start", learned), work / "start-model"))
 
     kept = work / "korean_rows.safetensors"
     rows = load_file(kept)["rows"] if kept.is_file() else torch.empty(0)
@@ -200,7 +200,7 @@ def _packed(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor
     yield f"{name}.scale", scale
 
 
-def _untrained(folder: Path, pieces: list[str]) -> Path:
+def untrained(folder: Path, pieces: list[str]) -> Path:
     """Weights of the right shapes and no value: open_clip's heads for WIDTH."""
     middle = (TEXT_WIDTH + WIDTH) // 2  # HFTextEncoder's
     shapes = {
