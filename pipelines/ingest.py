@@ -185,7 +185,8 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
         "",
         f"{funnel.rows:,} pairs in {duration(seconds)}"
         + (f", {funnel.rows / seconds:,.0f} pairs/s" if seconds >= 1 and not already else ""),
-        f"next: python -m pipelines.explain --dataset {_shown(root)} --uid {_an_uid(job)}",
+        f"next: python -m quality.report --dataset {_shown(root)}",
+        f"      python -m pipelines.explain --dataset {_shown(root)} --uid {_an_uid(job)}",
     ]
     return lines
 

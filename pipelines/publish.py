@@ -134,7 +134,7 @@ def _why_stopped(release: Release, results: GateResults) -> str:
     """The reason first, then the other failures, then where all is; together they fit on a screen."""
     lines = [f"Release {release.name} is not published. {_cut(line_of(results.failed[0]))}"]
     others = results.failed[1:]
-    shown = (_SCREEN[1] - 9) // 2
+    shown = (_SCREEN[1] - 11) // 2
     lines += [f"  {_cut(line_of(outcome))}" for outcome in others[:shown]]
     if len(others) > shown:
         lines.append(f"  and {len(others) - shown} more")
@@ -143,6 +143,7 @@ def _why_stopped(release: Release, results: GateResults) -> str:
     lines.append(
         "There is no manifest. Mend what is named and run the same command again; --gates FILE.py gives a rule another bound or severity"
     )
+    lines.append(f"to see it: python -m quality.report --dataset {release.store.root} --release {release.name}")
     return "\n".join(lines)
 
 
