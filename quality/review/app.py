@@ -1,7 +1,12 @@
 """The web application, put together."""
 
 import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
 
+from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -17,13 +22,15 @@ from quality.review.words import WORDS
 from schemas.store import Store
 
 _log = logging.getLogger(__name__)
+_THREADS: Final = 8  # that answer at once: more would only wait for the interpreter's lock, in the middle of a transaction
+_SWITCH_S: Final = 0.0005  # after which a thread lets another have it (Python's default of 5 ms is as long as a whole request)
 
 
 def make_app(database: Database, store: Store, *, secure: bool, hosts: frozenset[str] | None) -> Guard:
     """The application over an open database and a dataset. secure: served over https, so that cookies are for https alone. hosts: names
     that it may be asked by; None: any."""
     web = Web(database, store, secure=secure)
-    app = FastAPI(title="Pigment review", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Pigment review", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_threads)
     for pages in (login_pages, judge_pages, lead_pages):
         app.include_router(pages.routes(web))
 
@@ -58,3 +65,10 @@ def make_app(database: Database, store: Store, *, secure: bool, hosts: frozenset
         return error(request, 500)
 
     return Guard(app, hosts=hosts, secure=secure)
+
+
+@asynccontextmanager
+async def _threads(_: FastAPI) -> AsyncIterator[None]:
+    sys.setswitchinterval(_SWITCH_S)
+    to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    yield

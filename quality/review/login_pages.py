@@ -4,6 +4,7 @@ import hmac
 import re
 from typing import Annotated, Final
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Request, Response
 
 from quality.review import audit, sessions
@@ -29,8 +30,13 @@ def routes(web: Web) -> APIRouter:
             return web.to("/")
         return web.page(request, "login", None, problem=None, name="")
 
+    turns = CapacityLimiter(2)  # a password takes 64 MiB and a tenth of a second: threads that judge are not to wait for it
+
     @router.post("/login")
-    def login(request: Request, fields: Form) -> Response:
+    async def login(request: Request, fields: Form) -> Response:
+        return await to_thread.run_sync(attempt, request, fields, limiter=turns)
+
+    def attempt(request: Request, fields: dict[str, str]) -> Response:
         _same_form(web, request, fields)
         t = web.texts(request)
         try:

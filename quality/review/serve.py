@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     hosts = _LOOPBACK | {args.host, *args.allow_host} if args.host not in ("0.0.0.0", "::") or args.allow_host else None
     app = make_app(database, pool.store, secure=secure, hosts=hosts)
     config = uvicorn.Config(
-        app, log_level=logging.WARNING, access_log=False, server_header=False, lifespan="off", proxy_headers=args.behind_proxy,
+        app, log_level=logging.WARNING, access_log=False, server_header=False, lifespan="on", proxy_headers=args.behind_proxy,
         forwarded_allow_ips="127.0.0.1", ssl_certfile=args.certificate, ssl_keyfile=args.certificate_key, timeout_keep_alive=75,
     )  # fmt: skip
     try:
