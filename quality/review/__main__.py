@@ -12,7 +12,7 @@ COMMANDS: Final = {
     "tasks": ("quality.review.tasks", "make reviews/tasks.parquet: which pairs people are asked about"),
     "users": ("quality.review.users", "add, list and change accounts"),
     "serve": ("quality.review.serve", "the web application"),
-    "export": ("quality.review.export_command", "write the standing answers to reviews/decisions.parquet"),
+    "export": ("quality.review.export", "write the standing answers to reviews/decisions.parquet"),
     "calibrate": ("quality.review.calibrate", "precision and recall of a rule from the answers; proposes a threshold"),
     "exchange": ("quality.review.exchange", "tasks out and answers in as CSV or for Label Studio"),
 }

@@ -12,13 +12,13 @@ import uvicorn
 from sqlalchemy import func, select
 
 from quality.command import EXIT_DONE, Parser, UsageError, say
-from quality.review.app import make_app
-from quality.review.audit import Actor, record
-from quality.review.database import ENVIRONMENT, PATH, Database, open_database, url_of
-from quality.review.load import load_tasks, overlap
-from quality.review.models import accounts
-from quality.review.rehearsal import rehearse
-from quality.review.settings import Settings, read_settings, write_settings
+from quality.review.server.app import make_app
+from quality.review.server.audit import Actor, record
+from quality.review.server.database import ENVIRONMENT, PATH, Database, open_database, url_of
+from quality.review.server.load import load_tasks, overlap
+from quality.review.server.models import accounts
+from quality.review.server.rehearsal import rehearse
+from quality.review.server.settings import Settings, read_settings, write_settings
 from schemas.pool import Pool
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -107,7 +107,7 @@ def _listed_pairs(pool: Pool) -> Any:
     if "PIGMENT_BLOCK_LISTS" not in os.environ:
         return None
     from quality.block_lists import BlockListError, read_lists
-    from quality.review.listed import ListedPairs
+    from quality.review.server.listed import ListedPairs
 
     try:
         return ListedPairs(pool, read_lists())

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Row, select
 
 from quality.command import EXIT_DONE, Parser, UsageError, say
-from quality.review.audit import Actor, record
-from quality.review.auth import ROLES, AccountError, account_of, add_account, set_disabled, set_password
-from quality.review.database import ENVIRONMENT, PATH, open_database, url_of
-from quality.review.models import accounts
+from quality.review.server.audit import Actor, record
+from quality.review.server.auth import ROLES, AccountError, account_of, add_account, set_disabled, set_password
+from quality.review.server.database import ENVIRONMENT, PATH, open_database, url_of
+from quality.review.server.models import accounts
 from schemas.store import Store
 
 _EXAMPLES = """examples:

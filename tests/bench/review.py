@@ -30,9 +30,9 @@ import aiohttp
 import numpy as np
 from sqlalchemy import func, select
 
-from quality.review.auth import add_account
-from quality.review.database import ENVIRONMENT, Database, open_database, url_of
-from quality.review.models import accounts, journal, seats, tasks
+from quality.review.server.auth import add_account
+from quality.review.server.database import ENVIRONMENT, Database, open_database, url_of
+from quality.review.server.models import accounts, journal, seats, tasks
 from schemas.store import Store
 from tests.reviews import PASSWORD, Server, make_pool, many_tasks, postgres, put_tasks
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from quality.review.database import Database, open_database
-from quality.review.models import metadata
+from quality.review.server.database import Database, open_database
+from quality.review.server.models import metadata
 from tests.reviews import postgres
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quality.review.agreement import cohen, counts_of, kappas, krippendorff, raw_agreement
+from quality.review.server.agreement import cohen, counts_of, kappas, krippendorff, raw_agreement
 
 # Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), sections B and C: data of observers, alpha.
 NOMINAL = ["1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3", ". 3 3 3 2 3 4 2 2 5 1 .", "1 2 3 3 2 4 4 1 2 5 1 ."]

@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import DBAPIError
 
-from quality.review import answers, bulk
-from quality.review.answers import Answer, Refused, state_of
-from quality.review.audit import Actor, listing, record
-from quality.review.auth import add_account
-from quality.review.bulk import Filter
-from quality.review.load import draw_of, load_tasks, overlap
-from quality.review.models import accounts, journal, seats, tasks
-from quality.review.queue import next_task
-from quality.review.settings import Settings
+from quality.review.server import answers, bulk
+from quality.review.server.answers import Answer, Refused, state_of
+from quality.review.server.audit import Actor, listing, record
+from quality.review.server.auth import add_account
+from quality.review.server.bulk import Filter
+from quality.review.server.load import draw_of, load_tasks, overlap
+from quality.review.server.models import accounts, journal, seats, tasks
+from quality.review.server.queue import next_task
+from quality.review.server.settings import Settings
 from tests.reviews import PASSWORD, make_pool, many_tasks, put_tasks, task
 
 SETTINGS = Settings(overlap_share=0.0, gold_share=0.0)

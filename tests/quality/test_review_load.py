@@ -11,17 +11,17 @@ from sqlalchemy import select
 
 from quality.block_lists import read_lists
 from quality.command import UsageError
-from quality.review import answers
-from quality.review.answers import Answer
-from quality.review.audit import Actor
-from quality.review.auth import add_account
-from quality.review.images import NoImage, rendered
-from quality.review.listed import ListedPairs
-from quality.review.load import load_tasks
-from quality.review.models import seats, tasks
-from quality.review.queue import next_task
-from quality.review.settings import Settings
-from quality.review.standing import export, standing
+from quality.review.server import answers
+from quality.review.server.answers import Answer
+from quality.review.server.audit import Actor
+from quality.review.server.auth import add_account
+from quality.review.server.images import NoImage, rendered
+from quality.review.server.listed import ListedPairs
+from quality.review.server.load import load_tasks
+from quality.review.server.models import seats, tasks
+from quality.review.server.queue import next_task
+from quality.review.server.settings import Settings
+from quality.review.server.standing import export, standing
 from schemas.columns import table_of
 from schemas.pool import Pool
 from schemas.reviews import ANSWERS, ANSWERS_PATH

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from quality.review.answers import WHY_NOT
-from quality.review.guard import BODY_BYTES
-from quality.review.texts_ko import REASONS_KO
-from quality.review.words import WORDS
+from quality.review.server.answers import WHY_NOT
+from quality.review.server.guard import BODY_BYTES
+from quality.review.server.texts_ko import REASONS_KO
+from quality.review.server.words import WORDS
 from schemas.reasons import REASONS
 from tests.reviews import PASSWORD, command, drawing, make_pool, many_tasks, put_tasks, serving
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, select
 
 from quality.command import UsageError
-from quality.review.models import accounts, journal, seats, tasks
+from quality.review.server.models import accounts, journal, seats, tasks
 from schemas.columns import table_of
 from schemas.digest import digest_of_table
 from schemas.pool import write_parquet

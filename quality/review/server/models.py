@@ -87,7 +87,7 @@ tasks = Table(  # schemas.reviews.TASKS, and where the review of each stands
     Column("gold", String(3)),
     Column("order", Integer, nullable=False),
     Column("draw", Float, nullable=False),  # 0..1, from the task's hash: below the overlap share it has a second seat
-    Column("state", String(12), nullable=False),  # quality.review.answers.STATES
+    Column("state", String(12), nullable=False),  # quality.review.server.answers.STATES
     Column("adjudication", _Id),  # the journal's record that settles it
     Column("blocked", Boolean, nullable=False),
     Index("tasks_by_state", "state", "queue", "order"),
@@ -123,7 +123,7 @@ journal = Table(
     Column("time", BigInteger, nullable=False),
     Column("account", _Id),
     Column("address", String(64)),
-    Column("act", String(20), nullable=False),  # quality.review.audit.ACTS
+    Column("act", String(20), nullable=False),  # quality.review.server.audit.ACTS
     Column("task", String(32)),
     Column("answer", String(6)),
     Column("reasons", JSON),

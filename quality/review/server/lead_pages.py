@@ -6,17 +6,17 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection, select
 
-from quality.review import answers, bulk, progress
-from quality.review.answers import NOTE_LETTERS, WHY_NOT, Answer, Refused
-from quality.review.audit import ACTS, listing, record
-from quality.review.bulk import Filter
-from quality.review.judge_pages import PathTask
-from quality.review.load import overlap
-from quality.review.login_pages import Form
-from quality.review.models import accounts, journal, seats, tasks
-from quality.review.settings import DEALT, Settings, read_settings, write_settings
-from quality.review.standing import export
-from quality.review.web import Stop, Web
+from quality.review.server import answers, bulk, progress
+from quality.review.server.answers import NOTE_LETTERS, WHY_NOT, Answer, Refused
+from quality.review.server.audit import ACTS, listing, record
+from quality.review.server.bulk import Filter
+from quality.review.server.judge_pages import PathTask
+from quality.review.server.load import overlap
+from quality.review.server.login_pages import Form
+from quality.review.server.models import accounts, journal, seats, tasks
+from quality.review.server.settings import DEALT, Settings, read_settings, write_settings
+from quality.review.server.standing import export
+from quality.review.server.web import Stop, Web
 from schemas.reviews import ANSWER_WORDS, ANSWERS_PATH
 
 _SHOWN = 100  # conflicts on a page

@@ -12,13 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from quality.review import judge_pages, lead_pages, login_pages
-from quality.review.answers import Refused
-from quality.review.database import Database
-from quality.review.guard import Guard
-from quality.review.sessions import person_of
-from quality.review.web import Stop, Web
-from quality.review.words import WORDS
+from quality.review.server import judge_pages, lead_pages, login_pages
+from quality.review.server.answers import Refused
+from quality.review.server.database import Database
+from quality.review.server.guard import Guard
+from quality.review.server.sessions import person_of
+from quality.review.server.web import Stop, Web
+from quality.review.server.words import WORDS
 from schemas.store import Store
 
 _log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import Final
 
 from sqlalchemy import Connection, Row, and_, case, func, select
 
-from quality.review.agreement import Alpha, counts_of, kappas, krippendorff, raw_agreement
-from quality.review.answers import STATES
-from quality.review.database import now_ms
-from quality.review.models import accounts, journal, seats, tasks
+from quality.review.server.agreement import Alpha, counts_of, kappas, krippendorff, raw_agreement
+from quality.review.server.answers import STATES
+from quality.review.server.database import now_ms
+from quality.review.server.models import accounts, journal, seats, tasks
 from schemas.reviews import QUEUES
 
 _RECENT: Final = 5000  # answers that median times are taken from

@@ -7,8 +7,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, select
 
 from quality.review import TOOL
-from quality.review.database import now_ms
-from quality.review.models import accounts, journal, tasks
+from quality.review.server.database import now_ms
+from quality.review.server.models import accounts, journal, tasks
 
 ACTS: Final = (
     "answer", "skip", "undo", "reveal", "adjudicate",  # about a task
@@ -25,7 +25,7 @@ class Actor:
 
 
 def record(connection: Connection, actor: Actor, act: str, **columns: Any) -> int:
-    """Adds a record; returns its id. columns: of quality.review.models.journal."""
+    """Adds a record; returns its id. columns: of quality.review.server.models.journal."""
     assert act in ACTS, act
     row = {"time": now_ms(), "account": actor.account, "address": actor.address, "act": act, "tool": TOOL, **columns}
     return connection.execute(journal.insert().values(**row).returning(journal.c.id)).scalar_one()

@@ -10,17 +10,17 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, and_, delete, func, insert, literal, null, select, update
 
 from quality.command import UsageError
-from quality.review.audit import Actor, record
-from quality.review.database import Database
-from quality.review.models import seats, tasks
-from quality.review.settings import put_value, read_settings, value_of
-from quality.review.texts import storable
+from quality.review.server.audit import Actor, record
+from quality.review.server.database import Database
+from quality.review.server.models import seats, tasks
+from quality.review.server.settings import put_value, read_settings, value_of
+from quality.review.server.texts import storable
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS, check_reason
 from schemas.reviews import KEEP, QUEUES, TASKS, TASKS_PATH
 
 if TYPE_CHECKING:  # it needs numba, whose import is a sixth of the server's start (CPU time, measured)
-    from quality.review.listed import ListedPairs
+    from quality.review.server.listed import ListedPairs
 
 _ROWS: Final = 2000  # at a time
 _STAMP: Final = "tasks"  # setting: what was loaded last

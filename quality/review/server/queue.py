@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, insert, literal, null, or_, select, update
 
-from quality.review.database import now_ms
-from quality.review.models import accounts, seats, skips, tasks
-from quality.review.settings import Settings
+from quality.review.server.database import now_ms
+from quality.review.server.models import accounts, seats, skips, tasks
+from quality.review.server.settings import Settings
 
 
 @dataclass(frozen=True)

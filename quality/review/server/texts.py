@@ -3,8 +3,8 @@
 import unicodedata
 from typing import Final
 
-from quality.review.texts_ko import REASONS_KO
-from quality.review.words import WORDS
+from quality.review.server.texts_ko import REASONS_KO
+from quality.review.server.words import WORDS
 from schemas.reasons import reason_text
 from schemas.reviews import KEEP
 

@@ -13,9 +13,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from quality.review.audit import Actor, record
-from quality.review.database import Database, now_ms
-from quality.review.models import accounts, attempts, sessions
+from quality.review.server.audit import Actor, record
+from quality.review.server.database import Database, now_ms
+from quality.review.server.models import accounts, attempts, sessions
 
 ROLES: Final = ("annotator", "lead")
 PASSWORD_LETTERS: Final = (10, 256)

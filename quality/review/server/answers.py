@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, select, update
 
-from quality.review.audit import Actor, record
-from quality.review.database import now_ms
-from quality.review.models import journal, seats, skips, tasks
-from quality.review.settings import Settings
+from quality.review.server.audit import Actor, record
+from quality.review.server.database import now_ms
+from quality.review.server.models import journal, seats, skips, tasks
+from quality.review.server.settings import Settings
 from schemas.reasons import check_reason
 from schemas.reviews import ANSWER_WORDS, KEEP
 
@@ -25,7 +25,7 @@ NOTE_LETTERS: Final = 2000
 
 
 class Refused(Exception):
-    """What was asked cannot be done now. word: gone, answered, settled, not_settled, nothing, count or bad (quality.review.texts)."""
+    """What was asked cannot be done now. word: gone, answered, settled, not_settled, nothing, count or bad (quality.review.server.texts)."""
 
     def __init__(self, word: str, detail: Any = None):
         super().__init__(word)

@@ -7,11 +7,11 @@ from typing import Annotated, Final
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Request, Response
 
-from quality.review import audit, sessions
-from quality.review.auth import Throttled, log_in
-from quality.review.sessions import person_of
-from quality.review.texts import LANGUAGES
-from quality.review.web import THEMES, Stop, Web, address_of, form
+from quality.review.server import audit, sessions
+from quality.review.server.auth import Throttled, log_in
+from quality.review.server.sessions import person_of
+from quality.review.server.texts import LANGUAGES
+from quality.review.server.web import THEMES, Stop, Web, address_of, form
 
 _OWN_PATH: Final = re.compile(r"/(?:[a-z0-9]+/?)*")
 Form = Annotated[dict[str, str], Depends(form)]

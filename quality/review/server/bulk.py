@@ -9,10 +9,10 @@ from typing import Final
 from sqlalchemy import JSON, Connection, Row, Text, case, cast, exists, func, insert, literal, null, select, update
 
 from quality.review import TOOL
-from quality.review.answers import Answer, Refused
-from quality.review.audit import Actor, record
-from quality.review.database import now_ms
-from quality.review.models import accounts, journal, seats, tasks
+from quality.review.server.answers import Answer, Refused
+from quality.review.server.audit import Actor, record
+from quality.review.server.database import now_ms
+from quality.review.server.models import accounts, journal, seats, tasks
 
 OPEN: Final = ("pending", "conflict")  # what a bulk act may settle
 

@@ -6,14 +6,14 @@ The first use of a statement takes some 10 ms to build (measured); fifty people 
 import secrets
 from contextlib import suppress
 
-from quality.review import answers, sessions
-from quality.review.answers import Answer
-from quality.review.audit import Actor
-from quality.review.database import Database, now_ms
-from quality.review.images import NoImage, rendered
-from quality.review.models import accounts
-from quality.review.queue import next_task
-from quality.review.settings import read_settings
+from quality.review.server import answers, sessions
+from quality.review.server.answers import Answer
+from quality.review.server.audit import Actor
+from quality.review.server.database import Database, now_ms
+from quality.review.server.images import NoImage, rendered
+from quality.review.server.models import accounts
+from quality.review.server.queue import next_task
+from quality.review.server.settings import read_settings
 from schemas.reviews import KEEP
 from schemas.store import Store
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from quality.review.models import settings as table
+from quality.review.server.models import settings as table
 from schemas.reviews import QUEUES
 
 DEALT: Final = tuple(queue for queue in QUEUES if queue != "gold")  # gold items come by their share

@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from quality.review.database import Database, now_ms
-from quality.review.models import accounts, sessions
+from quality.review.server.database import Database, now_ms
+from quality.review.server.models import accounts, sessions
 
 IDLE_MS: Final = 4 * 3_600_000
 LONGEST_MS: Final = 12 * 3_600_000

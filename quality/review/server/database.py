@@ -12,8 +12,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from quality.command import UsageError
-from quality.review.models import VERSION, metadata
-from quality.review.settings import put_value, value_of
+from quality.review.server.models import VERSION, metadata
+from quality.review.server.settings import put_value, value_of
 from schemas.store import Store
 
 ENVIRONMENT: Final = "PIGMENT_REVIEW_DATABASE"  # a URL with a password does not belong into a command line

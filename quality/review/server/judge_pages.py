@@ -10,15 +10,15 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Row, select
 
-from quality.review import answers
-from quality.review.answers import NOTE_LETTERS, WHY_NOT, Answer
-from quality.review.images import NoImage, rendered
-from quality.review.models import tasks
-from quality.review.queue import next_task
-from quality.review.settings import read_settings
-from quality.review.texts import Texts, shown, storable
-from quality.review.web import Stop, Web
-from quality.review.words import WORDS
+from quality.review.server import answers
+from quality.review.server.answers import NOTE_LETTERS, WHY_NOT, Answer
+from quality.review.server.images import NoImage, rendered
+from quality.review.server.models import tasks
+from quality.review.server.queue import next_task
+from quality.review.server.settings import read_settings
+from quality.review.server.texts import Texts, shown, storable
+from quality.review.server.web import Stop, Web
+from quality.review.server.words import WORDS
 from schemas.reviews import KEEP
 
 Csrf = Annotated[str, Header(alias="x-csrf-token")]

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from quality.command import EXIT_DONE, Parser, say
-from quality.review.audit import Actor, record
-from quality.review.database import ENVIRONMENT, PATH, open_database, url_of
-from quality.review.standing import export
+from quality.review.server.audit import Actor, record
+from quality.review.server.database import ENVIRONMENT, PATH, open_database, url_of
+from quality.review.server.standing import export
 from schemas.reviews import ANSWERS_PATH
 from schemas.store import Store
 

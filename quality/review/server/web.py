@@ -12,10 +12,10 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from quality.review.audit import Actor
-from quality.review.database import Database
-from quality.review.sessions import Person, person_of
-from quality.review.texts import LANGUAGES, Texts, language_of, shown, storable
+from quality.review.server.audit import Actor
+from quality.review.server.database import Database
+from quality.review.server.sessions import Person, person_of
+from quality.review.server.texts import LANGUAGES, Texts, language_of, shown, storable
 from schemas.store import Store
 
 THEMES: Final = ("auto", "light", "dark")
@@ -57,10 +57,10 @@ class Web:
         self.database, self.store = database, store
         self.cookies = Cookies(secure)
         self.templates = Environment(
-            loader=PackageLoader("quality.review"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            loader=PackageLoader("quality.review.server"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         self.templates.filters.update(shown=shown, utc=_utc, figure=_figure)
-        folder = files("quality.review").joinpath("static")
+        folder = files("quality.review.server").joinpath("static")
         self.static = {each.name: each.read_bytes() for each in folder.iterdir() if each.name.partition(".")[2] in _TYPES}
 
     def person(self, request: Request, *, lead: bool = False) -> Person:
