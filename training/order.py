@@ -66,15 +66,17 @@ class Order:
     """The batches of every epoch.
 
     uid: (n, 2) uint64. shape: (n,), the number of each sample's shape. batch: samples of one rank in a step. weights: how often a sample is
-    seen in an epoch: the whole part always, the rest with that probability. Raises ValueError when no batch can be filled.
+    seen in an epoch: the whole part always, the rest with that probability. Raises ValueError when no shape is to fill a batch.
     """
 
     def __init__(self, uid: np.ndarray, shape: np.ndarray, *, batch: int, ranks: int = 1, seed: int = 0, weights: np.ndarray | None = None):
         self.uid, self.shape, self.batch, self.ranks, self.seed, self.weights = uid, shape, batch, ranks, seed, weights
-        largest = int(np.bincount(shape).max(initial=0)) if weights is None else int(weights.sum())
-        if largest < batch * ranks:
+        # What is expected of the fullest shape: where weights have fractions, an epoch may be empty now and then, and never all of them.
+        if np.bincount(shape, weights).max(initial=0) < batch * ranks:
+            told = "samples" if weights is None else "samples with their weights"
             raise ValueError(
-                f"{len(uid):,} samples do not fill one batch of {batch} on {ranks} ranks; give a smaller batch, or more samples"
+                f"{len(uid):,} {told} do not fill one batch of {batch} on {ranks} ranks with images of one shape; "
+                "give a smaller batch, or more samples"
             )
 
     def epoch(self, number: int) -> Plan:

@@ -76,7 +76,8 @@ def open_release(
 ) -> TrainingSet:
     """The release at `path`: <dataset>/releases/<name>, or a dataset, whose newest release is taken.
 
-    licenses: the licence classes that may be in it; None: any. optouts: whether a file that forbids mining in its own metadata is refused.
+    licenses: the licence classes that may be in it; None: any. optouts: whether files that forbid mining in their own metadata are refused,
+    and indexes that do not say.
     weight: a column of the indexes, whose value is how often a sample is seen in an epoch (0: never; null: never).
     Raises ReleaseError for a path without a published release, and for one that may not be trained on; the message says how to override.
     """
@@ -92,7 +93,13 @@ def open_release(
     columns = [*_COLUMNS, *([] if weight is None else [weight])]
     with ThreadPoolExecutor(_READERS) as readers:
         read = list(readers.map(lambda number: _read_index(release, number, columns, weight, optouts), numbers))
-    refused = sum(count for _, count in read)
+    unmeasured = [number for number, (_, count) in zip(numbers, read, strict=True) if count is None]
+    if unmeasured:
+        raise ReleaseError(
+            f"release {release.name}: the index of {release.shard_path(unmeasured[0], 'tar')} has no column {MINING}, so nobody has measured "
+            "whether its files forbid mining; score the pool with the scorer evidence and select anew, or go on with --optouts ignore"
+        )
+    refused = sum(count or 0 for _, count in read)
     if refused:
         raise ReleaseError(
             f"release {release.name}: {refused:,} of its files forbid mining in their own metadata ({MINING} = disallowed); select them out "
@@ -137,15 +144,17 @@ def _check_licenses(release: Release, manifest: dict[str, Any], allowed: Collect
         )
 
 
-def _read_index(release: Release, number: int, columns: Sequence[str], weight: str | None, optouts: bool) -> tuple[pa.Table, int]:
-    """Columns of an index, and how many of its files forbid mining."""
+def _read_index(release: Release, number: int, columns: Sequence[str], weight: str | None, optouts: bool) -> tuple[pa.Table, int | None]:
+    """Columns of an index, and how many of its files forbid mining; None where it does not say."""
     names = release.index_schema(number).names
     if weight is not None and weight not in names:
         raise ReleaseError(f"release {release.name}: no column {weight!r} in its indexes to weigh by; there are {', '.join(names)}")
-    asks = optouts and MINING in names
-    table = release.read_index(number, [*columns, *([MINING] if asks else [])])
-    refused = pc.sum(pc.equal(table[MINING], "disallowed")).as_py() or 0 if asks else 0
-    return table.select(list(columns)), refused
+    if not optouts:
+        return release.read_index(number, columns), 0
+    if MINING not in names:
+        return release.read_index(number, columns), None
+    table = release.read_index(number, [*columns, MINING])
+    return table.select(list(columns)), pc.sum(pc.equal(table[MINING], "disallowed")).as_py() or 0
 
 
 def _numbers(uids: pa.ChunkedArray) -> np.ndarray:

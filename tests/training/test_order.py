@@ -46,8 +46,11 @@ def test_a_shape_with_too_few_images_gives_them_to_its_neighbour():
 @given(count=st.integers(8, 200), batch=st.integers(1, 4), ranks=st.integers(1, 2), shapes=st.integers(1, 4), seed=st.integers(0, 9))
 def test_an_epoch_has_each_sample_at_most_once_and_leaves_out_less_than_a_batch_of_each_shape(count, batch, ranks, shapes, seed):
     shape = np.random.default_rng(count).integers(0, shapes, count).astype(np.int16)
-    order = Order(uids(count), shape, batch=batch, ranks=ranks, seed=seed)
-    plan = order.epoch(3)
+    if np.bincount(shape).max() < batch * ranks:
+        with pytest.raises(ValueError, match="do not fill one batch"):
+            Order(uids(count), shape, batch=batch, ranks=ranks, seed=seed)
+        return
+    plan = Order(uids(count), shape, batch=batch, ranks=ranks, seed=seed).epoch(3)
     seen = plan.samples.ravel()
     assert len(set(seen.tolist())) == len(seen) == count - plan.left_out
     assert plan.samples.shape == (len(plan.shape), batch * ranks)
@@ -85,6 +88,14 @@ def test_weights_say_how_often_a_sample_is_seen():
     # Copies of a sample do not stand beside each other.
     places = order.epoch(0).samples.ravel()
     assert (places[1:] == places[:-1]).mean() < 0.05
+
+
+def test_weights_that_fill_no_batch_of_any_shape_are_told():
+    """Ten in all and a batch of eight, but five of each shape."""
+    with pytest.raises(ValueError, match="2 samples with their weights do not fill one batch of 8"):
+        Order(uids(2), np.array([0, 1], np.int16), batch=8, weights=np.array([5, 5], np.float32))
+    with pytest.raises(ValueError, match="do not fill"):
+        Order(uids(10), np.zeros(10, np.int16), batch=8, weights=np.full(10, 0.5, np.float32))
 
 
 def test_too_few_samples_are_told():

@@ -54,7 +54,7 @@ def in_tars(dataset: Path) -> dict[str, tuple[bytes, str]]:
 
 
 def test_a_dataset_and_a_release_of_it_are_opened(dataset):
-    by_dataset, by_release = (open_release(path, licenses=None) for path in (dataset, dataset / "releases" / "one"))
+    by_dataset, by_release = (open_release(path, licenses=None, optouts=False) for path in (dataset, dataset / "releases" / "one"))
     assert len(by_dataset.samples) == len(by_release.samples) == 18
     assert by_dataset.manifest["counts"]["keep"] == 18
     assert {by_dataset.samples.uid_of(sample) for sample in range(18)} == set(in_tars(dataset))
@@ -71,7 +71,9 @@ def test_a_release_without_manifest_is_refused(tmp_path):
 def test_unknown_licences_are_refused_and_the_way_round_is_told(dataset):
     with pytest.raises(ReleaseError, match=r"18 unknown; .*--licenses public-domain,attribution,share-alike,unknown"):
         open_release(dataset)
-    assert len(open_release(dataset, licenses=("unknown",)).samples) == 18
+    with pytest.raises(ReleaseError, match=r"no column evidence\.mining, so nobody has measured .*--optouts ignore"):
+        open_release(dataset, licenses=("unknown",))
+    assert len(open_release(dataset, licenses=("unknown",), optouts=False).samples) == 18
 
 
 def test_files_that_forbid_mining_are_refused(tmp_path, monkeypatch):
@@ -94,18 +96,19 @@ def test_files_that_forbid_mining_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_column_of_weights_is_read(dataset):
-    training = open_release(dataset, licenses=None, weight="clip.similarity")
+    training = open_release(dataset, licenses=None, optouts=False, weight="clip.similarity")
+    stored = {row["uid"]: row["clip.similarity"] for shard in range(3) for row in training.release.read_index(shard).to_pylist()}
     assert training.samples.weights is not None
-    assert np.allclose(training.samples.weights, 0.5)
+    assert {training.samples.uid_of(sample): weight for sample, weight in enumerate(training.samples.weights.tolist())} == stored
     with pytest.raises(ReleaseError, match=r"no column 'clip.similarty' .*clip.similarity"):
-        open_release(dataset, licenses=None, weight="clip.similarty")
+        open_release(dataset, licenses=None, optouts=False, weight="clip.similarty")
 
 
 # ---- batches
 
 
 def test_a_batch_holds_the_shards_images_and_captions(dataset):
-    loader = Loader(open_release(dataset, licenses=None), size=16, batch=6, largest_aspect=1.0)
+    loader = Loader(open_release(dataset, licenses=None, optouts=False), size=16, batch=6, largest_aspect=1.0)
     stored = in_tars(dataset)
     batches = take(loader, 3)
     assert sorted(uid for batch in batches for uid in batch.uids) == sorted(stored)
@@ -123,7 +126,7 @@ def test_a_batch_holds_the_shards_images_and_captions(dataset):
 @pytest.mark.parametrize("ahead", [0, 5])
 def test_a_stop_at_any_step_changes_nothing(dataset, threads, ahead):
     def loader(**more) -> Loader:
-        return Loader(open_release(dataset, licenses=None), size=16, batch=4, seed=3, jitter=True, **more)
+        return Loader(open_release(dataset, licenses=None, optouts=False), size=16, batch=4, seed=3, jitter=True, **more)
 
     whole = take(loader(), 11)
     for stop in range(10):
@@ -136,7 +139,7 @@ def test_a_stop_at_any_step_changes_nothing(dataset, threads, ahead):
 
 
 def test_ranks_have_disjoint_samples_and_together_the_whole_batch(dataset):
-    training = open_release(dataset, licenses=None)
+    training = open_release(dataset, licenses=None, optouts=False)
     alone = take(Loader(training, size=16, batch=6, seed=1), 6)
     ranks = [take(Loader(training, size=16, batch=3, seed=1, rank=rank, ranks=2), 6) for rank in range(2)]
     for whole, first, second in zip(alone, *ranks, strict=True):
@@ -145,7 +148,7 @@ def test_ranks_have_disjoint_samples_and_together_the_whole_batch(dataset):
 
 
 def test_the_window_moves_from_epoch_to_epoch_only_with_jitter(dataset):
-    training = open_release(dataset, licenses=None)
+    training = open_release(dataset, licenses=None, optouts=False)
 
     def lefts(jitter: bool) -> dict[str, set[int]]:
         found: dict[str, set[int]] = {}
@@ -166,15 +169,15 @@ def test_a_damaged_shard_is_told(dataset, tmp_path):
     for tar in copy.glob("releases/one/shards/*.tar"):
         tar.write_bytes(b"\0" * tar.stat().st_size)
     with pytest.raises(ReleaseError, match=r"000\d\d\d\.tar: the image of [0-9a-f]{32} cannot be decoded"):
-        take(Loader(open_release(copy, licenses=None), size=16, batch=6), 1)
+        take(Loader(open_release(copy, licenses=None, optouts=False), size=16, batch=6), 1)
     for tar in copy.glob("releases/one/shards/*.tar"):
         tar.write_bytes(b"")
     with pytest.raises(ReleaseError, match="it was cut; restore it"):
-        take(Loader(open_release(copy, licenses=None), size=16, batch=6), 1)
+        take(Loader(open_release(copy, licenses=None, optouts=False), size=16, batch=6), 1)
 
 
 def test_plain_webdataset_reads_the_same_pairs(dataset):
-    rows = list(webdataset_of(open_release(dataset, licenses=None)))
+    rows = list(webdataset_of(open_release(dataset, licenses=None, optouts=False)))
     assert {row["__key__"]: row["txt"] for row in rows} == {uid: text for uid, (_, text) in in_tars(dataset).items()}
     assert all(row["image"].size == (64, 48) for row in rows)
 
