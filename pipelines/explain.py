@@ -126,7 +126,7 @@ def _bounds(decided: pa.Table, policy: Policy) -> list[str]:
         missing, violates = (value is None, False) if rule.lists else (bool(each[0]) for each in judge(rule, decided, None, 0))
         state = "not measured" if missing else "outside" if violates or rule.reason in reasons else "ok"
         shown = "not measured" if value is None else f"{value:.4g}" if isinstance(value, float) else _text(value)
-        lines.append(f"  {rule.column:<24}{shown:<16}{rule.bound_text():<28}{state}")
+        lines.append(f"  {rule.column:<24}{shown:<16}{rule.bound_text():<28} {state}")
     return lines
 
 
@@ -195,6 +195,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError(f"{args.dataset} has no release {name}")
     run = None if release is None else release.run()
     policy = None if run is None else parse_stored_policy(run["policy"])
+    if release is None and (begun := sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.count("/") > 1})):
+        say(f"no release of {args.dataset} is published; --release {begun[0]} tells what an unpublished one decided\n")
     stories = [lines_of(pool, release, found, policy) for found in find(pool, release, uid=args.uid, url=args.url)]
     if not stories:
         raise UsageError(f"{args.dataset} has no pair with {'uid ' + args.uid if args.uid else 'url ' + args.url}")

@@ -37,6 +37,7 @@ from pipelines.what_if import what_if
 from quality.block_lists import LISTED
 from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
+from schemas.release import Release
 
 
 def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
@@ -82,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(line)
         return EXIT_DONE
     gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates  # a broken file is told before hours of work
+    if args.start_at in ("fetch", "score"):
+        say(f"{dataset.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute", out=out)
     pool_job = open_pool_job(args)
     took = Took()
     with screen(out) as shown, logs_to(dataset / "logs" / "ingest.log"):
@@ -125,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                         say(str(error), out=shown)
                         return EXIT_GATE
                     except GateFailed as error:
-                        say(str(error), out=shown)  # the last thing on the screen
+                        for line in _funnel_text(release_job, funnel_of(release_job.pool, release_job.release)):
+                            say(line, out=shown)
+                        say(f"\n{error}", out=shown)  # the last thing on the screen
                         return EXIT_GATE
     funnel = funnel_of(release_job.pool, release_job.release)
     if args.json:
@@ -158,16 +163,15 @@ def _deferred_text(deferred: dict[str, int], args: argparse.Namespace) -> str:
 
 
 def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
-    return f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}\nnext: python -m pipelines.ingest --dataset {args.dataset}"
+    return (
+        f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}\nnext: {_python()} -m pipelines.ingest --dataset {args.dataset}"
+    )
 
 
 def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, already: bool, seconds: float, finished: bool) -> list[str]:
     root = Path(job.pool.store.root)
     place = root / job.release.path
-    lines = ["", f"Release {job.release.name}" + (" (already published)" if already else ""), ""]
-    lines += funnel_lines(funnel)
-    if funnel.reasons:
-        lines += ["", "commonest reasons"] + [f"  {reason:<28}{count:>9,}  {text}" for reason, count, text in funnel.commonest()]
+    lines = _funnel_text(job, funnel, already=already)
     lines += _lists_lines(job, funnel)
     told = job.reviews.line(counts_of(funnel.reasons))
     lines += [] if told is None else ["", told]
@@ -176,7 +180,8 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
     shards = job.release.shards()
     lines += ["", "where everything is"]
     if shards:
-        lines.append(f"  shards     {place / 'shards'}  ({len(shards)} tars, {sum(shard.bytes for shard in shards) / 1e6:,.1f} MB)")
+        size = sum(shard.bytes for shard in shards) / 1e6
+        lines.append(f"  shards     {place / 'shards'}  ({len(shards)} tar{'s' if len(shards) != 1 else ''}, {size:,.1f} MB)")
     lines += [
         f"  decisions  {place / 'decisions'}  (a verdict and its reasons for every pair)",
         *([f"  manifest   {place / 'manifest.json'}"] if finished else []),
@@ -185,9 +190,22 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
         "",
         f"{funnel.rows:,} pairs in {duration(seconds)}"
         + (f", {funnel.rows / seconds:,.0f} pairs/s" if seconds >= 1 and not already else ""),
-        f"next: python -m quality.report --dataset {_shown(root)}",
-        f"      python -m pipelines.explain --dataset {_shown(root)} --uid {_an_uid(job)}",
+        f"next: {_python()} -m quality.report --dataset {_shown(root)}",
+        f"      {_python()} -m pipelines.explain --dataset {_shown(root)} --uid {_an_uid(job)}",
     ]
+    return lines
+
+
+def _funnel_text(job: ReleaseJob, funnel: Funnel, *, already: bool = False) -> list[str]:
+    """Which release by which policy, what became of every row, and the commonest reasons."""
+    policy = job.run["policy"]["name"]
+    head = f"Release {job.release.name} by policy {policy}" + (" (already published)" if already else "")
+    parent = None if job.run["parent"] in (None, job.release.name) else Release(job.pool.store, job.run["parent"]).run()
+    if parent is not None and parent["policy"]["name"] != policy:
+        head += f"; its parent {job.run['parent']} was made by {parent['policy']['name']}"
+    lines = ["", head, "", *funnel_lines(funnel)]
+    if funnel.reasons:
+        lines += ["", "commonest reasons"] + [f"  {reason:<28}{count:>9,}  {text}" for reason, count, text in funnel.commonest()]
     return lines
 
 
@@ -212,6 +230,12 @@ def _lists_lines(job: ReleaseJob, funnel: Funnel) -> list[str]:
     if job.lists_of_bytes:
         lines.append("  MD5 and SHA-1 lists were held against what was fetched since they were given, not against older pairs of the pool")
     return ["", *lines] if lines else []
+
+
+def _python() -> str:
+    """This interpreter as a person would type it here: below this folder by its path, else by its name."""
+    path = Path(sys.executable)
+    return _shown(path) if path.is_relative_to(Path.cwd()) else "python"
 
 
 def _shown(root: Path) -> str:

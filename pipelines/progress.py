@@ -1,5 +1,6 @@
 """Progress of a job, counted from commits under the dataset by a thread of the launcher: the same on every runner."""
 
+import shutil
 import sys
 import threading
 import time
@@ -49,7 +50,8 @@ class Progress:
         while not self._stop.wait(_EVERY_S[self.tty]):
             line = self.line()
             if line != shown:
-                self.out.write(f"\r\x1b[K{line}" if self.tty else f"{line}\n")
+                # A line that wraps cannot be written over.
+                self.out.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}" if self.tty else f"{line}\n")
                 self.out.flush()
                 shown = line
 

@@ -33,7 +33,10 @@ def find_policy(name_or_path: str) -> Policy:
     if name_or_path in packaged:
         return read_policy(packaged[name_or_path])
     if not Path(name_or_path).exists():
-        raise PolicyError(f"no policy {name_or_path!r}: packaged are {', '.join(packaged)}; or give the path of a TOML file")
+        near = difflib.get_close_matches(name_or_path, packaged, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        where = f"there is no file {name_or_path}" if "." in name_or_path or "/" in name_or_path else f"no policy {name_or_path!r}"
+        raise PolicyError(f"{where}: packaged are {', '.join(packaged)}; or give the path of a TOML file{meant}")
     return read_policy(name_or_path)
 
 

@@ -102,7 +102,7 @@ def _in(pool: Pool, args: argparse.Namespace) -> str:
     return (
         f"{new.num_rows:,} answers" + (f", {again:,} of them in the place of older ones," if again else "")
         + f" are in {pool.store.path_of(ANSWERS_PATH)}, {both.num_rows:,} in all\n"
-        f"next: python -m pipelines.ingest --dataset {args.dataset} --start_at select"
+        f"next: python -m pipelines.ingest --dataset {args.dataset} --start_at select, with the --policy of the release that was judged"
     )  # fmt: skip
 
 
