@@ -126,7 +126,7 @@ def _bounds(decided: pa.Table, policy: Policy) -> list[str]:
         missing, violates = (value is None, False) if rule.lists else (bool(each[0]) for each in judge(rule, decided, None, 0))
         state = "not measured" if missing else "outside" if violates or rule.reason in reasons else "ok"
         shown = "not measured" if value is None else f"{value:.4g}" if isinstance(value, float) else _text(value)
-        lines.append(f"  {rule.column:<24}{shown:<16}{rule.bound_text():<28} {state}")
+        lines.append(f"  {rule.column:<24}{shown:<16}{rule.bound_text():<27} {state}")
     return lines
 
 

@@ -10,10 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from schemas.pool import Pool
 from schemas.release import Release, latest
 from tests.web import SmallWeb
+
+# Machines are noisy: a slow example is no fault.
+settings.register_profile("pigment", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pigment")
 
 # Several processes of several threads each would fight for two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
