@@ -66,7 +66,7 @@ def make_release(root: Path, images: list[bytes], *, samples: int, shards: int) 
 
 
 def ours(root: Path, size: int) -> Iterator[int]:
-    for batch in Loader(open_release(root), size=size, batch=BATCH, threads=WORKERS, largest_aspect=1.0):
+    for batch in Loader(open_release(root, optouts=False), size=size, batch=BATCH, threads=WORKERS, largest_aspect=1.0):
         yield len(batch.images)
 
 
@@ -108,7 +108,7 @@ def rate(batches: Iterator[int], samples: int) -> float:
 
 def first_batch(root: Path) -> float:
     start = time.perf_counter()
-    next(iter(Loader(open_release(root), size=64, batch=BATCH)))
+    next(iter(Loader(open_release(root, optouts=False), size=64, batch=BATCH)))
     return time.perf_counter() - start
 
 
