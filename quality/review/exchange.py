@@ -15,7 +15,7 @@ from quality.review import label_studio, sheet
 from quality.review.files import merged, put_table, read_answers, read_tasks
 from quality.review.pictures import pictures_of
 from quality.review.shown import without_listed
-from quality.review.tasks import find_release, policy_of
+from quality.review.tasks import find_release
 from schemas.pool import Pool
 from schemas.reviews import ANSWERS, ANSWERS_PATH, QUEUES
 
@@ -48,7 +48,7 @@ def _out(pool: Pool, args: argparse.Namespace) -> str:
     tasks = read_tasks(pool.store)
     if args.queue is not None:
         tasks = tasks.filter(pc.is_in(tasks["queue"], pa.array(args.queue)))
-    tasks = without_listed(pool, policy_of(find_release(pool, None)), tasks)
+    tasks = without_listed(pool, tasks)
     if wrong := next((task for task in tasks["task"].to_pylist() if not _TASK.fullmatch(task)), None):
         raise UsageError(f"{pool.store.root}: task {wrong!r} is no identity; make the tasks with python -m quality.review tasks")
     tasks = tasks.sort_by([("queue", "ascending"), ("order", "ascending")])
