@@ -48,6 +48,16 @@ def listed_pairs(pool: Pool, unit: str, lists: BlockLists, rows: Sequence[int]) 
     return listed[list(rows)]
 
 
+def listed_uids(pool: Pool, lists: BlockLists, uids: pa.ChunkedArray) -> pa.Array:
+    """Which of the uids any pair of the pool has that is on a list, as :func:`listed_pairs` asks: those uids, each once."""
+    wanted, found = pc.unique(uids).drop_null(), list[str]()
+    for unit in sorted(pool.committed()) if lists and len(wanted) else ():
+        here = pool.read_raw(unit, ["uid"])["uid"]
+        rows = np.flatnonzero(np.asarray(pc.is_in(here, value_set=wanted)))
+        found += here.take(pa.array(rows[listed_pairs(pool, unit, lists, rows.tolist())])).to_pylist()
+    return pc.unique(pa.array(found, pa.string()))
+
+
 def _pictures(pool: Pool, unit: str, lists: BlockLists, rows: pa.Array) -> list[dict[str, pa.ChunkedArray]]:
     found = []
     for pass_ in pool.passes() if lists.decodes else ():
