@@ -121,7 +121,7 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
     sizes = (args.shard_bytes, args.shard_count)
     score_columns = scalar_scores(pool, units, plan)
     lists = read_lists()
-    reviews = open_reviews(pool, units, args.reviews)
+    reviews = open_reviews(pool, units, args.reviews, lists)
     digest = release_digest(
         pool, units, [name for name, _ in score_columns],
         policy=policy.digest, target=target.digest(), sizes=sizes, lists=lists.digest, reviews=reviews.digest,

@@ -1,4 +1,4 @@
-"""What people decided, as a job takes it: settled, of pairs that the pool has, and frozen in the release before its graph runs."""
+"""What people decided, as a job takes it: settled, of pairs that the pool has and no list names, and frozen in the release before its graph runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quality.block_lists import BlockLists, listed_uids
 from quality.review.files import find_answers, read_answers
 from quality.review.settle import settle
 from schemas.digest import digest_of_table
@@ -19,11 +20,12 @@ from schemas.store import Store
 @dataclass(frozen=True)
 class Reviews:
     """settled: SETTLED about pairs of the pool. unsettled: pairs and questions without an outcome. elsewhere: settled ones about pairs that
-    the pool does not have. read: the answers' file; None where there is none."""
+    the pool does not have. listed: settled ones about pairs on a block list now. read: the answers' file; None where there is none."""
 
     settled: pa.Table
     unsettled: int = 0
     elsewhere: int = 0
+    listed: int = 0
     read: str | None = None
 
     @property
@@ -50,18 +52,24 @@ class Reviews:
         told = [f"people decided about {pairs:,} pairs: {counts['accepted']:,} rows accepted, {counts['rejected']:,} rejected"]
         told += [f"questions left open: {self.unsettled:,}"] * bool(self.unsettled)
         told += [f"decisions about pairs that this pool does not have: {self.elsewhere:,}"] * bool(self.elsewhere)
+        told += [f"decisions about pairs on a block list now, which do not count: {self.listed:,}"] * bool(self.listed)
         return "; ".join(told) + f"  ({self.read})"
 
 
-def open_reviews(pool: Pool, units: Sequence[str], given: str | None) -> Reviews:
-    """The decisions that a select of these units takes. given: a file, "none", or None for the dataset's own. Raises UsageError."""
+def open_reviews(pool: Pool, units: Sequence[str], given: str | None, lists: BlockLists) -> Reviews:
+    """The decisions that a select of these units takes. given: a file, "none", or None for the dataset's own. Raises UsageError.
+
+    What is on one of the lists is not among them: nothing of it is frozen.
+    """
     found = find_answers(pool.store, given)
     if found is None:
         return Reviews(SETTLED.empty_table())
     store, path = found
     settlement = settle(read_answers(store, path))
     ours = settlement.settled.filter(pc.is_in(settlement.settled["uid"], _there(pool, units, settlement.settled["uid"]))).combine_chunks()
-    return Reviews(ours, settlement.unsettled, settlement.settled.num_rows - ours.num_rows, store.path_of(path))
+    free = ours.filter(pc.invert(pc.is_in(ours["uid"], value_set=listed_uids(pool, lists, ours["uid"])))).combine_chunks()
+    elsewhere, listed = settlement.settled.num_rows - ours.num_rows, ours.num_rows - free.num_rows
+    return Reviews(free, settlement.unsettled, elsewhere, listed, store.path_of(path))
 
 
 def check_reviews(dataset: str, given: str | None) -> None:

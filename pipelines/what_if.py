@@ -63,14 +63,14 @@ def _against(pool: Pool, units: Sequence[str], policy: Policy, other: Policy, ar
 
 
 def _decided(pool: Pool, units: Sequence[str], policy: Policy, release: Release, args: argparse.Namespace) -> Release:
-    rules, plan, lists = Rules(policy), plan_selection(pool, units, policy), read_lists().digest
-    reviews = open_reviews(pool, units, args.reviews)
+    rules, plan, lists = Rules(policy), plan_selection(pool, units, policy), read_lists()
+    reviews = open_reviews(pool, units, args.reviews, lists)
     reviews.freeze(release)
     rows = sum(commit.rows for unit in units if (commit := pool.raw_commit(unit)) is not None)
 
     def graph(pipeline: beam.Pipeline) -> None:
         scored = pipeline | "Scored" >> beam.Create(units)
-        _ = scored | "Select" >> SelectPairs(pool, release, rules, plan, rows=rows, lists=lists, settled=reviews.digest)
+        _ = scored | "Select" >> SelectPairs(pool, release, rules, plan, rows=rows, lists=lists.digest, settled=reviews.digest)
 
     run_graph(graph, runner=args.runner, mode="in_memory", workers=1)
     return release

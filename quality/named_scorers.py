@@ -28,6 +28,13 @@ def with_scorers(policy: Policy, named: Sequence[str], *, strict: bool = True) -
     return replace(policy, rules=rules)
 
 
+def named_as(policy: Policy, other: Policy) -> Policy:
+    """The policy, its rules naming the scorers that the rules in their places of `other` name, where :func:`with_scorers` could have done so."""
+    if len(policy.rules) != len(other.rules):
+        return policy
+    return replace(policy, rules=tuple(_named(rule, like.scorer) for rule, like in zip(policy.rules, other.rules, strict=True)))
+
+
 def _named(rule: Rule, chosen: str | None) -> Rule:
     if chosen is None or not (rule.scorer is None or chosen.startswith(rule.scorer + "@")):
         return rule

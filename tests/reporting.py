@@ -150,6 +150,7 @@ def _row(chunk: int, row: int, tar: TarWriter) -> dict[str, Any]:
     }
     pair |= {
         "license_url": None if number % 8 == 7 else "https://creativecommons.org/licenses/by/4.0/",
+        "license": f"ask {SECRET}" if number == 12 else None,
         "creator": f"<i>Someone</i> [{SECRET}]",
     }
     pair |= {"source_line": row + 1, "status": "success"}

@@ -7,6 +7,9 @@ how many entries there are, and one digest over all.
 from quality.block_lists.blank import LISTED, blanked
 from quality.block_lists.match import STORED_COLUMNS, BlockLists
 from quality.block_lists.read import ENVIRONMENT, BlockListError, lists_here, read_lists
-from quality.block_lists.stored import listed_rows
+from quality.block_lists.stored import listed_pairs, listed_rows, listed_uids
 
-__all__ = ["ENVIRONMENT", "LISTED", "STORED_COLUMNS", "BlockListError", "BlockLists", "blanked", "listed_rows", "lists_here", "read_lists"]
+__all__ = [
+    "ENVIRONMENT", "LISTED", "STORED_COLUMNS", "BlockListError", "BlockLists", "blanked", "listed_pairs", "listed_rows", "listed_uids",
+    "lists_here", "read_lists",
+]  # fmt: skip

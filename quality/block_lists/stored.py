@@ -1,7 +1,10 @@
 """Which pairs of a pool are on a list now: they may have been fetched, and released, before they were listed."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from quality.block_lists.match import STORED_COLUMNS, BlockLists
 from schemas.pool import Pool
@@ -24,6 +27,35 @@ def listed_rows(pool: Pool, unit: str, lists: BlockLists, rows: np.ndarray) -> n
         listed[rows] |= lists.stored(table)
         raw = _without_values(raw)  # asked once
     return listed
+
+
+def listed_pairs(pool: Pool, unit: str, lists: BlockLists, rows: Sequence[int]) -> np.ndarray:
+    """Which pairs of a unit, by row, are on any list: by stored columns, and for lists of MD5 or SHA-1 by their bytes. Booleans, one for each given.
+
+    A row may be given twice. Where such lists are, reads the given rows' images.
+    """
+    commit = pool.raw_commit(unit)
+    if commit is None:
+        raise FileNotFoundError(f"{unit} is not in the pool")
+    asked = np.zeros(commit.rows, bool)
+    asked[list(rows)] = True
+    listed = listed_rows(pool, unit, lists, asked)
+    if lists.fetches_only and commit.tar is not None:
+        places = pool.read_raw(unit, ["row", "offset", "size"]).filter(pa.array(asked & ~listed))
+        places = places.filter(pc.is_valid(places["size"])).sort_by("offset")
+        images = pool.read_bytes(unit, places["offset"].to_pylist(), places["size"].to_pylist(), tar=commit.tar)
+        listed[places["row"].to_pylist()] = [lists.kind_of_bytes(image) is not None for image in images]
+    return listed[list(rows)]
+
+
+def listed_uids(pool: Pool, lists: BlockLists, uids: pa.ChunkedArray) -> pa.Array:
+    """Which of the uids any pair of the pool has that is on a list, as :func:`listed_pairs` asks: those uids, each once."""
+    wanted, found = pc.unique(uids).drop_null(), list[str]()
+    for unit in sorted(pool.committed()) if lists and len(wanted) else ():
+        here = pool.read_raw(unit, ["uid"])["uid"]
+        rows = np.flatnonzero(np.asarray(pc.is_in(here, value_set=wanted)))
+        found += here.take(pa.array(rows[listed_pairs(pool, unit, lists, rows.tolist())])).to_pylist()
+    return pc.unique(pa.array(found, pa.string()))
 
 
 def _pictures(pool: Pool, unit: str, lists: BlockLists, rows: pa.Array) -> list[dict[str, pa.ChunkedArray]]:

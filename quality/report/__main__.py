@@ -11,6 +11,7 @@ from quality.report.gather import gather
 from quality.report.pairs import SHARP
 from quality.report.render import LANGUAGES, render
 from quality.report.scope import release_of, scope_of
+from schemas.release import Release
 
 _EXAMPLES = """examples:
   python -m quality.report --dataset pigment-data
@@ -20,7 +21,8 @@ _EXAMPLES = """examples:
       what was fetched and measured, whatever a policy said of it: to choose thresholds
 
 The file is opened with a browser, and loads nothing. It holds thumbnails: all of them blurred, and behind each, to be asked for, a sharp one,
-but for pairs that may not be safe for work (NSFW of 0.5 or more, or not measured). Share it as you would the images, or use --sharp none.
+but for pairs that people rejected, or that may not be safe for work (NSFW of 0.5 or more, or not measured). Share it as you would the images, or use
+--sharp none.
 Pairs on a block list (PIGMENT_BLOCK_LISTS) are not in it.
 
 exit codes: 0 done   2 wrong use   70 a bug   130 interrupted"""
@@ -51,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not can_plot():
         raise UsageError("the report's plots need matplotlib: pip install 'pigment[report]'")
     scope = scope_of(args.dataset, args.release, pool_only=args.pool)
-    name = args.against or scope.run.get("parent")
+    parent = scope.run.get("parent")
+    gone = args.against is None and parent is not None and Release(scope.pool.store, parent).run() is None
+    name = args.against or (None if gone else parent)
     if name is not None and scope.release is None:
         raise UsageError("--against compares two releases, and this dataset has none to report on")
     if name is not None and scope.release is not None and name == scope.release.name:
@@ -74,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             raise UsageError(f"--out {args.out}: {error.strerror or error}; give a file that can be written") from error
         place = args.out
+    if gone:
+        say(f"without its parent {parent}, which is not in the dataset any more; compare with another release: --against NAME")
     failed = [one["rule"] for one in report.gates.failed if one["severity"] == "critical"]
     say(f"{place} ({len(data) / 1e6:.1f} MB)" + (f"; not fit to publish, a critical gate failed: {failed[0]}" if failed else ""))
     return EXIT_DONE

@@ -33,7 +33,7 @@ class Split:
 @dataclass(frozen=True)
 class Pair:
     """A pair that is shown. caption: as the policy writes it; None for none. blurred, sharp: WebP; sharp is None where it is left out, and
-    `withheld` says why (nsfw, unmeasured, asked, size); both None without an image."""
+    `withheld` says why (rejected, nsfw, unmeasured, asked, size); both None without an image."""
 
     uid: str
     caption: str | None

@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow as pa
 
-from quality.block_lists import STORED_COLUMNS, BlockLists
-from quality.columns.personal_data import redacted
+from quality.block_lists import BlockLists, listed_pairs
+from quality.columns.personal_data import without_personal_data
 from quality.report.images import thumbnails
 from quality.report.ledger import Ledger
 from quality.report.model import Pair
 from schemas.pool import Pool
-from schemas.reasons import VERDICTS
+from schemas.reasons import REJECTED, VERDICTS
 
 SHARP: Final = ("safe", "all", "none")
 _DETAILS: Final = ("uid", "caption", "license", "license_url", "creator", "url", "file_name", "width", "height", "offset", "size", "status")
@@ -92,16 +92,10 @@ def read_pairs(
 
 
 def _of_unit(pool: Pool, ledger: Ledger, unit: str, rows: list[int], lists: BlockLists, redact: bool) -> dict[int, Pair]:
-    places = pa.array([int(ledger.row[row]) for row in rows], pa.int64())
-    names = [*_DETAILS, *(name for name in STORED_COLUMNS if not name.startswith("image.") and name not in _DETAILS)]
-    table = pool.read_raw(unit, names).take(places)
-    listed = _listed(pool, unit, table, places, lists)
-    captions = table["caption"].cast(pa.string()).combine_chunks()
-    told = (redacted(captions) if redact else captions).to_pylist()
-    details = table.select(list(_DETAILS)).to_pylist()
-    if redact:  # a creator's name stays, an address beside it is for ATTRIBUTION.csv
-        creators = redacted(table["creator"].cast(pa.string()).combine_chunks()).to_pylist()
-        details = [{**each, "creator": creator} for each, creator in zip(details, creators, strict=True)]
+    places = [int(ledger.row[row]) for row in rows]
+    table = pool.read_raw(unit, list(_DETAILS)).take(pa.array(places, pa.int64()))
+    listed = listed_pairs(pool, unit, lists, places)
+    details = (without_personal_data(table) if redact else table).to_pylist()
     shown = [at for at, row in enumerate(rows) if not listed[at] and ledger.known[row] and details[at]["uid"] is not None]
     stored = [at for at in shown if details[at]["status"] == "success" and details[at]["size"] is not None]
     commit = pool.raw_commit(unit)
@@ -111,38 +105,15 @@ def _of_unit(pool: Pool, ledger: Ledger, unit: str, rows: list[int], lists: Bloc
         offsets, sizes = [details[at]["offset"] for at in stored], [details[at]["size"] for at in stored]
         data = pool.read_bytes(unit, offsets, sizes, tar=commit.tar)
         images = {at: thumbnails(each) for at, each in zip(stored, data, strict=True)}
-    return {rows[at]: _pair(ledger, rows[at], details[at], told[at], images.get(at)) for at in shown}
+    return {rows[at]: _pair(ledger, rows[at], details[at], images.get(at)) for at in shown}
 
 
-def _listed(pool: Pool, unit: str, table: pa.Table, places: pa.Array, lists: BlockLists) -> np.ndarray:
-    """Which rows are on a list by what is stored of them, as select asks it."""
-    if not lists:
-        return np.zeros(table.num_rows, bool)
-    hashes: dict[str, Any] = {
-        "image.pdq": pa.nulls(table.num_rows, pa.binary(32)),
-        "image.pdq_quality": pa.nulls(table.num_rows, pa.int32()),
-    }
-    asked = np.zeros(table.num_rows, bool)
-    for pass_ in pool.passes():  # every hash that any pass has
-        columns = {column for scorer in pass_.scorers for column in scorer.columns}
-        if hashes.keys() <= columns and unit in pool.scored(pass_.name):
-            scores = pool.read_scores(pass_.name, unit, list(hashes)).take(places)
-            asked |= lists.stored(_with(table, {name: scores[name] for name in hashes}))
-    return asked | lists.stored(_with(table, hashes))
-
-
-def _with(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
-    for name, column in columns.items():
-        table = table.append_column(name, column)
-    return table
-
-
-def _pair(ledger: Ledger, row: int, raw: Mapping[str, Any], caption: str | None, images: tuple[bytes, bytes] | None) -> Pair:
+def _pair(ledger: Ledger, row: int, raw: Mapping[str, Any], images: tuple[bytes, bytes] | None) -> Pair:
     verdict = int(ledger.verdict[row])
     mask = int(ledger.mask[row])
     return Pair(
         uid=raw["uid"],
-        caption=caption,
+        caption=raw["caption"],
         verdict=VERDICTS[verdict] if verdict < len(VERDICTS) else None,
         reasons=[reason for bit, reason in enumerate(ledger.reasons) if mask >> bit & 1],
         license=raw["license"] or raw["license_url"],
@@ -172,7 +143,9 @@ def _withheld(ledger: Ledger, row: int, pair: Pair, sharp: str, spent: int) -> P
     elif sharp == "safe":
         scores = [float(ledger.numbers[name][row]) for name in ("nsfw.open_nsfw", "nsfw.clip") if name in ledger.numbers]
         measured = [score for score in scores if score == score]
-        if not measured:
+        if REJECTED in pair.reasons:  # whatever the scores say, and for what people may have seen in it
+            why = "rejected"
+        elif not measured:
             why = "unmeasured"
         elif max(measured) >= _UNSAFE or set(pair.reasons) & set(_NOT_PICTURES):
             why = "nsfw"

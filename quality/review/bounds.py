@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from quality.command import UsageError
+from quality.named_scorers import named_as
 from quality.rules import PACKAGED, judge
 from schemas.policy import Policy, Rule, parse_policy, read_policy
 from schemas.reasons import VERDICTS
@@ -86,11 +87,12 @@ def moves(release: Release, bound: Bound, at: float) -> dict[tuple[str, str], in
     return {move: count for move, count in found.items() if count}
 
 
-def policy_file(policy_digest: str, given: str | None) -> Path:
-    """The file of the policy that a release was made by: the one given, else a packaged one. Raises UsageError, PolicyError."""
+def policy_file(policy: Policy, given: str | None) -> Path:
+    """The file of the policy that a release was made by: the one given, else a packaged one. Scorers that the release's names beyond the file, for
+    --read_scorer named them, make no difference. Raises UsageError, PolicyError."""
     packaged = {path.stem: path for path in sorted(PACKAGED.glob("*.toml"))}
     paths = list(packaged.values()) if given is None else [packaged.get(given, Path(given))]
-    found = next((path for path in paths if read_policy(path).digest == policy_digest), None)
+    found = next((path for path in paths if named_as(read_policy(path), policy).digest == policy.digest), None)
     if found is None:
         if given is None:
             raise UsageError("the release was made by no packaged policy; give its file with --policy")

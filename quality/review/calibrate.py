@@ -3,7 +3,9 @@
 import argparse
 import difflib
 import json
+import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from quality.command import EXIT_DONE, Parser, UsageError, say
@@ -12,6 +14,7 @@ from quality.review.files import find_answers, read_answers, read_tasks
 from quality.review.labels import arrays_of, labels_of
 from quality.review.tasks import find_release, policy_of, share
 from quality.review.thresholds import Calibration, points_of, propose
+from schemas.policy import Policy, read_policy
 from schemas.pool import Pool
 from schemas.release import Release
 from schemas.reviews import TASKS_PATH
@@ -62,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError("--accept: there is no threshold to accept; nothing was written")
         told = _accept(bound, best.at, standing, args.accept)
         if not args.json:
-            say(f"{told}next: python -m pipelines.ingest --dataset {args.dataset} --start_at select --policy {_named(args.accept)}")
+            flags = f"--start_at select --policy {_named(args.accept)}{_read_scorers(bound.policy, standing)}"
+            say(f"{told}next: python -m pipelines.ingest --dataset {args.dataset} {flags}")
     return EXIT_DONE
 
 
@@ -72,16 +76,14 @@ def _standing(release: Release, args: argparse.Namespace) -> Path | None:
         return None
     if Path(_named(args.accept)).exists():
         raise UsageError(f"--accept {_named(args.accept)}: that file stands, and no policy is overwritten; give another name")
-    run = release.run()
-    assert run is not None
-    return policy_file(run["policy_digest"], args.policy)
+    return policy_file(policy_of(release), args.policy)
 
 
 def _accept(bound: Bound, at: float, old: Path, name: str) -> str:
     """Writes the new policy file; returns the diff. Raises UsageError where a file of that name stands."""
     new = Path(_named(name))
     text = old.read_text("utf-8")
-    changed = with_number(text, bound, at, where=str(new), folder=new.parent)
+    changed = with_number(text, replace(bound, policy=read_policy(old)), at, where=str(new), folder=new.parent)
     try:
         with new.open("x", encoding="utf-8") as file:
             file.write(changed)
@@ -89,6 +91,13 @@ def _accept(bound: Bound, at: float, old: Path, name: str) -> str:
         raise UsageError(f"--accept {new}: {error.strerror}") from error
     diff = difflib.unified_diff(text.splitlines(keepends=True), changed.splitlines(keepends=True), str(old), str(new))
     return f"\n{new} is written:\n{''.join(diff)}\n"
+
+
+def _read_scorers(policy: Policy, file: Path) -> str:
+    """The flags that name the scorers which the release's policy names beyond its file."""
+    pairs = zip(policy.rules, read_policy(file).rules, strict=True)
+    named = dict.fromkeys(rule.scorer for rule, plain in pairs if rule.scorer is not None and rule.scorer != plain.scorer)
+    return "".join(f" --read_scorer {shlex.quote(scorer)}" for scorer in named)
 
 
 def _named(name: str) -> str:

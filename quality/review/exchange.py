@@ -10,12 +10,13 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quality.block_lists import listed_uids, read_lists
 from quality.command import EXIT_DONE, Parser, UsageError, say
 from quality.review import label_studio, sheet
 from quality.review.files import merged, put_table, read_answers, read_tasks
 from quality.review.pictures import pictures_of
 from quality.review.shown import without_listed
-from quality.review.tasks import find_release, policy_of
+from quality.review.tasks import find_release
 from schemas.pool import Pool
 from schemas.reviews import ANSWERS, ANSWERS_PATH, QUEUES
 
@@ -30,7 +31,8 @@ _EXAMPLES = """examples:
   python -m quality.review exchange in csv sheet.csv --dataset cats --reviewer kim
 
 Answers join those in reviews/decisions.parquet; an answer of the same person to the same task takes the older one's place. A row that cannot be
-taken stops the import, and nothing is written. What is on a block list now is not given out.
+taken stops the import, and nothing is written. What is on a block list now is not given out, and
+no answer about it stays.
 
 exit codes: 0 done   2 wrong use   70 a bug   130 interrupted"""
 
@@ -48,7 +50,7 @@ def _out(pool: Pool, args: argparse.Namespace) -> str:
     tasks = read_tasks(pool.store)
     if args.queue is not None:
         tasks = tasks.filter(pc.is_in(tasks["queue"], pa.array(args.queue)))
-    tasks = without_listed(pool, policy_of(find_release(pool, None)), tasks)
+    tasks = without_listed(pool, tasks)
     if wrong := next((task for task in tasks["task"].to_pylist() if not _TASK.fullmatch(task)), None):
         raise UsageError(f"{pool.store.root}: task {wrong!r} is no identity; make the tasks with python -m quality.review tasks")
     tasks = tasks.sort_by([("queue", "ascending"), ("order", "ascending")])
@@ -97,11 +99,13 @@ def _in(pool: Pool, args: argparse.Namespace) -> str:
         new = sheet.answers_in(text, args.file, tasks, reviewer=args.reviewer)
     standing = read_answers(pool.store) if pool.store.exists(ANSWERS_PATH) else ANSWERS.empty_table()
     both = merged(standing, new)
-    put_table(pool.store, ANSWERS_PATH, both)
-    again = standing.num_rows + new.num_rows - both.num_rows
+    free = both.filter(pc.invert(pc.is_in(both["uid"], value_set=listed_uids(pool, read_lists(), both["uid"])))).combine_chunks()
+    put_table(pool.store, ANSWERS_PATH, free)
+    again, listed = standing.num_rows + new.num_rows - both.num_rows, both.num_rows - free.num_rows
     return (
         f"{new.num_rows:,} answers" + (f", {again:,} of them in the place of older ones," if again else "")
-        + f" are in {pool.store.path_of(ANSWERS_PATH)}, {both.num_rows:,} in all\n"
+        + f" are in {pool.store.path_of(ANSWERS_PATH)}, {free.num_rows:,} in all"
+        + (f"; {listed:,} about pairs on a block list now are left out" if listed else "") + "\n"
         f"next: python -m pipelines.ingest --dataset {args.dataset} --start_at select, with the --policy of the release that was judged"
     )  # fmt: skip
 

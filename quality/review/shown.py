@@ -7,8 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from quality.block_lists import STORED_COLUMNS, read_lists
-from quality.column_plan import plan_columns
+from quality.block_lists import listed_pairs, read_lists
 from quality.columns.personal_data import without_personal_data
 from quality.review.sampling import Asked
 from quality.rules import judge
@@ -102,28 +101,16 @@ def _hash(word: str, task: str) -> float:
     return int.from_bytes(hashlib.sha256(f"{word}:{task}".encode()).digest()[:8]) / 2**64
 
 
-def without_listed(pool: Pool, policy: Policy, tasks: pa.Table) -> pa.Table:
+def without_listed(pool: Pool, tasks: pa.Table) -> pa.Table:
     """TASKS without those of pairs on a block list of this process's environment, and of units that the pool has no more.
 
     MD5 and SHA-1 lists are held against the stored bytes, all others against stored columns. Raises BlockListError.
     """
-    lists, units = read_lists(), sorted(pool.committed())
-    committed = set(units)
+    lists, committed = read_lists(), pool.committed()
     good = np.array([unit in committed for unit in tasks["unit"].to_pylist()], bool)
-    if not lists or not tasks.num_rows:
-        return tasks.filter(pa.array(good))
-    plan = plan_columns(pool, units, policy, STORED_COLUMNS)
     places = dict[str, list[int]]()
-    for place, unit in enumerate(tasks["unit"].to_pylist()):
-        if unit in committed:
-            places.setdefault(unit, []).append(place)
+    for place in np.flatnonzero(good).tolist() if lists else ():
+        places.setdefault(tasks["unit"][place].as_py(), []).append(place)
     for unit, here in places.items():
-        found = tasks.take(pa.array(here))
-        listed = lists.stored(plan.read(pool, unit).take(found["row"]))
-        if lists.fetches_only:
-            commit = pool.raw_commit(unit)
-            assert commit is not None
-            images = pool.read_bytes(unit, found["offset"].to_pylist(), found["size"].to_pylist(), tar=commit.tar)
-            listed |= np.array([lists.kind_of_bytes(image) is not None for image in images], bool)
-        good[np.array(here)[listed]] = False
+        good[here] = ~listed_pairs(pool, unit, lists, tasks["row"].take(pa.array(here)).to_pylist())
     return tasks.filter(pa.array(good))

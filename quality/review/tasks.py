@@ -56,7 +56,7 @@ def make_tasks(
     asked = dict[str, Asked]()
     for each in chain(gold, chosen):
         asked.setdefault(each.task, each)
-    return without_listed(pool, policy, tasks_of(pool, release, policy, asked.values(), overlap=overlap))
+    return without_listed(pool, tasks_of(pool, release, policy, asked.values(), overlap=overlap))
 
 
 def appended(standing: pa.Table, new: pa.Table) -> pa.Table:
@@ -105,7 +105,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     pool = Pool(args.dataset)
     release = find_release(pool, args.release)
-    policy = policy_of(release)
     gold = read_gold(args.gold, pool, release) if args.gold is not None else []
     if args.question is not None and args.around is None:
         raise UsageError("--question chooses the bounds that --around samples at: add --around COLUMN")
@@ -114,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pairs=args.pairs,
     )  # fmt: skip
     there = pool.store.exists(TASKS_PATH)
-    standing = without_listed(pool, policy, read_tasks(pool.store)) if there else TASKS.empty_table()
+    standing = without_listed(pool, read_tasks(pool.store)) if there else TASKS.empty_table()
     tasks = appended(standing, new)
     put_table(pool.store, TASKS_PATH, tasks)
     say("\n".join(_summary(pool, release, standing, tasks)))

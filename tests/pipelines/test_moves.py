@@ -80,7 +80,7 @@ def test_the_command_writes_nothing_and_speaks_json(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     args = argparse.Namespace(read_scorer=[], 
         dataset=str(tmp_path / "data"), policy=str(tmp_path / "strict.toml"), against=str(tmp_path / "loose.toml"),
-        runner="DirectRunner", json=False, reviews=None,
+        runner="DirectRunner", json=False, reviews=None, read_scorer=[],
     )  # fmt: skip
     lines = what_if(args)
     assert lines[0] == "policy strict would give (now: policy loose)" and lines[-1] == "nothing was written"

@@ -6,14 +6,18 @@ from pipelines.explain import main as explain
 from pipelines.flags import parser
 from pipelines.release_job import open_release_job
 from pipelines.reviews import open_reviews
+from quality.block_lists import ENVIRONMENT, BlockLists
 from quality.command import UsageError
 from quality.review.files import put_table
 from schemas.reviews import ANSWERS_PATH
 from schemas.store import Store
 from tests.answers import answers
+from tests.block_lists import lists_of
 from tests.pipelines.test_select_reviews import LOW, RULES, pairs, policy_of
 from tests.pools import make_pool
 from tests.selecting import select
+
+NOTHING = BlockLists({})
 
 
 @pytest.fixture
@@ -25,8 +29,8 @@ def uids(pool):
     return [uid for unit in sorted(pool.committed()) for uid in pool.read_raw(unit, ["uid"])["uid"].to_pylist()]
 
 
-def opened(pool, given=None):
-    return open_reviews(pool, sorted(pool.committed()), given)
+def opened(pool, given=None, lists=NOTHING):
+    return open_reviews(pool, sorted(pool.committed()), given, lists)
 
 
 def test_without_answers_nothing_was_decided(pool):
@@ -92,6 +96,23 @@ def test_a_releases_digest_hangs_on_decisions_and_only_on_those_that_count(pool,
         assert job.release.read_settled(job.reviews.digest).equals(job.reviews.settled)
     args.reviews = "none"
     assert open_release_job(args, pool).digest == without
+
+
+def test_nothing_is_frozen_of_a_pair_that_is_listed_now(pool, tmp_path, monkeypatch):
+    one, _, three = uids(pool)
+    put_table(pool.store, ANSWERS_PATH, answers((one, LOW, "no"), (three, "keep", "no")))
+    lists = lists_of(tmp_path / "lists", urls=["http://host.test/1/0.png"])  # the pair of the second unit
+    found = opened(pool, lists=lists)
+    assert (found.settled["uid"].to_pylist(), found.listed, found.elsewhere) == ([one], 1, 0)
+    assert "decisions about pairs on a block list now, which do not count: 1" in found.line({"accepted": 1, "rejected": 0})
+    (tmp_path / "p.toml").write_text(RULES, "utf-8")
+    args, _ = parser().parse_with_beam(["--dataset", pool.store.root, "--policy", str(tmp_path / "p.toml"), "--start_at", "select"])
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "lists"))
+    job = open_release_job(args, pool)
+    with job.writing():
+        assert job.release.read_settled(job.reviews.digest)["uid"].to_pylist() == [one]
+    put_table(pool.store, ANSWERS_PATH, answers((three, "keep", "no")))
+    assert open_release_job(args, pool).run["reviews"] is None, "nothing that counts is settled"
 
 
 def told(pool, uid, capsys):

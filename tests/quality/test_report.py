@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ from quality.report.model import Pair, Report
 from quality.report.render import clean, render
 from quality.report.scope import release_of, scope_of
 from quality.report.words import REASON
+from schemas.policy import parse_policy
 from schemas.pool import Pool
 from schemas.reasons import REASONS
+from tests.answers import answers
+from tests.pools import unit
 from tests.releases import jpeg
-from tests.reporting import GENEROUS, HOSTILE, POLICY, ROWS, SECRET, UNITS, caption_of, make_dataset, similarity
+from tests.reporting import GENEROUS, HOSTILE, PASS, POLICY, ROWS, SECRET, UNITS, caption_of, make_dataset, similarity
+from tests.selecting import select
 
 NOTHING = BlockLists({})
 
@@ -136,8 +141,19 @@ def test_nothing_of_a_pair_that_is_listed_now(root, report):
     assert not everyone(gather(scope_of(str(root), "now", pool_only=False), lists=nobody))
 
 
+def test_nothing_of_a_pair_whose_bytes_are_listed_now(root, report):
+    """MD5 of one pair's stored bytes, SHA-1 of another's: neither is on the page, everyone else is."""
+    md5, sha1 = jpeg(12), jpeg(13)
+    lists = BlockLists({"md5": frozenset({hashlib.md5(md5).digest()}), "sha1": frozenset({hashlib.sha1(sha1).digest()})})
+    found = gather(scope_of(str(root), "now", pool_only=False), lists=lists)
+    shown = {pair.caption for pair in everyone(found)}
+    assert {caption_of(12), caption_of(13)} <= {pair.caption for pair in everyone(report)} and caption_of(14) in shown
+    assert not {caption_of(12), caption_of(13)} & shown
+
+
 def test_personal_data_is_shown_as_the_policy_writes_it(tmp_path, report):
     assert report.redacts and SECRET not in render(report) and "write to [e-mail] or call [phone]" in render(report)
+    assert {pair.license for pair in everyone(report)} > {"ask [e-mail]"}, "a licence is text too"
     make_dataset(tmp_path / "open", policy=POLICY.replace('"redact"', '"keep"'))
     page = render(gather(scope_of(str(tmp_path / "open"), "now", pool_only=False), lists=NOTHING))
     assert SECRET in page
@@ -153,6 +169,20 @@ def test_pairs_that_may_be_unsafe_have_no_sharp_thumbnail_unless_asked_for(root,
     assert all(pair.sharp for pair in everyone(gather(scope, sharp="all", lists=NOTHING)) if pair.blurred)
     none = gather(scope, sharp="none", lists=NOTHING)
     assert not any(pair.sharp for pair in everyone(none)) and any(pair.blurred for pair in everyone(none))
+
+
+def test_a_pair_that_people_rejected_has_no_sharp_thumbnail(tmp_path):
+    pool, _ = make_dataset(tmp_path / "data")
+    uid = pool.read_raw(unit(1), ["uid"])["uid"][6].as_py()  # number 30, kept, safe by its score
+    policy = parse_policy(POLICY, where="t")
+    release = select(pool, policy, "asked", answers=answers((uid, "keep", "no")))
+    release.put_run({"digest": "d" * 16, "policy": policy.as_dict(), "policy_digest": policy.digest, "passes": [PASS.name], "parent": None})
+    scope = scope_of(pool.store.root, "asked", pool_only=False)
+    found = gather(scope, lists=NOTHING)
+    [rejected] = {pair.uid: pair for pair in everyone(found) if "review:rejected" in pair.reasons}.values()
+    assert (rejected.uid, rejected.sharp, rejected.withheld) == (uid, None, "rejected") and rejected.blurred
+    assert "People rejected it" in render(found) and any(pair.sharp for pair in everyone(found))
+    assert all(pair.sharp for pair in everyone(gather(scope, sharp="all", lists=NOTHING)) if pair.blurred)
 
 
 def test_a_blurred_thumbnail_holds_8_pixels_a_side():
@@ -242,6 +272,20 @@ def test_long_captions_are_whole_on_demand(report):
 def test_every_reason_is_told_in_korean():
     assert {f"{family}:{word}" for family, words in REASONS.items() for word in words} == set(REASON)
     assert all(any("가" <= letter <= "힣" for letter in text.ko) for text in REASON.values())
+
+
+def test_a_parent_that_is_gone_is_no_parent(tmp_path, capsys):
+    from quality.command import command
+
+    root = tmp_path / "data"
+    make_dataset(root, parent=GENEROUS)
+    shutil.rmtree(root / "releases/before")
+    assert main(["--dataset", str(root), "--release", "now", "--out", str(tmp_path / "found.html")]) == 0
+    assert "without its parent before, which is not in the dataset any more" in capsys.readouterr().out
+    page = (tmp_path / "found.html").read_text("utf-8")
+    assert page == render(gather(scope_of(str(root), "now", pool_only=False), lists=NOTHING))
+    assert command(lambda: main(["--dataset", str(root), "--release", "now", "--against", "before"])) == 2
+    assert "has no release before; there is now" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

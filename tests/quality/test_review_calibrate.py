@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 
 from quality.command import UsageError
+from quality.named_scorers import with_scorers
 from quality.review.bounds import Bound, find_bound, moves, with_number
 from quality.review.calibrate import main
 from quality.review.files import put_table, read_answers, read_tasks
@@ -16,7 +17,7 @@ from quality.review.tasks import appended, make_tasks
 from quality.review.thresholds import points_of, propose
 from quality.rules import PACKAGED, find_policy
 from schemas.columns import table_of
-from schemas.policy import parse_policy, read_policy
+from schemas.policy import parse_policy, parse_stored_policy, read_policy
 from schemas.reviews import ANSWERS, ANSWERS_PATH, TASKS, TASKS_PATH, task_of
 from tests.pools import make_pool
 from tests.selecting import select
@@ -220,6 +221,27 @@ def test_the_bound_that_people_mean_is_found_with_its_cost(dataset, tmp_path, ca
     assert data["labels"]["direct"] > 300 and 50 < data["labels"]["implied"] < 150
 
 
+def test_a_release_that_read_scorer_named_scorers_for_can_be_calibrated(dataset, tmp_path, capsys, monkeypatch):
+    """Such a release's policy names scorers that its file does not: the file is found and changed, and what comes next names them again."""
+    monkeypatch.chdir(tmp_path)
+    pool, _ = dataset
+    scorer = next(info.identity for info in pool.passes()[0].scorers if info.name == "clip")
+    policy = with_scorers(read_policy("mine.toml"), [scorer])
+    assert policy.digest != read_policy("mine.toml").digest
+    release = select(pool, policy, "named")
+    release.put_run({"policy": policy.as_dict(), "policy_digest": policy.digest})
+    asked = ("--rule", "1", "--target_precision", "1", "--release", "named", "--policy", "mine.toml", "--accept")
+    assert run(pool, *asked, "better") == 0
+    assert Path("better.toml").read_text() == TEXT.replace("min = 0.25", "min = 0.35")
+    assert capsys.readouterr().out.endswith(f"--policy better.toml --read_scorer {scorer}\n")
+    Path("mine.toml").write_text(TEXT.replace("max = 0.5", "max = 0.6"))
+    with pytest.raises(UsageError, match=r"--policy mine\.toml is not what the release was made by"):
+        run(pool, *asked, "other")
+    Path("mine.toml").write_text(TEXT.replace("min = 0.25", 'min = 0.25\nscorer = "clip:another"'))
+    with pytest.raises(UsageError, match=r"--policy mine\.toml is not what the release was made by"):
+        run(pool, *asked, "other")
+
+
 def test_moves_are_what_select_then_does(dataset, tmp_path):
     pool, release = dataset
     for number, at in ((1, 0.35), (1, 0.1), (2, 0.6), (2, 0.3)):
@@ -269,4 +291,5 @@ def test_estimates_from_samples_are_close_to_the_truth():
 def test_embedded_policy_is_found_by_its_digest():
     from quality.review.bounds import policy_file
 
-    assert policy_file(find_policy("embedded").digest, None) == PACKAGED / "embedded.toml"
+    stored = parse_stored_policy(json.loads(json.dumps(find_policy("embedded").as_dict())))
+    assert policy_file(stored, None) == PACKAGED / "embedded.toml"

@@ -21,6 +21,7 @@ from quality.review.settle import settle
 from quality.review.tasks import make_tasks
 from schemas.policy import parse_policy
 from schemas.reviews import ANSWERS_PATH, TASKS, TASKS_PATH, task_of
+from tests.block_lists import write_lists
 from tests.releases import make_release
 
 LOW = "clip:low_similarity"
@@ -208,3 +209,23 @@ def test_nothing_is_overwritten_and_no_name_of_a_task_is_a_path(dataset, tmp_pat
         exchange(dataset, "out", "csv", tmp_path / "s.csv")
     with pytest.raises(UsageError, match="not JSON"):
         exchange(dataset, "in", "label_studio", tmp_path / "t.json")
+
+
+def test_no_answer_about_a_pair_that_is_listed_now_stays(dataset, tmp_path, monkeypatch, capsys):
+    """One is answered before it is listed, one after; both go, all others stay."""
+    path = tmp_path / "t.json"
+    assert exchange(dataset, "out", "label_studio", path) == 0
+    out = json.loads(path.read_text("utf-8"))
+    back = tmp_path / "e.json"
+    back.write_text(json.dumps(exported(out[:2], lambda _: [annotation("yes", by=1)])))
+    assert exchange(dataset, "in", "label_studio", back) == 0
+    before = read_answers(dataset.store)["uid"].to_pylist()
+    at = {row["uid"]: row["url"] for unit in dataset.committed() for row in dataset.read_raw(unit, ["uid", "url"]).to_pylist()}
+    tasks = {row["task"]: row["uid"] for row in read_tasks(dataset.store).to_pylist()}
+    new = [tasks[task["data"]["task"]] for task in out[2:5]]
+    gone = {before[0], new[0]}
+    monkeypatch.setenv("PIGMENT_BLOCK_LISTS", str(write_lists(tmp_path / "lists", {"urls": [at[uid] for uid in gone]})))
+    back.write_text(json.dumps(exported(out[2:5], lambda _: [annotation("yes", by=1)])))
+    assert exchange(dataset, "in", "label_studio", back) == 0
+    assert sorted(read_answers(dataset.store)["uid"].to_pylist()) == sorted({*before, *new} - gone)
+    assert "3 in all; 2 about pairs on a block list now are left out\n" in capsys.readouterr().out

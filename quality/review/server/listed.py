@@ -4,15 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from quality.block_lists import STORED_COLUMNS, BlockLists
-from schemas.columns import RAW
+from quality.block_lists import BlockLists, listed_rows
 from schemas.pool import Pool
-
-_RAW = [name for name in STORED_COLUMNS if name in RAW.names]
-_PDQ = [name for name in STORED_COLUMNS if name not in RAW.names]
-_PDQ_TYPES = {"image.pdq": pa.binary(32), "image.pdq_quality": pa.int32()}
 
 
 class ListedPairs:
@@ -33,30 +27,14 @@ class ListedPairs:
 
 
 def _of_unit(pool: Pool, lists: BlockLists, unit: str, found: list[Mapping[str, Any]]) -> Iterable[str]:
-    try:
-        raw = pool.read_raw(unit, _RAW)
-    except FileNotFoundError:
-        yield from (each["task"] for each in found)
-        return
-    on_list = np.zeros(raw.num_rows, bool)
-    for pdq in _hashes(pool, lists, unit, raw.num_rows):
-        on_list |= lists.stored(pa.table([*raw.columns, *(pdq[name] for name in _PDQ)], names=[*_RAW, *_PDQ]))
+    commit = pool.raw_commit(unit)
+    rows = 0 if commit is None else commit.rows
+    asked = np.zeros(rows, bool)
+    asked[[each["row"] for each in found if each["row"] < rows]] = True
+    on_list = listed_rows(pool, unit, lists, asked) if rows else asked
     for each in found:
-        if each["row"] >= raw.num_rows or on_list[each["row"]] or (lists.fetches_only and _bytes_are_listed(pool, lists, each)):
+        if each["row"] >= rows or on_list[each["row"]] or (lists.fetches_only and _bytes_are_listed(pool, lists, each)):
             yield each["task"]
-
-
-def _hashes(pool: Pool, lists: BlockLists, unit: str, rows: int) -> Iterable[pa.Table]:
-    """The PDQ hashes of each pass that has them; nulls where none has, or no list asks."""
-    passes = [
-        pass_.name
-        for pass_ in (pool.passes() if lists.decodes else ())
-        if any(set(_PDQ) <= set(scorer.columns) for scorer in pass_.scorers) and unit in pool.scored(pass_.name)
-    ]
-    for name in passes:
-        yield pool.read_scores(name, unit, _PDQ)
-    if not passes:
-        yield pa.table({name: pa.nulls(rows, type_) for name, type_ in _PDQ_TYPES.items()})
 
 
 def _bytes_are_listed(pool: Pool, lists: BlockLists, task: Mapping[str, Any]) -> bool:
