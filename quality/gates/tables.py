@@ -33,11 +33,13 @@ NEW_UNITS: Final = "fetched, in new units"  # beside those fetched in the parent
 
 @dataclass(frozen=True)
 class TableInfo:
-    """columns: in order. named: those that name a row in a message. row: what a row is."""
+    """columns: in order. named: those that name a row in a message. row: what a row is. every: a rule holds only when no row is null: each is a
+    promise of its own, and what was not looked at is not kept."""
 
     columns: tuple[str, ...]
     named: tuple[str, ...]
     row: str
+    every: bool = False
 
 
 TABLES: Final[Mapping[str, TableInfo]] = {
@@ -50,7 +52,7 @@ TABLES: Final[Mapping[str, TableInfo]] = {
     "reasons": TableInfo(REASON_COLUMNS, ("reason",), "a reason that a pair was given"),
     "hosts": TableInfo(HOST_COLUMNS, ("host",), "a host that was asked for images"),
     "licenses": TableInfo(LICENSE_COLUMNS, ("class",), "a licence class of the samples or of the parent's"),
-    "legal rules": TableInfo(LEGAL_COLUMNS, ("rule", "shard", "uid"), "a rule of the policy that nobody may overrule"),
+    "legal rules": TableInfo(LEGAL_COLUMNS, ("rule", "shard", "uid"), "a rule of the policy that nobody may overrule", every=True),
     "parent": TableInfo(PARENT_COLUMNS, ("parent",), "the release beside its parent: one row"),
     "columns": TableInfo(INDEX_COLUMNS, ("column",), "a column of the parent's indexes"),
     "drift": TableInfo(DRIFT_COLUMNS, ("column", "pairs"), "a scored column of numbers beside the parent's"),

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipelines.publish import publish
 from quality.gates import GateResults, Outcome
+from quality.gates.kept import LEGAL_COLUMNS
 from quality.gates.run import check, rule_name, run_gates
 from quality.gates.suites import SUITES
-from quality.gates.tables import TABLES, measure
+from quality.gates.tables import TABLES, Table, measure
 from schemas.policy import parse_policy
 from schemas.pool import Pool
 from schemas.release import Release
@@ -235,6 +237,16 @@ def test_the_sample_that_breaks_a_legal_rule_is_named(child):
     illegal_sample(*child)
     (outcome,) = outcomes(*child, "legal rules hold for every sample")
     assert f"uid {child[1].read_index(1)['uid'][2].as_py()}: broken 1" in outcome.message
+
+
+@pytest.mark.parametrize(("broken", "passed", "told"), [((0, None), None, "broken is null for license:forbidden"), ((0, 0), True, "holds"),
+    ((1, None), False, "1 of 2 rows: rule clip:low_similarity"), ((None, None), None, "not in the shards")])  # fmt: skip
+def test_a_legal_rule_that_was_not_measured_does_not_hold(broken, passed, told):
+    rows = pd.DataFrame({"rule": ["clip:low_similarity", "license:forbidden"], "broken": broken}, columns=LEGAL_COLUMNS, dtype=object)
+    rows["broken"] = rows["broken"].astype(float)
+    suites = [suite for suite in SUITES if suite.table == "legal rules"]
+    (outcome,) = check({"legal rules": Table(rows, why_null={"broken": "not in the shards"})}, suites).outcomes
+    assert outcome.passed is passed and outcome.severity == "critical" and told in outcome.message, outcome
 
 
 def test_a_score_at_the_ends_of_its_range_or_a_rounding_beyond_is_in_it(child):
