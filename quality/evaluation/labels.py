@@ -1,7 +1,6 @@
 """People's answers about pairs: a CSV or Parquet file of uid and answer, or the review's own records."""
 
 import csv
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quality.command import UsageError
+from quality.review.settle import settle
+from schemas.columns import table_of
+from schemas.reviews import ANSWERS
 
-_ANSWERS: Final = {"yes": True, "1": True, "true": True, "no": False, "0": False, "false": False, "unsure": None, "": None}
+_ANSWERS: Final = {"yes": "yes", "1": "yes", "true": "yes", "no": "no", "0": "no", "false": "no", "unsure": "unsure", "": "unsure"}
 
 
 @dataclass(frozen=True)
 class Labels:
     """answers: by uid, of the pairs that people agree about. weights: by uid, one over the probability of having been sampled; 1 where none is
-    given. weighted: whether any is given. records: rows read. unsure: pairs without a yes or no. split: pairs with as many yes as no."""
+    given. weighted: whether any is given. records: rows read. unsure: pairs without a yes or no. split: pairs with yes and no and no majority."""
 
     answers: Mapping[str, bool]
     weights: Mapping[str, float]
@@ -29,10 +31,11 @@ class Labels:
 
 
 def read_labels(path: str | Path, *, question: str | None = None) -> Labels:
-    """Columns: uid; answer (or label): yes, no, unsure, also 1, 0, true, false; if there, question and sampling_probability. Other columns
-    are left alone. Of several answers about a pair the majority counts. question: only answers to it; must be given when the file has
-    several. Raises UsageError, naming file and row."""
-    votes, weights, questions = dict[str, Counter[bool | None]](), dict[str, float](), set[str]()
+    """Columns: uid; answer (or label): yes, no, unsure, also 1, 0, true, false; if there, question, adjudicates, queue and
+    sampling_probability. Other columns are left alone. What stands of several answers about a pair is what quality.review.settle says. Gold
+    items were not drawn by chance and are left out. question: only answers to it; must be given when the file has several. Raises UsageError,
+    naming file and row."""
+    given, weights, questions = list[dict[str, Any]](), dict[str, float](), set[str]()
     records, weighted = 0, False
     for number, row in _rows(Path(path)):
         asked = row.get("question")
@@ -42,13 +45,16 @@ def read_labels(path: str | Path, *, question: str | None = None) -> Labels:
         questions.add(str(asked))
         if question is None and len(questions) > 1:
             raise UsageError(f"{path}: answers to several questions ({', '.join(sorted(questions))}, …); choose one with --question")
+        if row.get("queue") == "gold":
+            continue
         records += 1
         uid = str(row["uid"] or "").strip()
-        given = row["answer"] if "answer" in row else row["label"]
-        answer = str("" if given is None else given).strip().casefold()
+        said = row["answer"] if "answer" in row else row["label"]
+        answer = str("" if said is None else said).strip().casefold()
         if not uid or answer not in _ANSWERS:
-            raise UsageError(f"{path}: row {number}: {'no uid' if not uid else f'answer {given!r} is not yes, no or unsure'}")
-        votes.setdefault(uid, Counter())[_ANSWERS[answer]] += 1
+            raise UsageError(f"{path}: row {number}: {'no uid' if not uid else f'answer {said!r} is not yes, no or unsure'}")
+        adjudicates = _flag(row.get("adjudicates"), f"{path}: row {number}")
+        given.append({"uid": uid, "question": asked or "", "answer": _ANSWERS[answer], "adjudicates": adjudicates})
         probability = _probability(row.get("sampling_probability"), f"{path}: row {number}")
         if probability is not None:
             weighted = True
@@ -56,9 +62,9 @@ def read_labels(path: str | Path, *, question: str | None = None) -> Labels:
             raise UsageError(f"{path}: row {number}: the pair has another sampling_probability above; they must be equal")
     if question is not None and not records:
         raise UsageError(f"{path}: no answer to {question!r}; there are {', '.join(sorted(questions)) or 'none'}")
-    answers = {uid: cast[True] > cast[False] for uid, cast in votes.items() if cast[True] != cast[False]}
-    split = sum(cast[True] == cast[False] > 0 for cast in votes.values())
-    return Labels(answers, {uid: weights[uid] for uid in answers}, weighted, records, len(votes) - len(answers) - split, split)
+    answers = {row["uid"]: row["answer"] == "yes" for row in settle(table_of(given, ANSWERS)).settled.to_pylist()}
+    split = len({row["uid"] for row in given if row["answer"] != "unsure"} - set(answers))
+    return Labels(answers, {uid: weights[uid] for uid in answers}, weighted, records, len(weights) - len(answers) - split, split)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -82,6 +88,13 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _check_columns(path: Path, names: Any) -> None:
     if "uid" not in names or not {"answer", "label"} & set(names):
         raise UsageError(f"{path}: columns are {', '.join(names) or 'none'}; uid and answer are needed")
+
+
+def _flag(value: Any, where: str) -> bool:
+    word = str("" if value is None else value).strip().casefold()
+    if word not in ("", "0", "false", "1", "true"):
+        raise UsageError(f"{where}: adjudicates {value!r} is not true or false")
+    return word in ("1", "true")
 
 
 def _probability(value: Any, where: str) -> float | None:

@@ -207,9 +207,25 @@ def test_the_reviews_records(tmp_path, kind):
         read_labels(path, question="nope")
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_leads_word_alone_counts_and_gold_is_left_out(tmp_path, kind):
+    """As a release settles it, and as calibrate counts it."""
+    header = ["uid", "answer", "adjudicates", "queue"]
+    rows = [("a", "yes", False, "kept"), ("a", "yes", False, "kept"), ("a", "no", True, "kept"), ("b", "yes", False, "gold"),
+        ("c", "no", False, "kept"), ("c", "unsure", True, "kept")]  # fmt: skip
+    path = tmp_path / f"l.{kind}"
+    if kind == "csv":
+        labels_file(path, ",".join(header), *rows)
+    else:
+        pq.write_table(pa.table(dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))), path)
+    found = read_labels(path)
+    assert found.answers == {"a": False} and found.records == 5 and (found.unsure, found.split) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("header", "row", "message"),
     [
+        ("uid,answer,adjudicates", ("a", "yes", "lead"), "row 1: adjudicates 'lead' is not true or false"),
         ("uid,verdict", ("a", "yes"), "columns are uid, verdict; uid and answer are needed"),
         ("uid,answer", ("a", "maybe"), "row 1: answer 'maybe' is not yes, no or unsure"),
         ("uid,answer", ("", "yes"), "row 1: no uid"),
