@@ -227,7 +227,8 @@ class Release:
         """Removes an unfinished release. Raises ReleaseError once there is a manifest."""
         if self.manifest() is not None:
             raise ReleaseError(f"release {self.name} is published; releases never change")
-        for path, _ in self.store.list(self.path):
+        # run.json last: whoever is killed half-way leaves a release that says from what it was begun, and is cleared again.
+        for path in sorted((path for path, _ in self.store.list(self.path)), key=lambda path: path == f"{self.path}/run.json"):
             self.store.delete(path)
 
     # ---- helpers
