@@ -132,7 +132,8 @@ def _outcome(suite: str, info: TableInfo, table: Table, rule: Any, result: Any) 
             why = (table.why_null or {}).get(column, f"{column} is null in every row")
             return Outcome(suite, name, severity, None, 0, f"not measured: {why}")
         if info.every and found.get("missing_count"):
-            without = table.rows.loc[table.rows[rule.column].isna(), info.named[0]]  # type: ignore[union-attr]
+            assert table.rows is not None
+            without = table.rows.loc[table.rows[rule.column].isna(), info.named[0]]
             return Outcome(suite, name, severity, None, 0, f"not measured: {rule.column} is null for {', '.join(map(str, without))}")
         return Outcome(suite, name, severity, True, 0, "holds")
     return Outcome(suite, name, severity, False, int(found.get("unexpected_count") or 0) or 1, _message(info, found))
