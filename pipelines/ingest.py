@@ -24,7 +24,7 @@ from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
 from pipelines.pool_job import PoolJob, open_pool_job
 from pipelines.progress import Progress, Took, duration, say
-from pipelines.publish import GateFailed, ListedPairs, publish
+from pipelines.publish import ALREADY, GateFailed, ListedPairs, publish
 from pipelines.release_job import ReleaseJob, open_release_job
 from pipelines.reviews import check_reviews
 from pipelines.run import command, logs_to, run_graph, screen
@@ -199,7 +199,7 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
 def _funnel_text(job: ReleaseJob, funnel: Funnel, *, already: bool = False) -> list[str]:
     """Which release by which policy, what became of every row, and the commonest reasons."""
     policy = job.run["policy"]["name"]
-    head = f"Release {job.release.name} by policy {policy}" + (" (already published)" if already else "")
+    head = f"Release {job.release.name} by policy {policy}" + (f" ({ALREADY})" if already else "")
     parent = None if job.run["parent"] in (None, job.release.name) else Release(job.pool.store, job.run["parent"]).run()
     if parent is not None and parent["policy"]["name"] != policy:
         head += f"; its parent {job.run['parent']} was made by {parent['policy']['name']}"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ from schemas.pool import Pool, PoolError
 from schemas.release import Decided, Release, ReleaseError
 
 FORMAT = 1  # of the manifest
+ALREADY: Final = "already published: no gate was run again"  # nor were --gates, whatever they say
 
 T = TypeVar("T")
 
@@ -317,7 +318,7 @@ def _unpublished(pool: Pool) -> str:
 def _summary(pool: Pool, release: Release, published: Published) -> str:
     counts = published.manifest["counts"]
     place = pool.store.path_of(f"{release.path}/manifest.json")
-    told = "already published" if published.gates is None else f"published; {published.gates.text()}"
+    told = ALREADY if published.gates is None else f"published; {published.gates.text()}"
     figures = ", ".join(f"{counts[name]:,} {name}" for name in ("keep", "review", "drop", "deferred"))
     return f"Release {release.name}: {told}\n{counts['rows']:,} pairs = {figures}\nmanifest: {place}"
 

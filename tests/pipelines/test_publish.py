@@ -228,6 +228,10 @@ def test_a_users_own_gate_fails(whole, tmp_path):
     )
     run = ingest("--dataset", pool.store.root, module="pipelines.publish")
     assert run.returncode == 0 and release.manifest() is not None, "without the file ours alone decide"
+    run = ingest("--dataset", pool.store.root, "--release", "one", "--gates", own, module="pipelines.publish")
+    assert run.returncode == 0 and run.stdout.startswith("Release one: already published: no gate was run again\n"), (
+        "nor is it said that it holds"
+    )
 
 
 @pytest.mark.parametrize("module", ["pipelines.publish", "pipelines.ingest"])
