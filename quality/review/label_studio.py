@@ -1,7 +1,8 @@
 """Label Studio: its labelling configuration, our tasks as its tasks, its exported annotations as our answers.
 
 Images travel in the tasks themselves, as data URLs: no storage is set up, no link can go stale, and nothing else of the dataset is reachable.
-The blurred image is shown; the sharp one is behind a panel that is closed. What would sway a person, the verdict and known answers, stays here.
+The blurred image is shown; the sharp one is behind a panel that is closed. What would sway a person stays here: the verdict, what was
+measured and its bound, known answers.
 """
 
 import json
@@ -24,7 +25,7 @@ def labelling(*, sharp: bool) -> str:
     return (
         '<View>\n  <Header value="$ask"/>\n  <Image name="image" value="$image"/>\n'
         + ("" if sharp else closed)
-        + '  <Text name="caption" value="$caption"/>\n  <Text name="looked_at" value="$looked_at"/>\n  <Text name="source" value="$source"/>\n'
+        + '  <Text name="caption" value="$caption"/>\n  <Text name="source" value="$source"/>\n'
         '  <Choices name="answer" toName="image" choice="single" required="true" showInline="true">\n'
         '    <Choice value="yes" hotkey="y"/>\n    <Choice value="no" hotkey="n"/>\n    <Choice value="unsure" hotkey="u"/>\n  </Choices>\n'
         '  <Choices name="reasons" toName="image" choice="multiple" visibleWhen="choice-selected" whenTagName="answer" whenChoiceValue="no">\n'
@@ -35,10 +36,9 @@ def labelling(*, sharp: bool) -> str:
 
 def task_out(task: Mapping[str, Any], image: bytes, blurred: bytes, *, sharp: bool) -> dict[str, Any]:
     """One row of TASKS as Label Studio imports it."""
-    looked_at = f"{task['column']} {task['value'] or 'not measured'} ({task['bound']})" if task["column"] else ""
     source = ", ".join(str(task[name]) for name in ("license", "creator", "title") if task[name])
     data = {"task": task["task"], "uid": task["uid"], "question": task["question"], "ask": ask(task["question"])}
-    data |= {"caption": task["caption"] or "", "looked_at": looked_at, "source": source, "image": _url(image if sharp else blurred)}
+    data |= {"caption": task["caption"] or "", "source": source, "image": _url(image if sharp else blurred)}
     return {"data": data if sharp else {**data, "sharp": _url(image)}}
 
 
@@ -55,26 +55,38 @@ def answers_in(text: str, where: str, tasks: pa.Table) -> pa.Table:
         if not isinstance(task, dict) or not isinstance(task.get("data"), dict) or not isinstance(task.get("annotations"), list):
             raise found.error(row, "no task with data and annotations; export from Label Studio in the format JSON, not JSON-MIN")
         for annotation in task["annotations"]:
+            if not isinstance(annotation, dict):
+                raise found.error(row, f"{annotation!r} is no annotation; export from Label Studio in the format JSON")
             if not annotation.get("was_cancelled"):
                 _add(found, row, task["data"].get("task"), annotation)
     return found.table()
 
 
 def _add(found: Answers, row: int, task: Any, annotation: Mapping[str, Any]) -> None:
-    values: dict[str, Any] = {}
-    for item in annotation.get("result") or ():
-        value = item.get("value") or {}
-        values[item.get("from_name")] = value.get("choices") or value.get("text")
+    values = dict[str, list[str]]()
+    result = annotation.get("result") or []
+    if not isinstance(result, list):
+        raise found.error(row, f"result {result!r} is no list")
+    for item in result:
+        value = item.get("value") if isinstance(item, dict) else None
+        if not isinstance(value, dict) or not isinstance(item.get("from_name"), str):
+            raise found.error(row, f"result {item!r} has no from_name and value")
+        given = value.get("choices") or value.get("text") or []
+        values[item["from_name"]] = given = [given] if isinstance(given, str) else given
+        if not isinstance(given, list) or not all(isinstance(word, str) for word in given):
+            raise found.error(row, f"{item['from_name']} {given!r} is no list of texts")
     answer = values.get("answer")
-    note = values.get("note")
+    seconds = annotation.get("lead_time")
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
+        raise found.error(row, f"lead_time {seconds!r} is no number of seconds")
     try:
         time = time_of(annotation.get("updated_at") or annotation.get("created_at"))
     except ValueError as error:
         raise found.error(row, f"time {annotation.get('updated_at')!r} is not in ISO 8601") from error
     found.add(
-        row, task, answer[0] if isinstance(answer, list) and len(answer) == 1 else answer, reviewer=_person(annotation.get("completed_by")),
+        row, task, answer[0] if answer and len(answer) == 1 else answer, reviewer=_person(annotation.get("completed_by")),
         reasons=values.get("reasons") or (), adjudicates=bool(annotation.get("ground_truth")), time=time,
-        note="\n".join(note) if isinstance(note, list) else note, seconds=annotation.get("lead_time"),
+        note="\n".join(values.get("note", ())) or None, seconds=seconds,
     )  # fmt: skip
 
 

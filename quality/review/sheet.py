@@ -1,4 +1,7 @@
-"""A sheet: our tasks as CSV with empty columns for the answer, and the same file filled in as our answers. Images lie beside it."""
+"""A sheet: our tasks as CSV with empty columns for the answer, and the same file filled in as our answers. Images lie beside it.
+
+What would sway a person stays here: the verdict, what was measured and its bound, known answers.
+"""
 
 import csv
 import io
@@ -10,7 +13,7 @@ import pyarrow as pa
 from quality.command import UsageError
 from quality.review.elsewhere import Answers, ask, time_of
 
-_TOLD: Final = ("task", "question", "ask", "caption", "column", "value", "bound", "license", "creator", "title", "image", "sharp")
+_TOLD: Final = ("task", "question", "ask", "caption", "license", "creator", "title", "image", "sharp")
 _FILLED: Final = ("answer", "reasons", "note", "reviewer")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would carry out (OWASP, CSV injection)
 

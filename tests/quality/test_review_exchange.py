@@ -86,7 +86,8 @@ def test_label_studios_own_package_accepts_tasks_and_annotations(dataset, tmp_pa
 def test_from_tasks_by_label_studio_to_what_is_settled(dataset, tmp_path, capsys):
     exchange(dataset, "out", "label_studio", tmp_path / "t.json")
     out = json.loads((tmp_path / "t.json").read_text("utf-8"))
-    assert {"gold", "verdict", "queue"} & set(out[0]["data"]) == set(), "nothing that would sway a person"
+    told = {"task", "uid", "question", "ask", "caption", "source", "image", "sharp"}
+    assert all(set(task["data"]) == told for task in out), "no verdict, measured value, bound or known answer: it would sway a person"
     uids = {question: [task["data"]["uid"] for task in out if task["data"]["question"] == question] for question in ("keep", LOW)}
     kept, low = uids["keep"], uids[LOW]
     plan = {
@@ -140,6 +141,8 @@ def test_a_sheet_goes_round(dataset, tmp_path):
     put_table(dataset.store, TASKS_PATH, tasks.set_column(place, TASKS.field(place), [["=HYPERLINK(1)"] * tasks.num_rows]))
     assert exchange(dataset, "out", "csv", tmp_path / "sheet.csv") == 0
     rows = list(csv.DictReader((tmp_path / "sheet.csv").open(encoding="utf-8", newline="")))
+    told = {"task", "question", "ask", "caption", "license", "creator", "title", "image", "sharp"}
+    assert set(rows[0]) == told | {"answer", "reasons", "note", "reviewer"}, "no verdict, measured value, bound or known answer"
     assert len(rows) == 24 and {row["caption"] for row in rows} == {"'=HYPERLINK(1)"}
     shown = [decode((tmp_path / row[name]).read_bytes()).shape for row in rows[:2] for name in ("image", "sharp")]
     assert shown == [(192, 256, 3), (48, 64, 3)] * 2
@@ -167,6 +170,11 @@ def test_a_sheet_goes_round(dataset, tmp_path):
         (lambda task: task.update(annotations=[annotation("no", by=None)]), "row 2: nobody is named"),
         (lambda task: task.update(annotations=[annotation("no", by=1, updated_at="noon")]), "row 2: time 'noon' is not in ISO 8601"),
         (lambda task: task.update(annotations=[{**annotation("no", by=1), "result": []}]), "row 2: answer None"),
+        (lambda task: task.update(annotations=[None]), "row 2: None is no annotation"),
+        (lambda task: task.update(annotations=[{**annotation("no", by=1), "result": "no"}]), "row 2: result 'no' is no list"),
+        (lambda task: task.update(annotations=[{**annotation("no", by=1), "result": ["no"]}]), "row 2: result 'no' has no from_name"),
+        (lambda task: task.update(annotations=[annotation({"a": 1}, by=1)]), r"row 2: answer \[{'a': 1}\] is no list of texts"),
+        (lambda task: task.update(annotations=[annotation("no", by=1, lead_time="4 s")]), "row 2: lead_time '4 s' is no number of seconds"),
         (lambda task: task.pop("annotations"), "row 2: no task with data and annotations"),
     ],
 )
