@@ -78,7 +78,7 @@ def test_the_command_writes_nothing_and_speaks_json(tmp_path):
     for name, text in (("loose", LOOSE), ("strict", STRICT)):
         (tmp_path / f"{name}.toml").write_text(text, "utf-8")
     before = sorted(tmp_path.rglob("*"))
-    args = argparse.Namespace(read_scorer=[], 
+    args = argparse.Namespace(
         dataset=str(tmp_path / "data"), policy=str(tmp_path / "strict.toml"), against=str(tmp_path / "loose.toml"),
         runner="DirectRunner", json=False, reviews=None, read_scorer=[],
     )  # fmt: skip
