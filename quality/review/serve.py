@@ -69,7 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"--host {args.host}: passwords would cross the network unencrypted; give --certificate and --certificate_key, or keep "
             "127.0.0.1 and put a web server with https before it (--behind_proxy)"
         )
+    if args.behind_proxy and not args.certificate and args.host not in _LOOPBACK:
+        raise UsageError(
+            f"--host {args.host} --behind_proxy: between the web server and us passwords are unencrypted; keep --host 127.0.0.1"
+        )
     pool = Pool(args.dataset)
+    if not pool.committed():
+        raise UsageError(f"{args.dataset}: no dataset here; give the folder that python -m pipelines.ingest wrote as --dataset")
     listed = _listed_pairs(pool)
     database = open_database(url_of(pool.store, args.database))
     _take_settings(database, args)
@@ -89,7 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"There is no lead yet: python -m quality.review users add NAME --role lead --dataset {args.dataset}")
     scheme, host = "https" if args.certificate else "http", f"[{args.host}]" if ":" in args.host else args.host
     say(f"Serving on {scheme}://{host}:{port}/  (Ctrl-C ends)")
-    hosts = _LOOPBACK | {args.host, *args.allow_host} if args.host not in ("0.0.0.0", "::") or args.allow_host else None
+    hosts = (
+        _LOOPBACK | {args.host, *(name.lower() for name in args.allow_host)}
+        if args.host not in ("0.0.0.0", "::") or args.allow_host
+        else None
+    )
     app = make_app(database, pool.store, secure=secure, hosts=hosts)
     config = uvicorn.Config(
         app, log_level=logging.WARNING, access_log=False, server_header=False, lifespan="on", proxy_headers=args.behind_proxy,

@@ -11,7 +11,7 @@ from quality.review.server.audit import Actor, record
 from quality.review.server.auth import ROLES, AccountError, account_of, add_account, set_disabled, set_password
 from quality.review.server.database import ENVIRONMENT, PATH, open_database, url_of
 from quality.review.server.models import accounts
-from schemas.store import Store
+from schemas.pool import Pool
 
 _EXAMPLES = """examples:
   python -m quality.review users add ann --role lead --dataset pigment-data
@@ -42,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError(f"users {args.act} {'takes no name' if args.act == 'list' else 'needs a name'}")
     if args.role is not None and args.act != "add":
         raise UsageError("--role goes with add")
-    database = open_database(url_of(Store(args.dataset), args.database))
+    pool = Pool(args.dataset)
+    if not pool.committed():
+        raise UsageError(f"{args.dataset}: no dataset here; give the folder that python -m pipelines.ingest wrote as --dataset")
+    database = open_database(url_of(pool.store, args.database))
     try:
         if args.act == "list":
             with database.read() as connection:

@@ -177,6 +177,8 @@ def test_same_key_is_the_same_answer(database, people, load, pairs):
     assert ann.answer(held, "no", key="one-and-only") == saved
     with pytest.raises(Refused, match="answered"):
         ann.answer(held, "yes", key="another-key")
+    with pytest.raises(Refused, match="answered"):  # who changed their mind is told that the first answer stands
+        ann.answer(held, "yes", key="one-and-only")
     assert acts(database) == ["answer"]
 
 
@@ -370,6 +372,18 @@ def test_bulk_over_conflicts_comes_back_as_conflicts(database, people, load, pai
         name = bulk.act(connection, lead, Filter("clip:low_similarity", state="conflict"), Answer("yes"), expected=3)
         bulk.undo(connection, lead, name)
     assert {state(database, one) for one in found} == {"conflict"}
+
+
+def test_a_bulk_act_that_is_taken_back_leaves_what_was_answered_meanwhile(database, people, load, pairs):
+    load(many_tasks(pairs[1], 2))
+    ann = Person(database, people["ann"])
+    held = ann.next().task.task
+    with database.write() as connection:
+        name = bulk.act(connection, Actor(people["lead"]), Filter("clip:low_similarity"), Answer("no"), expected=2)
+    ann.answer(held, "yes")
+    with database.write() as connection:
+        assert bulk.undo(connection, Actor(people["lead"]), name) == 2
+    assert state(database, held) == "decided", "one answer is no conflict"
 
 
 def test_the_journal_is_only_added_to(database, people):

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -134,26 +135,73 @@ def test_a_broken_table_is_refused_by_its_row(database, pool, spoilt, says):
 
 def test_commands_say_what_is_missing(tmp_path, pool):
     where, _ = pool
-    run = command("serve", "--dataset", where.store.root)
+    root = where.store.root
+    run = command("serve", "--dataset", root)
     assert run.returncode == 2 and "python -m quality.review tasks --dataset" in run.stderr and "Traceback" not in run.stderr
     for line, says in (
         (("nonsense",), "unknown command"),
-        (("users", "add", "--dataset", tmp_path), "needs a name"),
-        (("users", "add", "a/b", "--dataset", tmp_path), "1 to 32 letters"),
-        (("users", "add", "ann", "--dataset", tmp_path), "10 to 256 letters"),
-        (("users", "disable", "ann", "--dataset", tmp_path), "no account 'ann'"),
-        (("serve", "--dataset", tmp_path, "--host", "0.0.0.0"), "unencrypted"),
-        (("serve", "--dataset", tmp_path, "--held", "1"), "from 2 to 20"),
-        (("serve", "--dataset", tmp_path, "--database", "mysql://x/y"), "only sqlite"),
-        (("serve", "--dataset", tmp_path, "--database", "sqlite://"), "lost with the process"),
-        (("serve", "--dataset", tmp_path, "--database", "postgresql://x:secret@127.0.0.1:1/y"), "give another --database"),
+        (("users", "add", "--dataset", root), "needs a name"),
+        (("users", "add", "a/b", "--dataset", root), "1 to 32 letters"),
+        (("users", "add", "ann", "--dataset", root), "10 to 256 letters"),
+        (("users", "disable", "ann", "--dataset", root), "no account 'ann'"),
+        (("serve", "--dataset", root, "--host", "0.0.0.0"), "unencrypted"),
+        (("serve", "--dataset", root, "--host", "0.0.0.0", "--behind_proxy"), "keep --host 127.0.0.1"),
+        (("serve", "--dataset", tmp_path / "nowhere"), "no dataset here"),
+        (("users", "add", "ann", "--dataset", tmp_path / "nowhere"), "no dataset here"),
+        (("serve", "--dataset", root, "--held", "1"), "from 2 to 20"),
+        (("serve", "--dataset", root, "--database", "mysql://x/y"), "only sqlite"),
+        (("serve", "--dataset", root, "--database", "sqlite://"), "lost with the process"),
+        (("serve", "--dataset", root, "--database", "postgresql://x:secret@127.0.0.1:1/y"), "give another --database"),
     ):
         run = command(*line, stdin="short\n")
         assert run.returncode == 2 and says in run.stderr and "Traceback" not in run.stderr and "secret" not in run.stderr, (
             line,
             run.stderr,
         )
+    assert not (tmp_path / "nowhere").exists()
     assert "serve" in command().stdout and "export" in command("--help").stdout
+
+
+def test_a_task_that_the_table_has_no_more_is_gone_but_for_what_was_answered(database, pool):
+    where, pairs = pool
+    rows = many_tasks(pairs, 6)
+    put_tasks(where, rows)
+    load_tasks(database, where)
+    with database.write() as connection:
+        ann, ben = (add_account(connection, name, "annotator", PASSWORD) for name in ("ann", "ben"))
+    given = judge(database, ann, ["yes"])
+    with database.write() as connection:
+        held = next_task(connection, ben, [], SETTINGS).task.task
+    stays = next(row for row in rows if row["task"] not in (*given, held))
+    put_tasks(where, [{**stays, "sampling_probability": 0.5}])
+    assert load_tasks(database, where).total == 2
+    with database.read() as connection:
+        there = {row.task: row.sampling_probability for row in connection.execute(select(tasks))}
+        assert there == {stays["task"]: 0.5, **dict.fromkeys(given, rows[0]["sampling_probability"])}
+        assert standing(connection)["task"].to_pylist() == list(given)
+    assert list(judge(database, ben, ["no"])) == [stays["task"]]
+    with database.write() as connection:
+        assert next_task(connection, ben, [], SETTINGS).task is None
+
+
+def test_of_two_words_of_one_person_the_newer_is_exported(database, pool):
+    where, pairs = pool
+    put_tasks(where, many_tasks(pairs, 2))
+    load_tasks(database, where)
+    with database.write() as connection:
+        ann = add_account(connection, "ann", "annotator", PASSWORD)
+    first, second = judge(database, ann, ["yes", "yes"])
+    with database.write() as connection:
+        export(connection, where.store)
+    rows = pq.read_table(where.store.path_of(ANSWERS_PATH)).to_pylist()
+    for row in rows:  # the same person, in another tool: later about the one, earlier about the other
+        row.update(answer="no", tool="another", time=row["time"] + timedelta(hours=1 if row["task"] == first else -1))
+    pq.write_table(table_of(rows, ANSWERS), where.store.path_of(ANSWERS_PATH))
+    for _ in range(2):
+        with database.write() as connection:
+            assert export(connection, where.store) == (1, 1)
+        table = pq.read_table(where.store.path_of(ANSWERS_PATH)).to_pylist()
+        assert {row["task"]: row["answer"] for row in table} == {first: "no", second: "yes"}
 
 
 def test_export_keeps_what_it_does_not_know(database, pool):

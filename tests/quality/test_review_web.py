@@ -199,7 +199,16 @@ def test_names_are_never_paths(ann):
     tasks = ("../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%00", f"{'0' * 31}%00", "a" * 5000)
     for path in (*(f"/static/{name}" for name in files), *(f"/image/{name}" for name in tasks)):
         assert ann.ask("GET", path)[0] in (404, 405), path
-    for back in ("//evil.test", "https://evil.test", "/\\evil.test", "/judge\r\nX: y", "javascript:alert(1)"):
+    for back in (
+        "//evil.test",
+        "https://evil.test",
+        "/\\evil.test",
+        "/judge\r\nX: y",
+        "javascript:alert(1)",
+        "/" + "a" * 40 + "!",
+        "/" + "a" * 5000 + "!",
+        "/" + "a" * 201,
+    ):
         status, headers, _ = ann.ask("POST", "/display", [("csrf", ann.csrf), ("back", back), ("theme", "dark")])
         assert (status, headers["location"]) == (303, "/")
 

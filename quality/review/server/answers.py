@@ -62,9 +62,12 @@ class Answer:
 
 def answer(connection: Connection, actor: Actor, task: str, given: Answer, *, key: str, settings: Settings) -> int:
     """Records the answer of a person who holds the task; returns the record's id. key: the same key again is the same answer again."""
-    before = _same_key(connection, actor, key)
+    same_key = select(journal.c.id, journal.c.task, journal.c.answer).where(journal.c.account == actor.account, journal.c.key == key)
+    before = connection.execute(same_key).first()
     if before is not None:
-        return before
+        if (before.task, before.answer) != (task, given.answer):  # the first one stands, and whoever changed their mind is to know
+            raise Refused("answered")
+        return before.id
     row = _locked(connection, task)
     given.checked(row.question)
     mine = and_(seats.c.task == task, seats.c.account == actor.account)

@@ -2,19 +2,21 @@
 
 import json
 import secrets
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from sqlalchemy import JSON, Connection, Row, Text, case, cast, exists, func, insert, literal, null, select, update
+from sqlalchemy import JSON, Connection, Row, Text, cast, func, insert, literal, null, select, update
 
 from quality.review import TOOL
-from quality.review.server.answers import Answer, Refused
+from quality.review.server.answers import Answer, Refused, state_of
 from quality.review.server.audit import Actor, record
 from quality.review.server.database import now_ms
 from quality.review.server.models import accounts, journal, seats, tasks
 
 OPEN: Final = ("pending", "conflict")  # what a bulk act may settle
+_MOST: Final = 1000  # tasks named in one statement
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def act(connection: Connection, actor: Actor, chosen: Filter, given: Answer, *, 
         "revealed": literal(False), "blurred": literal(True), "bulk": literal(bulk), "tool": literal(TOOL),
     }  # fmt: skip
     settling = select(tasks.c.task, *fixed.values()).where(*chosen.where())
-    connection.execute(insert(journal).from_select(["task", *fixed], settling))
+    inserted = connection.execute(insert(journal).from_select(["task", *fixed], settling)).rowcount
+    if inserted != rows:  # loaded since they were counted; those that were counted are locked
+        raise Refused("count", inserted)
     of_task = select(journal.c.id).where(journal.c.bulk == bulk, journal.c.task == tasks.c.task).scalar_subquery()
     mine = select(journal.c.task).where(journal.c.bulk == bulk)
     connection.execute(update(tasks).where(tasks.c.task.in_(mine)).values(state="adjudicated", adjudication=of_task))
@@ -82,10 +86,16 @@ def undo(connection: Connection, actor: Actor, bulk: str) -> int:
     undone = select(tasks.c.task, tasks.c.adjudication, *fixed.values()).where(tasks.c.task.in_(standing))
     connection.execute(insert(journal).from_select(["task", "undoes", *fixed], undone))
     connection.execute(update(seats).where(seats.c.task.in_(standing), seats.c.state == "closed").values(state="free"))
-    # What a bulk act settles was pending or in conflict: with an answer in every seat it was a conflict.
-    waits = exists().where(seats.c.task == tasks.c.task, seats.c.state != "answered")
-    state = case((waits, "pending"), else_="conflict")
-    connection.execute(update(tasks).where(tasks.c.task.in_(standing)).values(state=state, adjudication=None))
+    given = defaultdict[str, list[str | None]](list)
+    in_seats = select(seats.c.task, journal.c.answer).select_from(seats.outerjoin(journal, journal.c.id == seats.c.record))
+    for task, answer in connection.execute(in_seats.where(seats.c.task.in_(standing))):
+        given[task].append(answer)
+    states = {task: state_of(given[task]) for task in found}
+    for state in sorted(set(states.values())):
+        of_state = [task for task in found if states[task] == state]
+        for start in range(0, len(of_state), _MOST):
+            some = tasks.c.task.in_(of_state[start : start + _MOST])
+            connection.execute(update(tasks).where(some).values(state=state, adjudication=None))
     record(connection, actor, "bulk_undo", detail={"bulk": bulk, "tasks": len(found)})
     return len(found)
 

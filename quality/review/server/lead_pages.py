@@ -1,9 +1,10 @@
 """What leads use: progress, conflicts, bulk acts, settings, the audit trail, export."""
 
+import re
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection, select
 
 from quality.review.server import answers, bulk, progress
@@ -131,7 +132,7 @@ def routes(web: Web) -> APIRouter:
         given = _answer(fields)
         try:
             given.checked(chosen.question)
-            if not fields.get("expected", "").isdigit():
+            if not re.fullmatch(r"[0-9]{1,9}", fields.get("expected", "")):
                 with web.database.read() as connection:
                     return bulk_page(request, chosen=chosen, given=given, affects=bulk.count(connection, chosen))
             with web.database.write() as connection:
@@ -184,7 +185,7 @@ def routes(web: Web) -> APIRouter:
         return settings_page(request, notice=web.texts(request)("saved"))
 
     @router.get("/lead/audit")
-    def audit(request: Request, before: int | None = None, act: str = "") -> Response:
+    def audit(request: Request, before: Annotated[int | None, Query(ge=0, lt=2**63)] = None, act: str = "") -> Response:
         person = web.person(request, lead=True)
         with web.database.read() as connection:
             found = listing(connection, before=before, act=act if act in ACTS else None)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, literal, null, se
 from quality.command import UsageError
 from quality.review.server.audit import Actor, record
 from quality.review.server.database import Database
-from quality.review.server.models import seats, tasks
+from quality.review.server.models import seats, skips, tasks
 from quality.review.server.settings import put_value, read_settings, value_of
 from quality.review.server.texts import storable
 from schemas.pool import Pool
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # it needs numba, whose import is a sixth of the server's sta
 
 _ROWS: Final = 2000  # at a time
 _STAMP: Final = "tasks"  # setting: what was loaded last
-_PLACE: Final = ("tar", "offset", "size")
+_MOVES: Final = ("tar", "offset", "size", "sampling_probability")  # what is told anew about a task that is known
 # What is told about a pair: taken away when it is found on a block list. Its task's identity, unit and row are left.
 _TOLD: Final = (
     "uid", "caption", "license", "license_url", "creator", "title", "source_page", "value", "bound", "tar", "offset", "size", "reasons",
@@ -41,17 +41,22 @@ class Loaded:
 
 
 def load_tasks(database: Database, pool: Pool, listed: "ListedPairs | None" = None) -> Loaded:
-    """Reads the table of tasks, unless it and the block lists are those of the last time.
+    """Reads the table of tasks, unless it and the block lists are those of the last time. A task that the table has no more is gone, but for
+    what people have answered.
 
     listed: tells which tasks are about pairs on a list; None where there are no lists. Raises UsageError where the table is missing or broken.
     """
-    added, stamp = 0, f"{_sha256(pool)} {listed and listed.digest}"
+    added, there, stamp = 0, set[str](), f"{_sha256(pool)} {listed and listed.digest}"
     with database.read() as connection:
         is_known = value_of(connection, _STAMP) == stamp
     for rows in () if is_known else _read(pool):
         on_list = listed(rows) if listed else set()
+        there.update(row["task"] for row in rows)
         with database.write() as connection:
             added += _add(connection, [row for row in rows if row["task"] not in on_list])
+    if not is_known:
+        with database.write() as connection:
+            _remove(connection, there)
     with database.read() as connection:
         known = [dict(row) for row in connection.execute(select(tasks).where(~tasks.c.blocked)).mappings()] if listed else []
     on_list = listed(known) if listed else set()
@@ -85,6 +90,20 @@ def overlap(connection: Connection, share: float) -> None:
     spare = select(tasks.c.task).where(one, tasks.c.draw >= share, tasks.c.task.in_(seated.having(func.count() == 2)))
     last = select(func.max(seats.c.id)).where(seats.c.state == "free", seats.c.task.in_(spare)).group_by(seats.c.task)
     connection.execute(delete(seats).where(seats.c.id.in_(last)))
+
+
+def _remove(connection: Connection, there: set[str]) -> None:
+    """Removes tasks that are not `there` and that nobody has answered; of others nobody is asked any more."""
+    gone = sorted(set(connection.execute(select(tasks.c.task)).scalars()) - there)
+    for start in range(0, len(gone), _ROWS):
+        some = gone[start : start + _ROWS]
+        has_answer = select(seats.c.task).where(seats.c.task.in_(some), seats.c.state == "answered")
+        is_settled = select(tasks.c.task).where(tasks.c.task.in_(some), tasks.c.adjudication.is_not(None))
+        kept = {*connection.execute(has_answer).scalars(), *connection.execute(is_settled).scalars()}
+        bare = [task for task in some if task not in kept]
+        for table in (seats, skips, tasks):
+            connection.execute(delete(table).where(table.c.task.in_(bare)))
+        connection.execute(update(seats).where(seats.c.task.in_(kept), seats.c.state != "answered").values(state="closed"))
 
 
 def draw_of(task: str) -> float:
@@ -146,15 +165,15 @@ def _problem(row: Mapping[str, Any]) -> str | None:
 
 
 def _add(connection: Connection, rows: list[dict[str, Any]]) -> int:
-    """Adds the tasks that are new; a known one whose pair was moved to another tar is told where it is now. Returns how many are new."""
+    """Adds the tasks that are new; a known one whose pair lies elsewhere now, or that is sampled otherwise, is told so. Returns how many are new."""
     places = {
         row.task: tuple(row[1:])
         for row in connection.execute(
-            select(tasks.c.task, *(tasks.c[name] for name in _PLACE)).where(tasks.c.task.in_([row["task"] for row in rows]))
+            select(tasks.c.task, *(tasks.c[name] for name in _MOVES)).where(tasks.c.task.in_([row["task"] for row in rows]))
         )
     }
     for row in rows:
-        place = {name: row[name] for name in _PLACE}
+        place = {name: row[name] for name in _MOVES}
         if row["task"] in places and places[row["task"]] != tuple(place.values()):
             connection.execute(update(tasks).where(tasks.c.task == row["task"], ~tasks.c.blocked).values(**place))
     new = list({row["task"]: row for row in rows if row["task"] not in places}.values())

@@ -13,7 +13,8 @@ from quality.review.server.sessions import person_of
 from quality.review.server.texts import LANGUAGES
 from quality.review.server.web import THEMES, Stop, Web, address_of, form
 
-_OWN_PATH: Final = re.compile(r"/(?:[a-z0-9]+/?)*")
+_OWN_PATH: Final = re.compile(r"/(?:[a-z0-9]+/)*[a-z0-9]*")  # one way to match: a stranger must not make it search
+_OWN_LETTERS: Final = 200
 Form = Annotated[dict[str, str], Depends(form)]
 
 
@@ -75,7 +76,7 @@ def routes(web: Web) -> APIRouter:
         else:
             web.poster(request, fields.get("csrf"))
         back = fields.get("back", "/")
-        response = web.to(back if _OWN_PATH.fullmatch(back) else "/")
+        response = web.to(back if len(back) <= _OWN_LETTERS and _OWN_PATH.fullmatch(back) else "/")
         if fields.get("language") in LANGUAGES:
             web.cookies.set(response, "language", fields["language"], days=365)
         if fields.get("theme") in THEMES:

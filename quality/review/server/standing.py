@@ -1,14 +1,14 @@
 """The answers that stand: what was answered and not taken back, and what a lead settled. They leave as reviews/decisions.parquet."""
 
 import tempfile
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from quality.command import UsageError
+from quality.review.files import read_answers
 from quality.review.server.models import accounts, journal, seats, tasks
 from schemas.columns import table_of
 from schemas.digest import digest_of_table
@@ -41,38 +41,28 @@ def export(connection: Connection, store: Store) -> tuple[int, int]:
     The file may hold answers that this database knows nothing of: of another tool, or of a database before it. They are kept, unless this
     database has a newer word of the same person on the same task, an undo included. Raises UsageError for a file that cannot be read.
     """
-    ours = standing(connection)
-    known = set(
-        connection.execute(
-            select(journal.c.task, accounts.c.name)
-            .join(accounts, accounts.c.id == journal.c.account)
-            .where(journal.c.act.in_(("answer", "adjudicate")))
-            .distinct()
-        ).tuples()
+    words = (
+        select(journal.c.task, accounts.c.name, func.max(journal.c.time))
+        .join(accounts, accounts.c.id == journal.c.account)
+        .where(journal.c.act.in_(("answer", "adjudicate", "undo")))
+        .group_by(journal.c.task, accounts.c.name)
     )
+    known = {(task, name): time for task, name, time in connection.execute(words)}
     gone = set(connection.execute(select(tasks.c.task).where(tasks.c.blocked)).scalars())
-    before = _standing_file(store)
-    kept = [row for row in before if (row["task"], row["reviewer"]) not in known and row["task"] not in gone]
-    table = pa.concat_tables([ours, table_of(kept, ANSWERS)]).sort_by(
+    before = read_answers(store).to_pylist() if store.exists(ANSWERS_PATH) else []
+    kept = [row for row in before if _ms(row["time"]) > known.get((row["task"], row["reviewer"]), -1) and row["task"] not in gone]
+    newer = {(row["task"], row["reviewer"]) for row in kept}
+    ours = [row for row in standing(connection).to_pylist() if (row["task"], row["reviewer"]) not in newer]
+    table = pa.concat_tables([table_of(ours, ANSWERS), table_of(kept, ANSWERS)]).sort_by(
         [("task", "ascending"), ("adjudicates", "ascending"), ("reviewer", "ascending")]
     )
     with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
         local = Path(folder, "decisions.parquet")
         write_parquet(table, {"content_digest": digest_of_table(table), "rows": table.num_rows}, local)
         store.put(ANSWERS_PATH, local)
-    return ours.num_rows, len(kept)
+    return len(ours), len(kept)
 
 
-def _standing_file(store: Store) -> list[dict[str, Any]]:
-    where = store.path_of(ANSWERS_PATH)
-    try:
-        with store.open(ANSWERS_PATH) as file:
-            table = pq.ParquetFile(file).read(use_threads=False)
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{where}: {str(error).splitlines()[0]}; move it away, its answers cannot be kept") from error
-    missing = [name for name in ANSWERS.names if name not in table.column_names]
-    if missing:
-        raise UsageError(f"{where} has no column {missing[0]}; move it away, or give it the columns of schemas.reviews.ANSWERS")
-    return table.to_pylist()
+def _ms(time: datetime | None) -> int:
+    """Milliseconds since 1970; 0 for an answer that does not say when it was given."""
+    return 0 if time is None else round(time.timestamp() * 1000)
