@@ -35,8 +35,9 @@ def test_the_screen_says_what_happened_and_where_everything_is(done: Done):
         "decisions ",
         "manifest ",
         "pairs in",
-        "next: python -m quality.report",
-        "python -m pipelines.explain",
+        "next: ",
+        "python -m quality.report --dataset",
+        "python -m pipelines.explain --dataset",
     ):
         assert wanted in text, text
     assert "WARNING" not in text + done.run.stderr and "Traceback" not in done.run.stderr
