@@ -40,7 +40,8 @@ def log_in(browser, server, name, **context):
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
     page.goto(server.url)
-    page.keyboard.type(name)  # the field has the focus
+    page.wait_for_function("document.activeElement.name === 'name'")  # the field gets the focus by itself, soon after the page is there
+    page.keyboard.type(name)
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
