@@ -253,7 +253,8 @@ def _licenses(release: Release) -> dict[str, int]:
     counts = Counter[str]()
     for shard in release.shards():
         stated = release.read_index(shard.shard, License.needs)
-        counts.update(License().compute(stated, ["license.class"])["license.class"].to_pylist())
+        classes = License().compute(stated, ["license.class"])["license.class"]
+        counts.update({row["values"]: row["counts"] for row in classes.value_counts().to_pylist()})
     return dict(sorted(counts.items()))
 
 

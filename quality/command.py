@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from schemas.policy import PolicyError
-from schemas.pool import PoolError
+from schemas.pool import Pool, PoolError
 from schemas.release import ReleaseError
 from schemas.store import StoreError
 
@@ -55,6 +55,14 @@ def command(main: Callable[[], int]) -> int:
         traceback.print_exc()
         complain("this is a bug of pigment")
         return EXIT_BUG
+
+
+def pool_at(dataset: str) -> Pool:
+    """The pool of a dataset that has something. Raises UsageError for any other folder, and makes none."""
+    pool = Pool(dataset)
+    if not pool.committed():
+        raise UsageError(f"{dataset}: no dataset here; give the folder that python -m pipelines.ingest wrote as --dataset")
+    return pool
 
 
 def say(text: str) -> None:

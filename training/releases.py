@@ -44,20 +44,6 @@ class Samples:
         high, low = self.uid[sample].tolist()
         return f"{high:016x}{low:016x}"
 
-    def only(self, chosen: np.ndarray) -> "Samples":
-        """The samples of these numbers, or where a boolean array is true."""
-        rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-        return Samples(
-            self.uid[rows],
-            self.shard[rows],
-            self.offset[rows],
-            self.size[rows],
-            self.width[rows],
-            self.height[rows],
-            self.captions.take(pa.array(rows)),
-            None if self.weights is None else self.weights[rows],
-        )
-
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -97,13 +83,13 @@ def open_release(
     if unmeasured:
         raise ReleaseError(
             f"release {release.name}: the index of {release.shard_path(unmeasured[0], 'tar')} has no column {MINING}, so nobody has measured "
-            "whether its files forbid mining; score the pool with the scorer evidence and select anew, or go on with --optouts ignore"
+            "whether its files forbid mining; score the pool with the scorer evidence and select anew, or go on with optouts=False"
         )
     refused = sum(count or 0 for _, count in read)
     if refused:
         raise ReleaseError(
             f"release {release.name}: {refused:,} of its files forbid mining in their own metadata ({MINING} = disallowed); select them out "
-            "with a policy that drops optout:disallowed, or allow them with --optouts ignore"
+            "with a policy that drops optout:disallowed, or allow them with optouts=False"
         )
     tables = [table for table, _ in read]
     shards = np.repeat(np.array(numbers, np.int32), [table.num_rows for table in tables])
@@ -133,14 +119,14 @@ def _check_licenses(release: Release, manifest: dict[str, Any], allowed: Collect
     if counts is None:
         raise ReleaseError(
             f"release {release.name}: its manifest does not count licence classes, so nobody has measured that it may be trained on; publish "
-            "it anew, or go on with --licenses any"
+            "it anew, or go on with licenses=None"
         )
     others = {class_: count for class_, count in counts.items() if count and class_ not in allowed}
     if others:
         told = ", ".join(f"{count:,} {class_}" for class_, count in sorted(others.items()))
         raise ReleaseError(
             f"release {release.name} holds pairs of licence classes that are not allowed here: {told}; select with a policy that drops them, "
-            f"or allow them with --licenses {','.join([*allowed, *sorted(others)])}"
+            f"or allow them: licenses={(*allowed, *sorted(others))!r}"
         )
 
 

@@ -7,11 +7,11 @@ sharp one is kept apart from every image element of the page (report.js makes on
 import io
 from typing import Final
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from quality.images import ImageError, decode
+from quality.images.fit import fitted
 
 SIDE: Final = 160  # pixels, of a sharp thumbnail's longer side
 _BLURRED: Final = 8  # pixels, of a blurred one's; the page draws it large and smooth
@@ -23,14 +23,7 @@ def thumbnails(data: bytes) -> tuple[bytes, bytes] | None:
         pixels = decode(data, side=SIDE)
     except ImageError:
         return None
-    return _webp(_scaled(pixels, _BLURRED), 60), _webp(_scaled(pixels, SIDE), 70)
-
-
-def _scaled(pixels: np.ndarray, side: int) -> np.ndarray:
-    """The longer side at most `side`; never larger than it is, never below one pixel."""
-    height, width = pixels.shape[:2]
-    factor = min(1.0, side / max(height, width))
-    return cv2.resize(pixels, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA)
+    return _webp(fitted(pixels, _BLURRED), 60), _webp(fitted(pixels, SIDE), 70)
 
 
 def _webp(pixels: np.ndarray, quality: int) -> bytes:

@@ -106,7 +106,8 @@ def _in(pool: Pool, args: argparse.Namespace) -> str:
         f"{new.num_rows:,} answers" + (f", {again:,} of them in the place of older ones," if again else "")
         + f" are in {pool.store.path_of(ANSWERS_PATH)}, {free.num_rows:,} in all"
         + (f"; {listed:,} about pairs on a block list now are left out" if listed else "") + "\n"
-        f"next: python -m pipelines.ingest --dataset {args.dataset} --start_at select, with the --policy of the release that was judged"
+        f"next: python -m pipelines.ingest --dataset {args.dataset} --start_at select\n"
+        "      (with the --policy of the release that was judged, where it is not the default)"
     )  # fmt: skip
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from quality.command import EXIT_DONE, Parser, say
+from quality.command import EXIT_DONE, Parser, pool_at, say
 from quality.review.server.audit import Actor, record
 from quality.review.server.database import ENVIRONMENT, PATH, open_database, url_of
 from quality.review.server.standing import export
 from schemas.reviews import ANSWERS_PATH
-from schemas.store import Store
 
 _EXAMPLES = """examples:
   python -m quality.review export --dataset pigment-data
@@ -29,7 +28,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code. Raises what quality.command.command turns into messages."""
     args = parser().parse_args(argv)
-    store = Store(args.dataset)
+    store = pool_at(args.dataset).store
     database = open_database(url_of(store, args.database))
     try:
         with database.write() as connection:

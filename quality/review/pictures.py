@@ -8,6 +8,7 @@ import pyarrow as pa
 from PIL import Image
 
 from quality.images import ImageError, decode
+from quality.images.fit import fitted
 from schemas.pool import Pool
 
 BLURRED_SIDE = 24  # pixels that are left of the longer side, as in the review's own pages
@@ -32,19 +33,14 @@ def pictures_of(pool: Pool, tasks: pa.Table, *, side: int) -> Iterator[tuple[int
 
 def shown(pixels: np.ndarray, side: int) -> bytes:
     """JPEG of RGB pixels (height x width x 3), scaled down to the longer side."""
-    return _jpeg(_within(Image.fromarray(pixels), side))
+    return _jpeg(Image.fromarray(fitted(pixels, side)))
 
 
 def blurred(pixels: np.ndarray) -> bytes:
     """JPEG in which no more than BLURRED_SIDE pixels of the longer side are left: nothing can sharpen it."""
-    small = _within(Image.fromarray(pixels), BLURRED_SIDE)
+    small = Image.fromarray(fitted(pixels, BLURRED_SIDE))
     scale = _SHOWN_SIDE / max(small.size)
     return _jpeg(small.resize((max(1, round(small.width * scale)), max(1, round(small.height * scale))), Image.Resampling.BICUBIC))
-
-
-def _within(image: Image.Image, side: int) -> Image.Image:
-    scale = min(1.0, side / max(image.size))
-    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BOX)
 
 
 def _jpeg(image: Image.Image) -> bytes:

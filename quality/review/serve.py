@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from sqlalchemy import func, select
 
-from quality.command import EXIT_DONE, Parser, UsageError, say
+from quality.command import EXIT_DONE, Parser, UsageError, pool_at, say
 from quality.review.server.app import make_app
 from quality.review.server.audit import Actor, record
 from quality.review.server.database import ENVIRONMENT, PATH, Database, open_database, url_of
@@ -73,9 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError(
             f"--host {args.host} --behind_proxy: between the web server and us passwords are unencrypted; keep --host 127.0.0.1"
         )
-    pool = Pool(args.dataset)
-    if not pool.committed():
-        raise UsageError(f"{args.dataset}: no dataset here; give the folder that python -m pipelines.ingest wrote as --dataset")
+    pool = pool_at(args.dataset)
     listed = _listed_pairs(pool)
     database = open_database(url_of(pool.store, args.database))
     _take_settings(database, args)

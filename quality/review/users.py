@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Row, select
 
-from quality.command import EXIT_DONE, Parser, UsageError, say
+from quality.command import EXIT_DONE, Parser, UsageError, pool_at, say
 from quality.review.server.audit import Actor, record
 from quality.review.server.auth import ROLES, AccountError, account_of, add_account, set_disabled, set_password
 from quality.review.server.database import ENVIRONMENT, PATH, open_database, url_of
 from quality.review.server.models import accounts
-from schemas.pool import Pool
 
 _EXAMPLES = """examples:
   python -m quality.review users add ann --role lead --dataset pigment-data
@@ -42,9 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError(f"users {args.act} {'takes no name' if args.act == 'list' else 'needs a name'}")
     if args.role is not None and args.act != "add":
         raise UsageError("--role goes with add")
-    pool = Pool(args.dataset)
-    if not pool.committed():
-        raise UsageError(f"{args.dataset}: no dataset here; give the folder that python -m pipelines.ingest wrote as --dataset")
+    pool = pool_at(args.dataset)
     database = open_database(url_of(pool.store, args.database))
     try:
         if args.act == "list":

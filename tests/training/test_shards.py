@@ -69,9 +69,9 @@ def test_a_release_without_manifest_is_refused(tmp_path):
 
 
 def test_unknown_licences_are_refused_and_the_way_round_is_told(dataset):
-    with pytest.raises(ReleaseError, match=r"18 unknown; .*--licenses public-domain,attribution,share-alike,unknown"):
+    with pytest.raises(ReleaseError, match=r"18 unknown; .*licenses=\('public-domain', 'attribution', 'share-alike', 'unknown'\)"):
         open_release(dataset)
-    with pytest.raises(ReleaseError, match=r"no column evidence\.mining, so nobody has measured .*--optouts ignore"):
+    with pytest.raises(ReleaseError, match=r"no column evidence\.mining, so nobody has measured .*optouts=False"):
         open_release(dataset, licenses=("unknown",))
     assert len(open_release(dataset, licenses=("unknown",), optouts=False).samples) == 18
 
@@ -90,7 +90,7 @@ def test_files_that_forbid_mining_are_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Release, "read_index", with_mining)
     monkeypatch.setattr(Release, "index_schema", lambda self, shard: schema(self, shard).append(pa.field("evidence.mining", pa.string())))
-    with pytest.raises(ReleaseError, match=r"3 of its files forbid mining.*--optouts ignore"):
+    with pytest.raises(ReleaseError, match=r"3 of its files forbid mining.*optouts=False"):
         open_release(pool.store.root, licenses=None)
     assert len(open_release(pool.store.root, licenses=None, optouts=False).samples) == 18
 

@@ -8,6 +8,7 @@ import numpy as np
 import simplejpeg
 
 from quality.images.decode import ImageError, decode
+from quality.images.fit import fitted
 from quality.images.header import MAX_PIXELS
 from schemas.store import Store, StoreError
 
@@ -34,25 +35,15 @@ def rendered(store: Store, tar: str, offset: int, size: int, *, blur_side: int, 
             pixels = decode(data, side=blur_side or SIDE, max_pixels=MAX_PIXELS)
         except ImageError as error:
             raise NoImage(str(error)) from error
-        pixels = _blurred(pixels, blur_side) if blur_side else _fitted(pixels, SIDE)
+        pixels = _blurred(pixels, blur_side) if blur_side else fitted(pixels, SIDE)
         if grey:
             pixels = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=75 if blur_side else 88, colorspace="RGB")
 
 
 def _blurred(pixels: np.ndarray, side: int) -> np.ndarray:
-    few = _fitted(pixels, side)
+    few = fitted(pixels, side)
     height, width = few.shape[:2]
     scale = _BLURRED_SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return cv2.resize(few, size, interpolation=cv2.INTER_CUBIC)
-
-
-def _fitted(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Reduced, by areas, so that the longer side has at most `side` pixels."""
-    height, width = pixels.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return pixels
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
