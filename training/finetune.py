@@ -34,8 +34,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+import diffusers
 import numpy as np
 import torch
+import transformers
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers.training_utils import cast_training_params
@@ -806,6 +808,9 @@ def summary(out: Out, knobs: Knobs, run: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 the training diverged, 2 wrong use, 130 interrupted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the loader has threads of its own
+    for library in (diffusers.utils.logging, transformers.utils.logging):
+        library.set_verbosity_error()  # a prompt that is cut is told for every batch
+        library.disable_progress_bar()
     try:
         return finetune(read_knobs(arguments))
     except (KnobError, ReleaseError, ModelError) as error:
