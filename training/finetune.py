@@ -7,7 +7,7 @@
     Ctrl-C or SIGTERM: the step is finished and kept; the same command goes on, bit for bit as if it had not been stopped
 
 Everything random is drawn from (seed, step, rank): noise, timesteps, dropped captions, the order of samples.
-U-Nets as of Stable Diffusion, SDXL and DeepFloyd IF; transformers as of PixArt, Sana and Stable Diffusion 3. Text encoders and autoencoder
+U-Nets as of Stable Diffusion, SDXL and DeepFloyd IF; transformers as of PixArt and Stable Diffusion 3. Text encoders and autoencoder
 are not trained. The pairs that `held_out` keeps away are never trained on: the loss on them, before and after, says what was learned.
 """
 
@@ -122,7 +122,7 @@ FREE: Final = {
     "out",
 }  # a run that goes on may change
 TIMES: Final = 4  # noise levels at which each held-out pair is measured
-FAMILIES: Final = ("UNet2DConditionModel", "PixArtTransformer2DModel", "SanaTransformer2DModel", "SD3Transformer2DModel")
+FAMILIES: Final = ("UNet2DConditionModel", "PixArtTransformer2DModel", "SD3Transformer2DModel")
 
 
 class KnobError(Exception):
