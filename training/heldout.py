@@ -1,0 +1,134 @@
+"""Pairs of a release that a model is measured on: those of a split, and none that it was trained on."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from schemas.release import ReleaseError
+from training.order import Shape
+from training.pictures import picture
+from training.releases import TrainingSet
+from training.splits import concept_of_title, split_of
+
+_BLOCK: Final = 512  # bytes; members of a tar begin at multiples of it
+ANY: Final = "any"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Chosen pairs of a release. samples: their numbers in it. captions: what a model is asked for. left_out: passed over because they are
+    in the training release too, by uid or by the image's bytes."""
+
+    release: TrainingSet
+    samples: Sequence[int]
+    captions: Sequence[str]
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def uids(self) -> list[str]:
+        return [self.release.samples.uid_of(sample) for sample in self.samples]
+
+
+def heldout_pairs(
+    release: TrainingSet, *, split: str, count: int, caption: str = "caption", trained_on: Sequence[TrainingSet] = (), seed: int = 0
+) -> Pairs:
+    """At most `count` pairs of `split`, in an order that hashes of uid and seed make.
+
+    split: train, validation or heldout, as the carried column `split` says; where there is none, by the concept (column `concept`, else the
+    title, else the caption: see training.splits); or "any". caption: the column that has the prompt; pairs without one are passed over.
+    Raises ReleaseError when not one pair is left.
+    """
+    uids = [release.samples.uid_of(sample) for sample in range(len(release.samples))]
+    order = sorted(range(len(uids)), key=lambda sample: hashlib.sha256(f"{seed} {uids[sample]}".encode()).digest())
+    seen_uids = {one.samples.uid_of(sample) for one in trained_on for sample in range(len(one.samples))}
+    seen_bytes = {digest for one in trained_on for digest in one.digests()}
+    digests = release.digests() if trained_on else []
+    plain = split == ANY and caption == "caption"
+    samples: list[int] = []
+    captions: list[str] = []
+    left_out = 0
+    fields = Fields(release)
+    for sample in order:
+        if len(samples) == count:
+            break
+        row = {"caption": release.samples.captions[sample].as_py()} if plain else fields.of(sample)
+        prompt = row.get(caption)
+        if not prompt or (split != ANY and _split(row) != split):
+            continue
+        if uids[sample] in seen_uids or (trained_on and digests[sample] in seen_bytes):
+            left_out += 1
+            continue
+        samples.append(sample)
+        captions.append(str(prompt))
+    if not samples:
+        told = f"; {left_out:,} are in what was trained on" if left_out else ""
+        raise ReleaseError(
+            f"release {release.release.name}: none of its {len(uids):,} pairs can be held out: split {split}, with {caption!r}{told}; give "
+            f"another --reference, --split any, or another --caption"
+        )
+    return Pairs(release, samples, captions, left_out)
+
+
+class Fields:
+    """What a sample's JSON in its tar says: all carried columns, of which the index has but a few. Reads one sample at a time."""
+
+    def __init__(self, training: TrainingSet):
+        self.training = training
+        samples = training.samples
+        self._next = np.full(len(samples), -1, np.int64)  # where the image of the sample that follows in the tar begins; -1: none does
+        order = np.lexsort((samples.offset, samples.shard))
+        follows = samples.shard[order[1:]] == samples.shard[order[:-1]]
+        self._next[order[:-1][follows]] = samples.offset[order[1:][follows]]
+        self._open: tuple[int, Any] | None = None
+
+    def of(self, sample: int) -> dict[str, Any]:
+        """Raises ReleaseError when the tar is not what its index says."""
+        samples, shard = self.training.samples, int(self.training.samples.shard[sample])
+        path = self.training.tar(shard)
+        if self._open is None or self._open[0] != shard:
+            self._open = shard, self.training.release.store.open(path)
+        file = self._open[1]
+        start = -(-int(samples.offset[sample] + samples.size[sample]) // _BLOCK) * _BLOCK
+        end = int(self._next[sample]) - _BLOCK if self._next[sample] >= 0 else file.size()
+        with tarfile.open(fileobj=io.BytesIO(file.read_at(max(end - start, 0), start))) as tar:
+            for member in tar:
+                if member.name == f"{samples.uid_of(sample)}.json":
+                    return json.load(tar.extractfile(member))  # type: ignore[arg-type]
+        raise ReleaseError(f"{self.training.release.store.path_of(path)}: no JSON of {samples.uid_of(sample)}; it is not what its index says")
+
+
+class Images:
+    """Images of samples at a model's resolution: scaled to cover the shape, the middle cut out, as they are trained on."""
+
+    def __init__(self, training: TrainingSet, width: int, height: int):
+        self.training, self.shape = training, Shape(width, height)
+        self._open: dict[int, Any] = {}
+
+    def of(self, sample: int) -> np.ndarray:
+        """(height, width, 3) uint8 RGB. Raises ReleaseError for bytes that are no image."""
+        samples, shard = self.training.samples, int(self.training.samples.shard[sample])
+        store, path = self.training.release.store, self.training.tar(shard)
+        if shard not in self._open:
+            self._open = {shard: store.open(path)}  # samples come in the tars' order, so one is enough
+        data = self._open[shard].read_at(int(samples.size[sample]), int(samples.offset[sample]))
+        try:
+            pixels, _ = picture(data, int(samples.width[sample]), int(samples.height[sample]), self.shape)
+        except ValueError as error:
+            raise ReleaseError(f"{store.path_of(path)}: the image of {samples.uid_of(sample)} cannot be decoded ({error})") from error
+        return np.ascontiguousarray(pixels)
+
+
+def _split(row: dict[str, Any]) -> str:
+    if row.get("split"):
+        return str(row["split"])
+    concept = row.get("concept") or concept_of_title(str(row.get("title") or row.get("caption") or ""))
+    return split_of(concept) if concept else "train"
