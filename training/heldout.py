@@ -5,7 +5,7 @@ import io
 import json
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +36,9 @@ class Pairs:
     @property
     def uids(self) -> list[str]:
         return [self.release.samples.uid_of(sample) for sample in self.samples]
+
+    def part(self, start: int, stop: int) -> "Pairs":
+        return replace(self, samples=self.samples[start:stop], captions=self.captions[start:stop])
 
 
 def heldout_pairs(
