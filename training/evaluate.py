@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from training.evaluation import Evaluation, Pictures
-    from training.features import Features
-    from training.heldout import Pairs
+    from training.drawn import Pictures
+    from training.evaluation import Evaluation
+    from training.features import Features, Shown
+    from training.reference import Pairs
     from training.releases import TrainingSet
 
 EXIT_DONE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 2, 130
 EVALUATION: Final = "evaluation.json"
+# By name, so that --help and a wrong flag need not import what raises them (twenty seconds on a slow machine).
+MISTAKES: Final = (
+    "FeaturesError", "PicturesError", "ModelError", "GenerationError", "SamplerError", "MissingWeights", "OtherSettings", "IndexFileError",
+)  # fmt: skip
 
 _EXAMPLES = """examples:
   python -m training.evaluate --model pigment-model --reference pigment-data --out pigment-evaluation
@@ -50,19 +55,31 @@ def parser() -> argparse.ArgumentParser:
     what = p.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", metavar="MODEL", help="what draws: embedded, a folder of training.finetune or diffusers, or a hub's name")
     what.add_argument("--pictures", metavar="DIR", type=Path, help="pictures that are drawn already, with their pictures.jsonl")
-    p.add_argument("--reference", metavar="RELEASE", required=True, help="a dataset or <dataset>/releases/<name> whose held-out pairs are real")
+    p.add_argument(
+        "--reference", metavar="RELEASE", required=True, help="a dataset or <dataset>/releases/<name> whose held-out pairs are real"
+    )
     p.add_argument("--training", metavar="RELEASE", help="what the model was trained on, to look for copies (default: not measured)")
     p.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for evaluation.json, plots and pictures")
-    p.add_argument("--prompts", default="heldout", metavar="FILE", help="captions of the held-out pairs, or a file of one prompt a line (default: heldout)")
-    p.add_argument("--split", default="heldout", choices=("train", "validation", "heldout", "any"), help="which pairs are held out (default: heldout)")
+    p.add_argument(
+        "--prompts",
+        default="heldout",
+        metavar="FILE",
+        help="captions of the held-out pairs, or a file of one prompt a line (default: heldout)",
+    )
+    p.add_argument(
+        "--split", default="heldout", choices=("train", "validation", "heldout", "any"), help="which pairs are held out (default: heldout)"
+    )
     p.add_argument("--caption", default="caption", metavar="COLUMN", help="carried column with the prompt (default: caption)")
     p.add_argument("--count", type=_positive, default=500, help="pictures and held-out pairs (default: 500)")
-    p.add_argument("--features", default="embedded", metavar="MODEL", help="embedded, local-dir:FOLDER or ARCHITECTURE/CHECKPOINT (default: embedded)")
+    p.add_argument(
+        "--features", default="embedded", metavar="MODEL", help="embedded, local-dir:FOLDER or ARCHITECTURE/CHECKPOINT (default: embedded)"
+    )
     p.add_argument("--seed", type=int, default=0, help="of the choice of pairs, noise and intervals (default: 0)")
     p.add_argument("--steps", type=_positive, help="of the sampler (default: what it needs)")
     p.add_argument("--guidance", type=float, help="scale (default: the pipeline's own)")
     p.add_argument("--batch", type=_positive, default=16, help="pictures drawn at a time (default: 16)")
-    p.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
+    p.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    p.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), default="fp32", help="of the weights that draw (default: fp32)")
     p.add_argument("--cache", metavar="DIR", type=Path, help="what was seen of real pictures, for other evaluations (default: OUT/cache)")
     p.add_argument("--json", action="store_true", help="the evaluation as one JSON object on stdout, nothing else there")
     return p
@@ -70,10 +87,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
+    import torch
+
     from schemas.release import ReleaseError
     from schemas.store import StoreError
 
     args = parser().parse_args(argv)
+    quieten()
+    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return _run(args)
     except KeyboardInterrupt:
@@ -81,16 +102,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ReleaseError, StoreError, OSError) as error:
         return _say(f"error: {error}", EXIT_USAGE)
     except Exception as error:
-        if type(error).__name__ in ("FeaturesError", "PicturesError", "ModelError", "GenerationError", "SamplerError", "MissingWeights"):
+        if type(error).__name__ in MISTAKES:
             return _say(f"error: {error}", EXIT_USAGE)
         raise
 
 
 def _run(args: argparse.Namespace) -> int:
-    from training.drawn import draw_into, read_pictures, seconds_of
+    from training.drawn import costs, draw_into, read_pictures
     from training.evaluation import Judge
     from training.features import Features
-    from training.progress import Progress
+    from training.generate import model_name, opened
     from training.releases import open_release
 
     reference = open_release(args.reference, licenses=None, optouts=False)  # it is looked at, not learned from
@@ -100,31 +121,46 @@ def _run(args: argparse.Namespace) -> int:
     folder = args.pictures or args.out / "pictures"
     if args.pictures is None:
         prompts = list(pairs.captions) if args.prompts == "heldout" else prompts_of(Path(args.prompts))
-        sampling = {"seed": args.seed, "steps": args.steps, "guidance": args.guidance, "batch": args.batch}
-        draw_into(folder, lambda: opened(args.model, args.device), args.model, prompts, **sampling, progress=Progress("draw"))
+        pipeline = opened(args.model, None, args.dtype, args.device)
+        sampling = {"seed": args.seed, "steps": args.steps, "guidance": args.guidance, "batch": args.batch, "dtype": args.dtype}
+        draw_into(folder, pipeline, model_name(args.model, None), prompts, **sampling, progress=shown("draw"))
     pictures = read_pictures(folder)
-    judge = Judge(features, pairs, others, cache=args.cache or args.out / "cache", seed=args.seed, progress=Progress)
+    judge = Judge(features, pairs, others, cache=args.cache or args.out / "cache", seed=args.seed, progress=shown)
     found = judge.evaluate(pictures, trained_on)
     what = {
-        "model": args.model, "pictures": str(folder), "count": len(pictures.arrays), "size": list(pictures.size), "seed": args.seed,
-        "steps": args.steps, "guidance": args.guidance, "seconds": seconds_of(folder),
+        "model": args.model, "pictures": str(folder), "count": len(pictures), "size": list(pictures.size), "seed": args.seed,
+        "steps": args.steps, "guidance": args.guidance, "cost": costs(folder),
     }  # fmt: skip
-    told = as_json(found, what=what, features=features, pairs=pairs, others=others, split=args.split, caption=args.caption, trained_on=trained_on)
+    told = as_json(
+        found, what=what, features=features, pairs=pairs, others=others, split=args.split, caption=args.caption, trained_on=trained_on
+    )
     put(args.out, told, found, pictures, trained_on)
     if args.json:
         sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.write(text_of(told, found) + f"\n{args.out / EVALUATION}, evaluation.png" + (", nearest.png" if trained_on else "") + "\n")
+        sys.stdout.write(
+            text_of(told, found) + f"\n{args.out / EVALUATION}, evaluation.png" + (", nearest.png" if trained_on else "") + "\n"
+        )
     return EXIT_DONE
 
 
 def chosen_pairs(reference: "TrainingSet", trained_on: Sequence["TrainingSet"], args: argparse.Namespace) -> tuple["Pairs", "Pairs | None"]:
     """`count` held-out pairs, and as many others; None where there are fewer. args: split, count, caption, seed. Raises ReleaseError."""
-    from training.heldout import heldout_pairs
+    from training.reference import reference_pairs
 
-    pairs = heldout_pairs(reference, split=args.split, count=2 * args.count, caption=args.caption, trained_on=trained_on, seed=args.seed)
+    pairs = reference_pairs(reference, split=args.split, count=2 * args.count, caption=args.caption, trained_on=trained_on, seed=args.seed)
     first = pairs.part(0, args.count)
     return first, pairs.part(args.count, 2 * args.count) if len(pairs) == 2 * args.count else None
+
+
+def quieten() -> None:
+    """Leaves libraries' bars and warnings away."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
 
 
 def prompts_of(path: Path) -> list[str]:
@@ -132,16 +168,21 @@ def prompts_of(path: Path) -> list[str]:
     return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
 
 
-def opened(model: str, device: str | None) -> Any:
-    """The pipeline of `model`, on a GPU where there is one, without bars of its own."""
-    import torch
+def shown(what: str) -> "Shown":
+    """Progress of `what` on standard error."""
+    from training.generation.progress import Progress
 
-    from training.checkpoints import open_pipeline
+    progress: Progress | None = None
 
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    pipeline = open_pipeline(model, device=place, dtype=torch.bfloat16 if place != "cpu" else torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    def advance(done: int, of: int) -> None:
+        nonlocal progress
+        if progress is None or done < progress.done:
+            progress = Progress(of, what).__enter__()
+        progress.advance(done - progress.done)
+        if done >= of:
+            progress.__exit__()
+
+    return advance
 
 
 def as_json(
@@ -193,8 +234,8 @@ def text_of(told: dict[str, Any], found: "Evaluation") -> str:
     text += [f"not measured: {name}: {figure.note}" for name, figure in found.figures.items() if figure.value is None]
     if found.memorisation is not None:
         text += ["", *_copies(found.memorisation, told["training"])]
-    if told["what"]["seconds"]:
-        text += ["", f"drawn in {told['what']['seconds']:.0f} s, {told['what']['count'] / told['what']['seconds']:.2f} pictures/s"]
+    if (cost := told["what"]["cost"])["pictures"]:
+        text += ["", f"drawn in {cost['seconds']:.0f} s, {cost['pictures'] / max(cost['seconds'], 1e-9):.2f} pictures/s"]
     return "\n".join(text)
 
 
@@ -210,13 +251,16 @@ def _copies(memorisation: dict[str, Any], training: dict[str, Any]) -> list[str]
             f"{pdq['heldout_matches']} of {pdq['heldout_n']:,} held-out ones"
         )
     closest = memorisation["closest"][0]
-    return [*text, f"        the nearest: {closest['prompt']!r}, cosine {closest['cosine']} to {closest['uid']} {closest['caption']!r}; look at nearest.png"]
+    return [
+        *text,
+        f"        the nearest: {closest['prompt']!r}, cosine {closest['cosine']} to {closest['uid']} {closest['caption']!r}; look at nearest.png",
+    ]
 
 
 def put(out: Path, told: dict[str, Any], found: "Evaluation", pictures: "Pictures", trained_on: "TrainingSet | None") -> None:
     """Writes evaluation.json, evaluation.png and, with a training release, nearest.png."""
     from training.measures.plots import plot
-    from training.sheets import nearest_sheet
+    from training.nearest_sheet import write_nearest
 
     out.mkdir(parents=True, exist_ok=True)
     title = f"{told['what']['model'] or told['what']['pictures']} against held-out pairs of {told['reference']['release']}"
@@ -225,7 +269,7 @@ def put(out: Path, told: dict[str, Any], found: "Evaluation", pictures: "Picture
         scores=found.scores, real_scores=found.real_scores, nearest=found.nearest,
     )  # fmt: skip
     if trained_on is not None and found.memorisation is not None:
-        nearest_sheet(out / "nearest.png", found.memorisation["closest"], pictures, trained_on)
+        write_nearest(out / "nearest.png", found.memorisation["closest"], pictures, trained_on)
     unfinished = out / f"{EVALUATION}.unfinished"
     unfinished.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", "utf-8")
     unfinished.rename(out / EVALUATION)

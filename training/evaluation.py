@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from training.clip.measures import mismatched
-from training.features import Features, Progress, Seen, kept
-from training.heldout import Images, Pairs
+from training.drawn import Pictures
+from training.features import Features, Seen, Shown, kept
+from training.reference import Images, Pairs, digests_of
 from training.measures.distances import cmmd, frechet, kid, unit
 from training.measures.figures import Figure, mean_of, not_measured
 from training.measures.manifolds import manifolds
@@ -18,22 +19,11 @@ from training.releases import TrainingSet
 
 _PART = 2048  # pictures seen between two writes to the cache
 _CLOSEST = 8  # pictures that are told with their training neighbour
-Quiet: Progress = lambda done, all_: None  # noqa: E731
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Generated pictures: n arrays (height, width, 3) uint8 RGB of one size, their prompts, and where each lies."""
-
-    arrays: Sequence[np.ndarray]
-    prompts: Sequence[str]
-    paths: Sequence[Path]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height."""
-        height, width = self.arrays[0].shape[:2]
-        return width, height
+def quiet(what: str) -> Shown:
+    """No progress."""
+    return lambda done, of: None
 
 
 @dataclass(frozen=True)
@@ -64,7 +54,7 @@ class Judge:
         *,
         cache: Path,
         seed: int = 0,
-        progress: Callable[[str], Progress] = lambda what: Quiet,
+        progress: Callable[[str], Shown] = quiet,
     ):
         self.features, self.reference, self.others = features, reference, others
         self.cache, self.seed, self.progress = cache, seed, progress
@@ -73,7 +63,7 @@ class Judge:
     def evaluate(self, pictures: Pictures, trained_on: TrainingSet | None = None) -> Evaluation:
         """All figures of the pictures; real ones are brought to their size first: what differs is then not the resolution."""
         size, seed = pictures.size, self.seed
-        seen = self.features.pictures(len(pictures.arrays), pictures.arrays.__getitem__, progress=self.progress("look at pictures"))
+        seen = self.features.pictures(len(pictures), pictures.arrays.__getitem__, progress=self.progress("look at pictures"))
         held, others = self._heldout(size)
         texts = self.features.texts(pictures.prompts)
         figures, scores = _against_prompts(seen, texts, pictures.prompts, seed)
@@ -119,12 +109,12 @@ class Judge:
         return seen.take(back)
 
     def _real(self, training: TrainingSet, samples: Sequence[int], size: tuple[int, int], what: str) -> Seen:
-        images, names = Images(training, *size), training.digests()
+        images, digests = Images(training, *size), digests_of(training)
         width, height = size
         return kept(
             self.cache / f"{self.features.identity}-{width}x{height}",
             self.features,
-            [names[sample] for sample in samples],
+            [digests[training.samples.uid_of(sample)] for sample in samples],
             lambda place: images.of(samples[place]),
             part=_PART,
             progress=self.progress(what),
@@ -167,7 +157,11 @@ def _told_bits(seen: Seen, strangers: Seen, training: Seen) -> dict[str, Any]:
     generated, heldout = (bits[bits >= 0] for bits in (_bits(seen, training), _bits(strangers, training)))
     if not len(generated) or not len(heldout):
         return {"n": len(generated), "heldout_n": len(heldout), "note": f"no PDQ hashes of quality {PDQ_QUALITY} or more to compare"}
-    matches = {"match_bits": PDQ_MATCH, "matches": int((generated <= PDQ_MATCH).sum()), "heldout_matches": int((heldout <= PDQ_MATCH).sum())}
+    matches = {
+        "match_bits": PDQ_MATCH,
+        "matches": int((generated <= PDQ_MATCH).sum()),
+        "heldout_matches": int((heldout <= PDQ_MATCH).sum()),
+    }
     return told(generated, heldout, nearer="lower") | matches
 
 

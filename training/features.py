@@ -18,7 +18,7 @@ from PIL import Image
 
 EMBEDDED: Final = "embedded"
 BATCH: Final = 64  # pictures, and texts, at a time
-Progress = Callable[[int, int], None]
+Shown = Callable[[int, int], None]  # done, of
 
 
 class FeaturesError(Exception):
@@ -55,7 +55,9 @@ class Features:
             self.model, _, self.preprocess = open_clip.create_model_and_transforms(address, pretrained=checkpoint, device=self.device)
             self.tokenizer = open_clip.get_tokenizer(address)
         except (RuntimeError, ValueError, OSError, KeyError) as error:
-            raise FeaturesError(f"--features {name}: open_clip cannot load it ({error}); give embedded, or ARCHITECTURE/CHECKPOINT") from error
+            raise FeaturesError(
+                f"--features {name}: open_clip cannot load it ({error}); give embedded, or ARCHITECTURE/CHECKPOINT"
+            ) from error
         self.model.eval().requires_grad_(False)
         self._tower = self._image_tower()
 
@@ -70,7 +72,7 @@ class Features:
         network = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads})
         return lambda pixels: network(pixels.numpy())[0].copy()
 
-    def pictures(self, count: int, load: Callable[[int], np.ndarray], *, progress: Progress = lambda done, all_: None) -> Seen:
+    def pictures(self, count: int, load: Callable[[int], np.ndarray], *, progress: Shown = lambda done, all_: None) -> Seen:
         """What is seen in `count` pictures, at least one; load(i) gives the i-th, (height, width, 3) uint8 RGB. Decodes ahead, holds 128 at most."""
         vectors, hashes = [], []
 
@@ -97,7 +99,9 @@ class Features:
         for start in range(0, len(texts), BATCH):
             ids = self.tokenizer(list(texts[start : start + BATCH]))
             if isinstance(getattr(self.model, "text", None), HFTextEncoder):
-                ids = ids[:, : int((ids != self.model.text.config.pad_token_id).sum(1).max())]  # its mask makes padding worthless, and it costs
+                ids = ids[
+                    :, : int((ids != self.model.text.config.pad_token_id).sum(1).max())
+                ]  # its mask makes padding worthless, and it costs
             rows.append(self.model.encode_text(ids.to(self.device)).float().cpu().numpy())
         return np.concatenate(rows)
 
@@ -107,7 +111,7 @@ def seen_of(vectors: np.ndarray, hashes: Sequence[tuple[np.ndarray, int]]) -> Se
     return Seen(vectors, pdq, np.array([quality for _, quality in hashes], np.uint8))
 
 
-def kept(folder: Path, features: Features, names: Sequence[str], load: Callable[[int], np.ndarray], *, part: int, progress: Progress) -> Seen:
+def kept(folder: Path, features: Features, names: Sequence[str], load: Callable[[int], np.ndarray], *, part: int, progress: Shown) -> Seen:
     """As Features.pictures, of pictures with `names`; what was seen once is in `folder`, also after a stop: `part` pictures at a time.
 
     A name must stand for the same pixels always. Vectors are kept in fp16 and come back as such, kept or not.
@@ -116,7 +120,9 @@ def kept(folder: Path, features: Features, names: Sequence[str], load: Callable[
     known: dict[str, tuple[np.ndarray, np.ndarray, int]] = {}
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as content:
-            known.update(zip(content["names"].tolist(), zip(content["vectors"], content["pdq"], content["quality"], strict=True), strict=True))
+            known.update(
+                zip(content["names"].tolist(), zip(content["vectors"], content["pdq"], content["quality"], strict=True), strict=True)
+            )
     missing = [index for index, name in enumerate(names) if name not in known]
     for start in range(0, len(missing), part):
         some = missing[start : start + part]

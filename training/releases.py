@@ -56,11 +56,6 @@ class TrainingSet:
     def tar(self, shard: int) -> str:
         return self.release.shard_path(shard, "tar")
 
-    def digests(self) -> list[str]:
-        """The SHA-256 of every sample's image bytes, 64 hex digits, in the order of samples; read from the indexes at each call."""
-        tables = [self.release.read_index(shard["shard"], ["sha256"]) for shard in self.manifest["shards"]]
-        return [digest for table in tables for digest in table["sha256"].to_pylist()]
-
 
 def open_release(
     path: str | Path, *, licenses: Collection[str] | None = LICENSES, optouts: bool = True, weight: str | None = None

@@ -53,7 +53,9 @@ def _two(axes: Any, generated: np.ndarray, real: np.ndarray, title: str, note: s
     ends = np.concatenate([generated, real]).astype(np.float64)
     edges = np.linspace(ends.min(), ends.max() + 1e-9, 31)
     for values, colour, label in ((generated, GENERATED, "generated"), (real, REAL, "held-out, real")):
-        axes.hist(values, bins=edges, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.55, label=f"{label} (n={len(values)})")
+        axes.hist(
+            values, bins=edges, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.55, label=f"{label} (n={len(values)})"
+        )
     axes.set(title=title, xlabel=note, ylabel="share")
     axes.legend(frameon=False)
 

@@ -41,7 +41,7 @@ class Pairs:
         return replace(self, samples=self.samples[start:stop], captions=self.captions[start:stop])
 
 
-def heldout_pairs(
+def reference_pairs(
     release: TrainingSet, *, split: str, count: int, caption: str = "caption", trained_on: Sequence[TrainingSet] = (), seed: int = 0
 ) -> Pairs:
     """At most `count` pairs of `split`, in an order that hashes of uid and seed make.
@@ -53,8 +53,8 @@ def heldout_pairs(
     uids = [release.samples.uid_of(sample) for sample in range(len(release.samples))]
     order = sorted(range(len(uids)), key=lambda sample: hashlib.sha256(f"{seed} {uids[sample]}".encode()).digest())
     seen_uids = {one.samples.uid_of(sample) for one in trained_on for sample in range(len(one.samples))}
-    seen_bytes = {digest for one in trained_on for digest in one.digests()}
-    digests = release.digests() if trained_on else []
+    seen_bytes = {digest for one in trained_on for digest in digests_of(one).values()}
+    digests = digests_of(release) if trained_on else {}
     plain = split == ANY and caption == "caption"
     samples: list[int] = []
     captions: list[str] = []
@@ -67,7 +67,7 @@ def heldout_pairs(
         prompt = row.get(caption)
         if not prompt or (split != ANY and _split(row) != split):
             continue
-        if uids[sample] in seen_uids or (trained_on and digests[sample] in seen_bytes):
+        if uids[sample] in seen_uids or (trained_on and digests[uids[sample]] in seen_bytes):
             left_out += 1
             continue
         samples.append(sample)
@@ -106,7 +106,9 @@ class Fields:
             for member in tar:
                 if member.name == f"{samples.uid_of(sample)}.json":
                     return json.load(tar.extractfile(member))  # type: ignore[arg-type]
-        raise ReleaseError(f"{self.training.release.store.path_of(path)}: no JSON of {samples.uid_of(sample)}; it is not what its index says")
+        raise ReleaseError(
+            f"{self.training.release.store.path_of(path)}: no JSON of {samples.uid_of(sample)}; it is not what its index says"
+        )
 
 
 class Images:
@@ -135,3 +137,9 @@ def _split(row: dict[str, Any]) -> str:
         return str(row["split"])
     concept = row.get("concept") or concept_of_title(str(row.get("title") or row.get("caption") or ""))
     return split_of(concept) if concept else "train"
+
+
+def digests_of(training: TrainingSet) -> dict[str, str]:
+    """The SHA-256 of the image bytes by uid, of the whole release even where `training` has a part of it; read anew at each call."""
+    tables = [training.release.read_index(shard["shard"], ["uid", "sha256"]) for shard in training.manifest["shards"]]
+    return {uid: digest for table in tables for uid, digest in zip(*table.to_pydict().values(), strict=True)}
