@@ -1,4 +1,4 @@
-"""Measures generated pictures against held-out real ones: nearness to prompts and to reality, variety, copies. `python -m training.evaluate --help`."""
+"""Generated pictures against held-out real ones: nearness to prompts and reality, variety, copies. `python -m training.evaluate --help`."""
 
 import argparse
 import json
@@ -108,10 +108,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    import numpy as np
+
     from training.drawn import costs, draw_into, read_pictures
     from training.evaluation import Judge
     from training.features import Features
     from training.generate import model_name, opened
+    from training.heldout_loss import heldout_losses
+    from training.measures.figures import mean_of
     from training.releases import open_release
 
     reference = open_release(args.reference, licenses=None, optouts=False)  # it is looked at, not learned from
@@ -127,6 +131,8 @@ def _run(args: argparse.Namespace) -> int:
     pictures = read_pictures(folder)
     judge = Judge(features, pairs, others, cache=args.cache or args.out / "cache", seed=args.seed, progress=shown)
     found = judge.evaluate(pictures, trained_on)
+    if args.pictures is None:
+        found.figures["heldout_loss"] = mean_of(np.asarray(heldout_losses(pipeline, pairs), np.float64), seed=args.seed)
     what = {
         "model": args.model, "pictures": str(folder), "count": len(pictures), "size": list(pictures.size), "seed": args.seed,
         "steps": args.steps, "guidance": args.guidance, "cost": costs(folder),
@@ -213,7 +219,9 @@ def as_json(
             "release": release.release.name, "digest": release.manifest["digest"], "split": split, "caption": caption, "n": len(pairs),
             "others_n": 0 if others is None else len(others), "left_out_as_trained_on": pairs.left_out,
         },
-        "training": None if trained_on is None else {"release": trained_on.release.name, "digest": trained_on.manifest["digest"], "n": len(trained_on.samples)},
+        "training": None if trained_on is None else {
+            "release": trained_on.release.name, "digest": trained_on.manifest["digest"], "n": len(trained_on.samples),
+        },
         "figures": figures(found.figures),
         "real": figures(found.real),
         "memorisation": found.memorisation,

@@ -10,11 +10,11 @@ import numpy as np
 from training.clip.measures import mismatched
 from training.drawn import Pictures
 from training.features import Features, Seen, Shown, kept
-from training.reference import Images, Pairs, digests_of
 from training.measures.distances import cmmd, frechet, kid, unit
 from training.measures.figures import Figure, mean_of, not_measured
 from training.measures.manifolds import manifolds
 from training.measures.memorisation import PDQ_MATCH, PDQ_QUALITY, Nearest, nearest_by_cosine, nearest_by_pdq, told
+from training.reference import Images, Pairs, digests_of
 from training.releases import TrainingSet
 
 _PART = 2048  # pictures seen between two writes to the cache

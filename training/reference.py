@@ -65,7 +65,7 @@ def reference_pairs(
             break
         row = {"caption": release.samples.captions[sample].as_py()} if plain else fields.of(sample)
         prompt = row.get(caption)
-        if not prompt or (split != ANY and _split(row) != split):
+        if not prompt or (split != ANY and split_of_row(row) != split):
             continue
         if uids[sample] in seen_uids or (trained_on and digests[uids[sample]] in seen_bytes):
             left_out += 1
@@ -87,28 +87,24 @@ class Fields:
     def __init__(self, training: TrainingSet):
         self.training = training
         samples = training.samples
-        self._next = np.full(len(samples), -1, np.int64)  # where the image of the sample that follows in the tar begins; -1: none does
+        sizes = {shard["shard"]: shard["bytes"] for shard in training.manifest["shards"]}
+        # Where a sample ends: where the header of the next image begins, or its tar ends.
+        self._end = np.array([sizes[shard] for shard in samples.shard.tolist()], np.int64)
         order = np.lexsort((samples.offset, samples.shard))
         follows = samples.shard[order[1:]] == samples.shard[order[:-1]]
-        self._next[order[:-1][follows]] = samples.offset[order[1:][follows]]
-        self._open: tuple[int, Any] | None = None
+        self._end[order[:-1][follows]] = samples.offset[order[1:][follows]] - _BLOCK
 
     def of(self, sample: int) -> dict[str, Any]:
         """Raises ReleaseError when the tar is not what its index says."""
-        samples, shard = self.training.samples, int(self.training.samples.shard[sample])
-        path = self.training.tar(shard)
-        if self._open is None or self._open[0] != shard:
-            self._open = shard, self.training.release.store.open(path)
-        file = self._open[1]
+        samples, store = self.training.samples, self.training.release.store
+        path = self.training.tar(int(samples.shard[sample]))
         start = -(-int(samples.offset[sample] + samples.size[sample]) // _BLOCK) * _BLOCK
-        end = int(self._next[sample]) - _BLOCK if self._next[sample] >= 0 else file.size()
-        with tarfile.open(fileobj=io.BytesIO(file.read_at(max(end - start, 0), start))) as tar:
+        (data,) = store.read_ranges(path, [(start, int(self._end[sample]) - start)])
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
             for member in tar:
                 if member.name == f"{samples.uid_of(sample)}.json":
                     return json.load(tar.extractfile(member))  # type: ignore[arg-type]
-        raise ReleaseError(
-            f"{self.training.release.store.path_of(path)}: no JSON of {samples.uid_of(sample)}; it is not what its index says"
-        )
+        raise ReleaseError(f"{store.path_of(path)}: no JSON of {samples.uid_of(sample)}; it is not what its index says")
 
 
 class Images:
@@ -116,15 +112,12 @@ class Images:
 
     def __init__(self, training: TrainingSet, width: int, height: int):
         self.training, self.shape = training, Shape(width, height)
-        self._open: dict[int, Any] = {}
 
     def of(self, sample: int) -> np.ndarray:
         """(height, width, 3) uint8 RGB. Raises ReleaseError for bytes that are no image."""
-        samples, shard = self.training.samples, int(self.training.samples.shard[sample])
-        store, path = self.training.release.store, self.training.tar(shard)
-        if shard not in self._open:
-            self._open = {shard: store.open(path)}  # samples come in the tars' order, so one is enough
-        data = self._open[shard].read_at(int(samples.size[sample]), int(samples.offset[sample]))
+        samples, store = self.training.samples, self.training.release.store
+        path = self.training.tar(int(samples.shard[sample]))
+        (data,) = store.read_ranges(path, [(int(samples.offset[sample]), int(samples.size[sample]))])
         try:
             pixels, _ = picture(data, int(samples.width[sample]), int(samples.height[sample]), self.shape)
         except ValueError as error:
@@ -132,7 +125,8 @@ class Images:
         return np.ascontiguousarray(pixels)
 
 
-def _split(row: dict[str, Any]) -> str:
+def split_of_row(row: dict[str, Any]) -> str:
+    """train, validation or heldout: of a sample's carried columns."""
     if row.get("split"):
         return str(row["split"])
     concept = row.get("concept") or concept_of_title(str(row.get("title") or row.get("caption") or ""))
