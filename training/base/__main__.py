@@ -1,8 +1,8 @@
 """Prints the folder of the embedded base, which plain diffusers loads: `StableDiffusionPipeline.from_pretrained(folder)`.
 
-    python -m training.base                                        # made at the first call, then reused
-    python -m training.base --out /tmp/base                        # a folder of your own
-    python -m training.base --out /tmp/blank --random_weights 0    # an untrained one, for tests
+python -m training.base                                        # made at the first call, then reused
+python -m training.base --out /tmp/base                        # a folder of your own
+python -m training.base --out /tmp/blank --random_weights 0    # an untrained one, for tests
 """
 
 import argparse

@@ -108,14 +108,14 @@ def text_parts(folder: Path):
 
 
 def write_weights(folder: Path, unet, vae) -> Path:
-    """Writes what `assemble` reads: the U-Net as int8, the autoencoder as half floats with its scaling factor. Returns `folder`."""
+    """Writes what `assemble` reads: both networks as whole numbers of 8 bits, and the scaling factor. Returns `folder`."""
     from safetensors.torch import save_file
 
     from training.base.model import packed
 
     folder.mkdir(parents=True, exist_ok=True)
     save_file(dict(packed(unet.state_dict())), folder / UNET)
-    save_file({name: tensor.half().contiguous() for name, tensor in vae.state_dict().items()}, folder / VAE)
+    save_file(dict(packed(vae.state_dict())), folder / VAE)
     (folder / CONFIG).write_text(json.dumps({"scaling_factor": vae.config.scaling_factor}, indent=2) + "\n", encoding="utf-8")
     return folder
 

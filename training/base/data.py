@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,17 @@ def colour_drawings(pairs: Sequence[Pair], *, split: str = "train") -> list[Pair
 
 
 def texts_of(pair: Pair) -> tuple[list[str], list[str]]:
-    """(English, Korean) texts. An emoji's are of its concept, not of the set that drew it: fewer texts to encode."""
+    """(English, Korean) texts: an emoji's name, and its name with keywords, of its concept and not of the set that drew it; a drawing of
+    the clip art has one of the two. Encoding texts takes a good part of all the work, hence so few."""
     if pair.collection == CLIP_ART:
-        own = english_texts(pair)
-        return [text for text in own if text != pair.caption][-1:] + [pair.caption], []
-    shared = Pair(**{**vars(pair), "file": pair.concept, "collection": "emoji"})
-    return english_texts(shared), korean_texts(shared)
+        both = _named(english_texts(pair), pair.caption)
+        return both[hashlib.sha256(pair.file.encode()).digest()[0] % len(both) :][:1], []
+    shared = replace(pair, file=pair.concept, collection="emoji")
+    return _named(english_texts(shared), pair.caption), _named(korean_texts(shared), pair.caption_ko or "")
+
+
+def _named(texts: Sequence[str], caption: str) -> list[str]:
+    return [text for text in texts if text == caption or text.startswith(f"{caption}, ")]
 
 
 def picture64(path: Path) -> np.ndarray:

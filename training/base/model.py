@@ -1,4 +1,4 @@
-"""The embedded base's networks, built anew, and how their weights are stored: the U-Net in whole numbers of 8 bits, the autoencoder in half floats."""
+"""The embedded base's networks, built anew, and how their weights are stored: in whole numbers of 8 bits."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,18 +6,19 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
 SIDE = 64  # px, of a picture
-LATENT = (4, 16, 16)  # channels, height, width
+LATENT = (24, 8, 8)  # channels, height, width
 TEXT_WIDTH = 384  # MiniLM's
-TOKENS = 24  # of a prompt, [CLS] and [SEP] among them; longer prompts are cut
+TOKENS = 16  # of a prompt, [CLS] and [SEP] among them; longer prompts are cut
+GUIDANCE, STEPS = 3.0, 12  # of generation, chosen on validation prompts (training.base.evaluate --choose)
 SCALE = ".scale"  # ends the name of what one is worth in each row of a tensor of whole numbers
 
 AUTOENCODER = {
-    "down_block_types": ("DownEncoderBlock2D",) * 3,
-    "up_block_types": ("UpDecoderBlock2D",) * 3,
-    "block_out_channels": (16, 32, 64),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (12, 24, 64, 64),
     "layers_per_block": 1,
     "latent_channels": LATENT[0],
-    "norm_num_groups": 8,
+    "norm_num_groups": 1,  # the encoder is built by hand and needs it so: training/base/encoder.py
     "sample_size": SIDE,
     "mid_block_add_attention": False,
     "force_upcast": False,
@@ -26,9 +27,9 @@ UNET = {
     "sample_size": LATENT[1],
     "in_channels": LATENT[0],
     "out_channels": LATENT[0],
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "block_out_channels": (64, 96, 160),
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "block_out_channels": (64, 128),
     "layers_per_block": 1,
     "attention_head_dim": 4,  # the number of heads, whatever its name (diffusers issue 2011)
     "norm_num_groups": 16,
@@ -37,12 +38,12 @@ UNET = {
 
 
 def autoencoder(scaling_factor: float = 1.0) -> AutoencoderKL:
-    """An untrained autoencoder, (n, 3, 64, 64) to (n, 4, 16, 16) and back."""
+    """An untrained autoencoder, (n, 3, 64, 64) to (n, 24, 8, 8) and back."""
     return AutoencoderKL(**AUTOENCODER, scaling_factor=scaling_factor)
 
 
 def unet() -> UNet2DConditionModel:
-    """An untrained U-Net over latents with cross attention to MiniLM's tokens at 8 x 8 and 4 x 4."""
+    """An untrained U-Net over latents with cross attention to MiniLM's tokens at 8 x 8 and 4 x 4 positions."""
     return UNet2DConditionModel(**UNET)
 
 
@@ -57,7 +58,7 @@ def scheduler() -> DDIMScheduler:
         timestep_spacing="trailing",
         clip_sample=False,
         set_alpha_to_one=True,
-        steps_offset=0,
+        steps_offset=1,  # what the pipeline asks for; trailing spacing does not use it
     )
 
 
