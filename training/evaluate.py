@@ -121,7 +121,6 @@ def _run(args: argparse.Namespace) -> int:
     reference = open_release(args.reference, licenses=None, optouts=False)  # it is looked at, not learned from
     trained_on = None if args.training is None else open_release(args.training, licenses=None, optouts=False)
     pairs, others = chosen_pairs(reference, [trained_on] if trained_on else [], args)
-    features = Features(args.features, device=args.device)
     folder = args.pictures or args.out / "pictures"
     if args.pictures is None:
         prompts = list(pairs.captions) if args.prompts == "heldout" else prompts_of(Path(args.prompts))
@@ -129,6 +128,7 @@ def _run(args: argparse.Namespace) -> int:
         sampling = {"seed": args.seed, "steps": args.steps, "guidance": args.guidance, "batch": args.batch, "dtype": args.dtype}
         draw_into(folder, pipeline, model_name(args.model, None), prompts, **sampling, progress=shown("draw"))
     pictures = read_pictures(folder)
+    features = Features(args.features, device=args.device)
     judge = Judge(features, pairs, others, cache=args.cache or args.out / "cache", seed=args.seed, progress=shown)
     found = judge.evaluate(pictures, trained_on)
     if args.pictures is None:
@@ -271,7 +271,7 @@ def put(out: Path, told: dict[str, Any], found: "Evaluation", pictures: "Picture
     from training.nearest_sheet import write_nearest
 
     out.mkdir(parents=True, exist_ok=True)
-    title = f"{told['what']['model'] or told['what']['pictures']} against held-out pairs of {told['reference']['release']}"
+    title = f"{Path(told['what']['model'] or told['what']['pictures']).name} against held-out pairs of {told['reference']['release']}"
     plot(
         out / "evaluation.png", title=title, features=told["features"]["name"], figures=found.figures, real=found.real,
         scores=found.scores, real_scores=found.real_scores, nearest=found.nearest,

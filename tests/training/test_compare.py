@@ -83,7 +83,7 @@ def test_the_table_says_which_is_better_and_what_was_not_measured(datasets, tmp_
     rows = {row[0]: row for row in table(found)}
     assert rows["CMMD, embedded CLIP"][2:5] == ["2.000", "1.100", "0.893"] and rows["CMMD, embedded CLIP"][-1] == "curated better"
     assert rows["FD, embedded CLIP"][3] == "not measured"
-    assert "1 for curated, 0 for raw" in document(found)
+    assert "Of 2 measures 1 for curated and 0 for raw; the others show no difference." in document(found)
     plot(tmp_path / "plot.png", found)
     with Image.open(tmp_path / "plot.png") as image:
         assert min(image.size) > 300

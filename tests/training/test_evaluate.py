@@ -14,10 +14,12 @@ from pipelines.publish import publish
 from schemas.release import ReleaseError
 from tests.releases import make_release
 from tests.training.tiny_pipelines import make_sd15
-from training.drawn import Pictures, PicturesError, read_pictures
+from training.checkpoints import open_pipeline
+from training.drawn import Pictures, PicturesError, draw_into, read_pictures
 from training.evaluate import main
 from training.evaluation import Judge
 from training.features import Features, FeaturesError, kept
+from training.generation.jobs import OtherSettings
 from training.reference import Fields, Images, digests_of, reference_pairs, split_of_row
 from training.releases import TrainingSet, open_release
 
@@ -168,7 +170,6 @@ def evaluated(dataset, tmp_path_factory) -> Path:
     model = make_sd15(folder / "tiny")
     flags = ["--reference", str(dataset), "--split", "any", "--count", "6", "--steps", "2", "--device", "cpu"]
     assert main(["--model", str(model), *flags, "--out", str(folder / "out")]) == 0
-    assert main(["--model", str(model), *flags, "--out", str(folder / "out")]) == 0  # nothing is drawn again
     return folder
 
 
@@ -182,6 +183,21 @@ def test_a_model_is_evaluated(evaluated, dataset):
     assert told["real"]["cmmd"]["value"] < told["figures"]["cmmd"]["value"]  # real pictures are nearer to real ones than noise is
     with Image.open(evaluated / "out" / "evaluation.png") as plot:
         assert plot.size[0] > 800
+
+
+def test_pictures_that_are_there_are_not_drawn_again(evaluated, release):
+    before = {path: path.stat().st_mtime_ns for path in evaluated.glob("out/pictures/pictures/*.png")}
+    prompts = reference_pairs(release, split="any", count=6).captions
+    told, settings = (
+        [],
+        {"seed": 0, "steps": 2, "guidance": None, "batch": 4, "dtype": "fp32", "progress": lambda done, of: told.append(done)},
+    )
+    pipeline = open_pipeline(evaluated / "tiny")
+    draw_into(evaluated / "out" / "pictures", pipeline, "tiny", prompts, **settings)
+    assert {path: path.stat().st_mtime_ns for path in evaluated.glob("out/pictures/pictures/*.png")} == before
+    assert len(before) == 6 and told == []
+    with pytest.raises(OtherSettings, match="another model, seed, text or setting"):
+        draw_into(evaluated / "out" / "pictures", pipeline, "tiny", prompts, **{**settings, "steps": 3})
 
 
 def test_pictures_that_are_there_are_evaluated_alike(evaluated, dataset, capsys):

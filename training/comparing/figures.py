@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.checkpoints import EMBEDDED
 from training.comparing.runs import Plan, Run
 from training.comparing.scores import Score
+from training.generate import model_name
 from training.measures.figures import Figure, over_seeds
 from training.measures.names import MEASURES
 from training.reference import Pairs
@@ -68,7 +70,7 @@ def compare(
         }  # fmt: skip
     release = pairs.release
     return {
-        "base": plan.base,
+        "base": model_name(plan.base, None) if plan.base != EMBEDDED else EMBEDDED,
         "names": [first, second],
         "steps": plan.steps,
         "seeds": plan.seeds,

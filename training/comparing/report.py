@@ -1,6 +1,7 @@
 """A comparison as JSON, Markdown, plots and grids, and the words for the terminal."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -8,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from training.comparing.figures import UNKNOWN
 from training.drawn import read_pictures
 from training.generation.fonts import font_for
 from training.generation.sheet import Row, sheets
@@ -32,12 +34,13 @@ def headline(comparison: dict[str, Any]) -> str:
     """What was compared, and how many measures told a difference."""
     first, second = comparison["names"]
     told = [measure["says"] for measure in comparison["measures"].values()]
-    counts = [f"{told.count(f'{name} better')} for {name}" for name in (second, first)]
+    counts = " and ".join(f"{told.count(f'{name} better')} for {name}" for name in (second, first))
+    of = f"Of {sum(one != UNKNOWN for one in told)} measures {counts}; the others show no difference"
+    said = "One seed has no interval: no difference is claimed" if comparison["seeds"] == 1 else of
     reference = comparison["reference"]
     return (
         f"{second} against {first}: {comparison['base']} fine-tuned {comparison['steps']:,} steps, {_seeds(comparison['seeds'])} each; "
-        f"{reference['n']:,} held-out pairs of {reference['release']}. Of {sum(one != 'not measured' for one in told)} measures: "
-        f"{', '.join(counts)}, the others show no difference."
+        f"{reference['n']:,} held-out pairs of {reference['release']}. {said}."
     )
 
 
@@ -67,18 +70,19 @@ def remarks(comparison: dict[str, Any]) -> list[str]:
     """What a reader must know beside the numbers."""
     measures = comparison["measures"].values()
     told = [
-        f"not measured: {measure['title']}: {why}"
-        for measure in measures
-        for why in measure["notes"][:1]
-        if measure["says"] == "not measured"
+        f"not measured: {measure['title']}: {why}" for measure in measures for why in measure["notes"][:1] if measure["says"] == UNKNOWN
     ]
     told.append(
         f"Intervals: Student's, paired, over {_seeds(comparison['seeds'])} of training; pairs, prompts and noise are the same for all."
     )
     told.append(
-        f"With {len(comparison['measures'])} measures at 95 %, one tells a difference by chance about every second time: read them together."
+        f"Of {len(comparison['measures'])} independent measures at 95 % one or more would tell a difference by chance in "
+        f"{1 - 0.95 ** len(comparison['measures']):.0%} of comparisons: read them together."
     )
-    if comparison["features"] == "embedded CLIP":
+    told.append(
+        "Nearer to training: 0.5 is as near as held-out pictures are. Below that, lower tells of pictures unlike any and not of fewer copies."
+    )
+    if comparison["features"] == "embedded CLIP" and comparison["base"] == "embedded":
         told.append("The embedded base has its text encoder from the embedded CLIP model; --features names a judge that took no part.")
     return told
 
@@ -108,7 +112,7 @@ def document(comparison: dict[str, Any]) -> str:
         markdown(costs(comparison)),
         "## Releases",
         markdown(releases),
-        f"Flags of every fine-tuning: `{' '.join(comparison['flags']) or 'defaults'}`. Pictures: {comparison['draw']['steps']} steps, guidance "
+        f"Flags of every fine-tuning: `{shlex.join(comparison['flags']) or 'defaults'}`. Pictures: {comparison['draw']['steps']} steps, guidance "
         f"{comparison['draw']['guidance']}, seed {comparison['draw']['seed']}.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -155,6 +159,7 @@ def plot(path: Path, comparison: dict[str, Any]) -> None:
         panel.set_title(measure["title"].replace(", " + comparison["features"], ""), fontsize=9)
         panel.set_xlabel(f"{measure['better']} is better; {measure['says']}", fontsize=8)
         panel.tick_params(labelsize=8)
+        panel.ticklabel_format(axis="y", useOffset=False)
     for panel in list(axes.flat)[len(shown) :]:
         panel.set_axis_off()
     handles = {label: handle for panel in axes.flat for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}

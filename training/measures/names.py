@@ -14,7 +14,7 @@ class Measure:
 
 
 MEASURES: Final = {
-    "heldout_loss": Measure("loss on held-out pairs", "lower", 4),
+    "heldout_loss": Measure("loss on held-out pairs", "lower", 5),
     "clip_score": Measure("CLIP score (cosine), {features}", "higher"),
     "prompt_auc": Measure("own prompt before others' (AUC), {features}", "higher"),
     "cmmd": Measure("CMMD, {features}", "lower"),
