@@ -284,7 +284,7 @@ def test_interrupted_and_gone_on_with_ends_in_the_same_files(command, sd15, clip
     index = tmp_path / "cut" / "pictures.jsonl"
     while process.poll() is None and not (index.is_file() and index.read_text("utf-8").count("\n")):
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # the same handler as Ctrl-C, which a shell may have had ignored
     said = process.communicate()[1]
     assert process.returncode == 130, said
     assert "The same command goes on" in said

@@ -72,7 +72,7 @@ def wrapped(text: str, width: float, length: Callable[[str], float], lines: int)
 
     length: of a text, in the unit of width.
     """
-    words, found = " ".join(text.split()), []
+    words, found = " ".join(text.split()), list[str]()
     while words and len(found) < lines:
         if length(words) <= width:
             found.append(words)
