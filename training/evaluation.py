@@ -80,7 +80,7 @@ class Judge:
         strangers = held if others is None else _joined(held, others)
         cosine, cosine_held = (nearest_by_cosine(one.vectors, training.vectors) for one in (seen, strangers))
         bits = _bits(seen, training)
-        told_ = {
+        told_: dict[str, Any] = {
             "cosine": told(cosine.near, cosine_held.near, nearer="higher"),
             "pdq": _told_bits(seen, strangers, training),
             "closest": _closest(cosine, bits, pictures, trained_on),

@@ -61,7 +61,7 @@ def run_all(plan: Plan, *, say: Callable[[str], object]) -> list[Run]:
     """All runs, seed by seed, so that a comparison that is stopped has whole pairs. Raises RunFailed."""
     if taken := [flag for flag in plan.passed if flag.partition("=")[0] in OURS]:
         raise RunFailed(f"{', '.join(taken)}: this command decides that for each run; see --help")
-    runs = []
+    runs: list[Run] = []
     for seed in range(plan.seeds):
         for of in plan.releases:
             folder, flags = plan.folder(of, seed), plan.flags(of, seed)

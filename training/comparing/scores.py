@@ -79,7 +79,7 @@ class Scorer:
         self.out, self.base, self.pairs, self.others = out, base, pairs, others
         self.named, self.device, self.batch, self.training_pictures = features, device, batch, training_pictures
         self.asked_of = {"split": split, "caption": caption}
-        self.settings = {"seed": 0, "steps": steps, "guidance": guidance}
+        self.settings: dict[str, Any] = {"seed": 0, "steps": steps, "guidance": guidance}
 
     @cached_property
     def features(self) -> Features:

@@ -73,7 +73,8 @@ def frechet(generated: np.ndarray, real: np.ndarray) -> Figure:
     means = ((x.mean(0) - y.mean(0)) ** 2).sum()
     x, y = (x - x.mean(0)) / np.sqrt(len(x) - 1), (y - y.mean(0)) / np.sqrt(len(y) - 1)
     # tr (A B)^1/2 with A = x'x and B = y'y is the nuclear norm of x y': by QR it has width rows and columns however many pictures there are.
-    product = np.linalg.qr(x, mode="r") @ np.linalg.qr(y, mode="r").T
+    upper_x, upper_y = (np.asarray(np.linalg.qr(z, mode="r")) for z in (x, y))
+    product = upper_x @ upper_y.T
     value = means + (x**2).sum() + (y**2).sum() - 2 * np.linalg.svd(product, compute_uv=False).sum()
     return Figure(max(float(value), 0.0), len(generated), note="falls with n: compare at equal n")
 
