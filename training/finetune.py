@@ -48,6 +48,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from schemas.release import ReleaseError
+from training.card import CARD, write_card
 from training.checkpoints import LORA, LORA_FILE, PIPELINE, RUN, Description, ModelError, describe, exact_size, open_pipeline, resolve
 from training.held_out import concepts_of, first_of, hold_out, without_concepts
 from training.order import Shape
@@ -747,6 +748,7 @@ def _finetune(knobs: Knobs, stop: Stop, began: float) -> int:
         result = compared(before, after) if after and before else None
         run |= {"finished": True, "steps": step, "samples_seen": seen, "seconds": round(clock(), 1), "held_out_loss": result}
         out.put_json(RUN, run)
+        write_card(out.root, manifest=whole.manifest)
         print(summary(out, knobs, run))
     accelerator.end_training()
     return 0
@@ -799,7 +801,7 @@ def summary(out: Out, knobs: Knobs, run: Mapping[str, Any]) -> str:
         f"model          {out.root / (PIPELINE if knobs.method == 'full' else LORA)}",
         f"pictures       {out.root / 'samples'}" if knobs.sample_every else "pictures       none: --sample_every 0",
         f"log            {out.log_path}, tensorboard --logdir {out.root / 'tensorboard'}",
-        f"what was run   {out.root / RUN}",
+        f"what was run   {out.root / RUN}, and for who gets the model {out.root / CARD}",
         f"next           python -m training.generate --model {out.root}",
     ]
     return "\n".join(lines)

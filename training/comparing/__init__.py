@@ -1,0 +1,1 @@
+"""A comparison of two releases: its runs, their scores, the table."""
