@@ -10,7 +10,7 @@ floats (diffusers, Stability's and Black Forest Labs' scripts); early diffusers 
 Measured on nine photographs marked by the package, found of nine, SDXL as diffusers writes it / SD 1: as written 9 / 9; JPEG 95 6 / 5, and
 9 / 9 when decoded without smooth chroma upsampling; JPEG 90 2 / 1; JPEG 75 1 / 1; JPEG 50 0 / 0; JPEG 90 without chroma subsampling 9 / 9;
 WebP 90 7 / 5; scaled by 0.9 or cropped by 5 % on all sides 0 / 0; cropped at the bottom 9 / 9. Found in none of 2,181 drawings of the Open Clip
-Art library and none of 2,000 pictures of noise with a natural spectrum. 1.8 ms a megapixel from half size, on one core.
+Art library and none of 2,000 pictures of noise with a natural spectrum. 0.3 ms a megapixel from half size, on one core.
 
 A JPEG is better decoded at half its size, which is cheaper too: where its colours are halved they are then taken as stored, not interpolated.
 Found of 24 drawings with grain, SDXL as diffusers writes it, whole / at half size: halved colours, JPEG 95 6 / 24, JPEG 90 0 / 2, JPEG 75 0 / 0;
@@ -18,16 +18,17 @@ full colours, JPEG 90 24 / 24, JPEG 75 24 / 24, JPEG 50 22 / 23. SD 1, full colo
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import comb
 from typing import Final
 
 import cv2
 import numpy as np
 
+from quality.evidence.blocks import PLANES, block_bits, ones_of
+
 LEAST_PIXELS: Final = 256 * 256  # the package refuses smaller images
 CHANCE: Final = 4e-7  # that as many independent bits agree by luck; 41 of 48: 3.1e-7
-_STEP: Final = 36.0
-_HALF: Final = 2 * 0.492  # of the low band of U, which is 0.492 (B - Y); a mean of four counts twice
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ SCHEMES: Final = {
 }
 
 
+@cache
 def least_agreeing(bits: int) -> int:
     """The fewest of `bits` fair coins that agree with a given row of them with a probability of at most CHANCE."""
     wrong, ways = 0, 1
@@ -96,7 +98,7 @@ def decode_halved(pixels: np.ndarray) -> Watermark | None:
     height, width = (length // 4 * 4 for length in pixels.shape[:2])
     if 4 * pixels.shape[0] * pixels.shape[1] < LEAST_PIXELS or not height or not width:
         return None
-    planes = _planes(pixels[:height, :width])
+    planes = dict(zip(PLANES, block_bits(pixels[:height, :width]), strict=True))
     found = []
     for name, scheme in SCHEMES.items():
         for plane in scheme.planes:
@@ -104,21 +106,6 @@ def decode_halved(pixels: np.ndarray) -> Watermark | None:
             if agree >= scheme.least:
                 found.append((_luck(agree, len(scheme.bits)), Watermark(name, agree, len(scheme.bits))))
     return min(found, key=lambda item: item[0])[1] if found else None
-
-
-def _planes(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """By plane, the bit of each block of 4x4, row by row, as bool. pixels: of half size, sides multiples of 4."""
-    red, green, blue = cv2.split(pixels.astype(np.float32))
-    bluish = _HALF * (0.886 * blue - 0.587 * green - 0.299 * red)
-    reddish = _HALF * (0.886 * red - 0.587 * green - 0.299 * blue)
-    return {"bytes": _bits(bluish + 256), "floats": _bits(np.abs(bluish + 1)), "swapped": _bits(np.abs(reddish + 1))}
-
-
-def _bits(low: np.ndarray) -> np.ndarray:
-    low[::4, ::4] = 0  # values are not negative: the first of each block is never its largest
-    rows = np.maximum(np.maximum(low[::4], low[1::4]), np.maximum(low[2::4], low[3::4]))
-    largest = np.maximum(np.maximum(rows[:, ::4], rows[:, 1::4]), np.maximum(rows[:, 2::4], rows[:, 3::4])).astype(np.float64)
-    return (largest - np.floor(largest / _STEP) * _STEP > _STEP / 2).ravel()  # a tenth of the time of %; exact, from float32
 
 
 def _agreeing(blocks: np.ndarray, bits: str) -> int:
@@ -130,10 +117,9 @@ def _agreeing(blocks: np.ndarray, bits: str) -> int:
     A flat picture has all its bits on one side, so that about half of any message agrees.
     """
     turns, rest = divmod(len(blocks), len(bits))
-    ones = blocks[: turns * len(bits)].reshape(turns, len(bits)).sum(0)
-    ones[:rest] += blocks[turns * len(bits) :]
-    means = ones / (turns + (np.arange(len(bits)) < rest))
-    return int(((means > means.mean()) == (np.array(list(bits)) == "1")).sum())
+    means = ones_of(blocks, len(bits)) / (turns + (np.arange(len(bits)) < rest))
+    ones = np.frombuffer(bits.encode(), np.uint8) == ord("1")
+    return int(np.count_nonzero((means > means.mean()) == ones))
 
 
 def _luck(agree: int, bits: int) -> float:

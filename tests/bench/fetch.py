@@ -314,7 +314,7 @@ def main() -> None:
         return
     for name, goal in (
         ("ratio", "at least 2"),
-        ("evidence_over_img2dataset", "no goal: with what img2dataset does not do"),
+        ("evidence_over_img2dataset", "at least 2, with what img2dataset does not do"),
         ("resized_over_bare", "at least 0.8"),
         ("bare_over_simplejpeg", "at least 0.95"),
         ("original_over_img2dataset_no_resize", "at least 4, or"),
