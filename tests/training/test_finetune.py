@@ -135,7 +135,8 @@ def logged(out: Path) -> int:
 
 
 def stop_at(step: int, number: int, started: list[str], out: Path) -> tuple[int, str]:
-    """Starts the command, sends it the signal once the log has that step. Returns exit code and what it said."""
+    """Starts the command, sends it the signal once it has logged that step, or one more than the last run did. Returns exit code and stderr."""
+    step = max(step, logged(out) + 1)
     process = subprocess.Popen(started, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while logged(out) < step and process.poll() is None:
         time.sleep(0.01)
