@@ -46,12 +46,17 @@ class Description:
 
 
 def open_pipeline(
-    model: str | Path, *, lora: str | Path | None = None, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+    model: str | Path,
+    *,
+    lora: str | Path | None = None,
+    dtype: torch.dtype | dict[str, torch.dtype] = torch.float32,
+    device: str | torch.device = "cpu",
 ) -> DiffusionPipeline:
     """The pipeline that `model` names: "embedded", a diffusers folder, a folder that training.finetune wrote, or a name on a hub.
 
     A LoRA that training.finetune wrote is opened on the base that the run.json beside it names. lora: the weights' file, or the folder it
-    lies in, put on top. The network is used for a hub's name alone, and only when no folder has that name. Raises ModelError.
+    lies in, put on top. dtype: of all parts, or by a part's name and "default".
+    The network is used for a hub's name alone, and only when no folder has that name. Raises ModelError.
     """
     folder, own = resolve(str(model))
     local = Path(folder).is_dir()

@@ -28,6 +28,7 @@ import signal
 import sys
 import time
 import tomllib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -81,7 +82,7 @@ class Knobs:
     model: str = knob("embedded", "embedded, a diffusers folder, a folder of this command, or a hub's name")
     method: str = knob("full", "all weights of the denoiser, or a LoRA", among=("full", "lora"))
     rank: int = knob(16, "of the LoRA's matrices")
-    alpha: float = knob(16.0, "scale of the LoRA times its rank")
+    alpha: int = knob(16, "scale of the LoRA times its rank")
     targets: tuple[str, ...] = knob(("to_q", "to_k", "to_v", "to_out.0"), "ends of the names of layers that a LoRA is put on")
     precision: str = knob("fp32", "of the arithmetic; weights that learn stay fp32", among=("fp32", "bf16", "fp16"))
     gradient_checkpointing: bool = knob(False, "less memory for activations, about a third more time")
@@ -810,6 +811,7 @@ def summary(out: Out, knobs: Knobs, run: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 the training diverged, 2 wrong use, 130 interrupted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the loader has threads of its own
+    warnings.filterwarnings("ignore", category=FutureWarning, module="diffusers")  # of a parameter's new name, which older ones lack
     for library in (diffusers.utils.logging, transformers.utils.logging):
         library.set_verbosity_error()  # a prompt that is cut is told for every batch
         library.disable_progress_bar()
