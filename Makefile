@@ -1,14 +1,14 @@
 # Two commands on a fresh machine: `make ingest` and `make test`. Both set up what they need.
 PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3.11)
 DATASET ?= pigment-data
-MODEL ?= pigment-model
 ARGS ?=
 CORPUS ?= pigment-corpus
+MODEL ?= pigment-model
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup ingest generate corpus test check soak format lock clean
+.PHONY: help setup ingest finetune generate corpus test check soak format lock clean
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -23,6 +23,10 @@ $(READY): requirements.lock pyproject.toml
 ingest: $(READY)  ## the main job on the bundled sample, over HTTP from the small web, into pigment-data/
 	@$(RUN) -m tests.web --out pigment-web -- $(RUN) -m pipelines.ingest --runner DirectRunner --dataset $(DATASET) \
 		--source '{pairs}' --host_map '{host_map}' --unit_size 100 --image_timeout 10 $(ARGS)
+
+finetune: $(READY)  ## the embedded base on the release of `make ingest`, into pigment-model/
+	@$(RUN) -m training.finetune --release $(DATASET) --out $(MODEL) --steps 150 --batch 16 --learning_rate 5e-5 --warmup 20 --ema 0.98 \
+		--held_out 0.15 --sample_steps 20 --seed 1 $(ARGS)
 
 generate: $(READY)  ## a grid of pictures by MODEL (pigment-model, which `make finetune` writes; or embedded), into pigment-pictures/
 	@$(RUN) -m training.generate --model $(MODEL) --prompts training/generation/prompts.txt --overwrite --out pigment-pictures $(ARGS)
@@ -50,4 +54,4 @@ lock:  ## requirements.lock from pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) pigment-data pigment-pictures pigment-sample pigment-web build *.egg-info
+	rm -rf $(VENV) pigment-data pigment-model pigment-pictures pigment-sample pigment-web build *.egg-info

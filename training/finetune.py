@@ -7,7 +7,7 @@
     Ctrl-C or SIGTERM: the step is finished and kept; the same command goes on, bit for bit as if it had not been stopped
 
 Everything random is drawn from (seed, step, rank): noise, timesteps, dropped captions, the order of samples.
-U-Nets as of Stable Diffusion, SDXL and DeepFloyd IF; transformers as of PixArt, Sana and Stable Diffusion 3. Text encoders and autoencoder
+U-Nets as of Stable Diffusion, SDXL and DeepFloyd IF; transformers as of PixArt and Stable Diffusion 3. Text encoders and autoencoder
 are not trained. The pairs that `held_out` keeps away are never trained on: the loss on them, before and after, says what was learned.
 """
 
@@ -34,8 +34,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+import diffusers
 import numpy as np
 import torch
+import transformers
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers.training_utils import cast_training_params
@@ -121,7 +123,7 @@ FREE: Final = {
     "out",
 }  # a run that goes on may change
 TIMES: Final = 4  # noise levels at which each held-out pair is measured
-FAMILIES: Final = ("UNet2DConditionModel", "PixArtTransformer2DModel", "SanaTransformer2DModel", "SD3Transformer2DModel")
+FAMILIES: Final = ("UNet2DConditionModel", "PixArtTransformer2DModel", "SD3Transformer2DModel")
 
 
 class KnobError(Exception):
@@ -808,6 +810,9 @@ def summary(out: Out, knobs: Knobs, run: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 the training diverged, 2 wrong use, 130 interrupted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the loader has threads of its own
+    for library in (diffusers.utils.logging, transformers.utils.logging):
+        library.set_verbosity_error()  # a prompt that is cut is told for every batch
+        library.disable_progress_bar()
     try:
         return finetune(read_knobs(arguments))
     except (KnobError, ReleaseError, ModelError) as error:

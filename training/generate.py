@@ -90,7 +90,11 @@ def parser() -> argparse.ArgumentParser:
         help="auto: dpm++, or what fits the checkpoint; own: the checkpoint's (default: %(default)s)",
     )
     p.add_argument(
-        "--batch", type=_count, default=16, metavar="N", help="candidates drawn at a time; changes no picture (default: %(default)s)"
+        "--batch",
+        type=_count,
+        default=16,
+        metavar="N",
+        help="candidates drawn at a time; changes no picture but by rounding (default: %(default)s)",
     )
     p.add_argument("--size", type=_size, metavar="PX|WxH", help="sides in pixels (default: the pipeline's)")
     p.add_argument("--dtype", choices=DTYPES, default="fp32", help="of the weights (default: %(default)s)")

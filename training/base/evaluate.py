@@ -90,7 +90,7 @@ def measured(cosines: np.ndarray, asked: Sequence[Prompt], *, seed: int = 0) -> 
 
 
 def pipeline_of(folder: Path) -> StableDiffusionPipeline:
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
+    pipeline = StableDiffusionPipeline.from_pretrained(str(folder), local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -12,6 +12,7 @@ checkpoint. The second trains the decoder, the third writes what `training/base/
 import argparse
 import json
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -166,7 +167,7 @@ def train(drawings: Drawings, work: Path, *, minutes: float) -> None:
     schedule, draw = model.scheduler(), np.random.default_rng([SEED, step])
     before = saved = time.monotonic()
     while (part := used / (60 * minutes)) < 1:
-        rate = RATE * min(1, (step + 1) / WARM_UP) * max(0.02, 0.5 + 0.5 * np.cos(np.pi * part))
+        rate = RATE * min(1, (step + 1) / WARM_UP) * max(0.02, 0.5 + 0.5 * math.cos(math.pi * part))  # a plain float: it is saved
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = loss_of(unet, schedule, drawings, draw)
