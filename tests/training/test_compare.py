@@ -136,6 +136,7 @@ def test_a_comparison_is_run_whole(compared, datasets):
     run = json.loads((out / "runs" / "raw-0" / "run.json").read_text())
     assert (run["knobs"]["steps"], run["knobs"]["seed"], run["release"]["pairs"]["all"]) == (2, 0, 18)
     assert "## Evaluation" in write_card(out / "runs" / "raw-0", evaluation=out / "evaluations" / "raw-0").read_text("utf-8")
+    assert "Every setting" in (out / "runs" / "curated-0" / "README.md").read_text("utf-8")  # by finetune itself
     open_pipeline(out / "runs" / "curated-0")
 
 
