@@ -26,7 +26,8 @@ def build(vae: AutoencoderKL, images: np.ndarray) -> None:
         for module in encoder.modules():
             if isinstance(module, nn.Conv2d):
                 module.weight.zero_()
-                module.bias.zero_()
+                if module.bias is not None:
+                    module.bias.zero_()
         features = images.astype(np.float32) / 127.5 - 1
         encoder.conv_in.weight[:3, :, 1, 1] = torch.eye(3)
         count = 3

@@ -14,7 +14,6 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,10 +212,10 @@ def loss_of(unet: UNet2DConditionModel, schedule: DDIMScheduler, drawings: Drawi
     return ((found - wanted).square().mean((1, 2, 3)) * weight).mean()
 
 
-def captions(rows: Sequence[int], drawings: Drawings, draw: np.random.Generator) -> list[int]:
+def captions(rows: np.ndarray, drawings: Drawings, draw: np.random.Generator) -> list[int]:
     """A text for each row, in either language, or none (row 0 of the texts)."""
     chosen = []
-    for row in rows:
+    for row in rows.tolist():
         korean = drawings.korean[row] and draw.random() < KOREAN
         texts = drawings.korean[row] if korean else drawings.english[row]
         chosen.append(0 if draw.random() < DROPPED else int(draw.choice(texts)))
