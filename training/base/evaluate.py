@@ -3,8 +3,9 @@
     python -m training.base.judge --corpus DIR --work DIR
     python -m training.base.evaluate --corpus DIR --work DIR [--model DIR] [--out FILE]
 
-One picture for each of 200 held-out prompts in each language, by plain diffusers, seeds 0 to 199. Guidance and steps are chosen on prompts of
-the validation split (--choose). The judge's figures on real drawings of the same prompts stand beside them: no generator does better by it.
+One picture for each of 200 held-out prompts in each language, of seed 0; with --candidates the one that the embedded CLIP ranks first of several,
+as training.generate does. Guidance and steps are chosen on prompts of the validation split (--choose). The judge's figures on
+real drawings of the same prompts stand beside them: no generator does better by it.
 """
 
 import argparse
@@ -19,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from PIL import Image
 
 from training.base.assemble import embedded_base_dir
 from training.base.data import EMOJI, picture64
@@ -27,6 +27,8 @@ from training.base.judge import Eyes, Judge, letters, load
 from training.base.model import GUIDANCE, SIDE, STEPS
 from training.clip.measures import auc, mismatched
 from training.clip.prepare import Pair, read_corpus, trainable
+from training.generation.draw import pictures
+from training.generation.ranking import Ranker
 
 PROMPTS = 200
 CHOOSING = 60  # validation prompts of each language
@@ -58,15 +60,11 @@ def prompts(pairs: Sequence[Pair], *, split: str, korean: bool, count: int = PRO
     return [*named.values(), *worded.values()][:count]
 
 
-def generate(pipeline: StableDiffusionPipeline, texts: Sequence[str], *, guidance: float, steps: int) -> np.ndarray:
-    """One picture a text, seeds 0, 1, ..: uint8 (texts, 64, 64, 3)."""
-    made: list[np.ndarray] = []
-    for start in range(0, len(texts), BATCH):
-        some = list(texts[start : start + BATCH])
-        seeds = [torch.Generator().manual_seed(start + index) for index in range(len(some))]
-        images = pipeline(some, generator=seeds, guidance_scale=guidance, num_inference_steps=steps, height=SIDE, width=SIDE).images
-        made += [np.asarray(image) for image in images]
-    return np.stack(made)
+def generate(pipeline: StableDiffusionPipeline, texts: Sequence[str], *, guidance: float, steps: int, candidates: int = 1) -> np.ndarray:
+    """A picture of each text, the best of `candidates` by the embedded CLIP: uint8 (texts, 64, 64, 3)."""
+    ranker = Ranker() if candidates > 1 else None
+    drawn = pictures(pipeline, texts, steps=steps, guidance=guidance, size=(SIDE, SIDE), batch=BATCH, candidates=candidates, ranker=ranker)
+    return np.stack([np.asarray(picture.image.convert("RGB")) for picture in drawn])
 
 
 def similarity(judge: Judge, eyes: Eyes, texts: Sequence[str], images: np.ndarray) -> np.ndarray:
@@ -112,7 +110,15 @@ def choose(pipeline: StableDiffusionPipeline, pairs: Sequence[Pair], judge: Judg
 
 
 def evaluate(
-    folder: Path, corpus: Path, work: Path, *, guidance: float, steps: int, grid: Path | None = None, count: int = PROMPTS
+    folder: Path,
+    corpus: Path,
+    work: Path,
+    *,
+    guidance: float,
+    steps: int,
+    candidates: int = 1,
+    grid: Path | None = None,
+    count: int = PROMPTS,
 ) -> dict[str, dict[str, float]]:
     """The figures on held-out prompts, of generated pictures and of real ones, in each language; the grid is written when named."""
     from training.base.grid import write_grid
@@ -124,7 +130,7 @@ def evaluate(
         asked = prompts(pairs, split="heldout", korean=korean, count=count)
         texts = [prompt.text for prompt in asked]
         began = time.monotonic()
-        images = generate(pipeline, texts, guidance=guidance, steps=steps)
+        images = generate(pipeline, texts, guidance=guidance, steps=steps, candidates=candidates)
         print(f"{language}: {len(texts)} pictures in {time.monotonic() - began:.0f} s", file=sys.stderr)
         real = np.stack([picture64(corpus / prompt.pair.file) for prompt in asked])
         results[f"{language}, generated"] = measured(similarity(judge, eyes, texts, images), asked)
@@ -136,14 +142,6 @@ def evaluate(
     if grid is not None:
         write_grid(shown, pairs, corpus, work, eyes, grid)
     return results
-
-
-def save_pictures(images: np.ndarray, texts: Sequence[str], out: Path) -> None:
-    """One PNG a picture, named by its number, and prompts.txt."""
-    out.mkdir(parents=True, exist_ok=True)
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(out / f"{index:03d}.png")
-    (out / "prompts.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
@@ -161,6 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, help="pipeline folder (default: the embedded base)")
     parser.add_argument("--guidance", type=float, default=GUIDANCE, help="default: %(default)s, chosen on validation prompts")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the sampler (default: %(default)s)")
+    parser.add_argument("--candidates", type=int, default=1, help="of each prompt, the best is kept (default: %(default)s)")
     parser.add_argument("--prompts", type=int, default=PROMPTS, help="of each language (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
     parser.add_argument("--choose", action="store_true", help="compare guidances and steps on validation prompts, measure nothing held out")
@@ -174,13 +173,23 @@ def main(argv: list[str] | None = None) -> int:
             rows = choose(pipeline_of(folder), read_corpus(args.corpus), load(args.work), Eyes())
             print(json.dumps(rows, indent=2))
             return 0
-        results = evaluate(folder, args.corpus, args.work, guidance=args.guidance, steps=args.steps, grid=args.grid, count=args.prompts)
+        results = evaluate(
+            folder,
+            args.corpus,
+            args.work,
+            guidance=args.guidance,
+            steps=args.steps,
+            candidates=args.candidates,
+            grid=args.grid,
+            count=args.prompts,
+        )
     except FileNotFoundError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(results))
+    told = {"guidance": args.guidance, "steps": args.steps, "candidates": args.candidates}
     if args.out is not None:
-        args.out.write_text(json.dumps({"guidance": args.guidance, "steps": args.steps, "results": results}, indent=2) + "\n")
+        args.out.write_text(json.dumps({**told, "results": results}, indent=2) + "\n")
     reached = all(row["auc"] >= GOAL for name, row in results.items() if name.endswith("generated"))
     print(f"\ngoal: {GOAL} of generated pictures in both languages, {'reached' if reached else 'missed'}")
     return 0
