@@ -20,7 +20,7 @@ from training.base.assemble import CONFIG, UNET, VAE, WEIGHTS, MissingWeights, t
 from training.base.data import COLLECTIONS, corpus_drawings, picture64, texts_of
 from training.base.evaluate import generate, measured, prompts
 from training.base.train import as_tensor, is_sided
-from training.clip.prepare import HELD_OUT_DRAWINGS, read_corpus
+from training.clip.prepare import HELD_OUT_DRAWINGS, LEARNED_FROM, read_corpus
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 LIMIT = 6_000_000  # bytes of weights
@@ -138,7 +138,7 @@ def test_only_coloured_drawings_of_the_train_split_are_trained_on(corpus):
     assert pairs and held_out
     assert {pair.split for pair in pairs} == {"train"}
     assert {pair.collection for pair in pairs} <= set(COLLECTIONS) and HELD_OUT_DRAWINGS not in COLLECTIONS
-    assert not any("/by-sa/" in pair.license_url for pair in pairs)
+    assert all(pair.license_url.startswith(LEARNED_FROM) for pair in pairs)
     asked = [prompt for korean in (False, True) for prompt in prompts(read_corpus(corpus), split="heldout", korean=korean)]
     assert asked and {prompt.pair.split for prompt in asked} == {"heldout"}
     assert len({prompt.text for prompt in asked}) == len(asked)
