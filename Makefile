@@ -34,8 +34,8 @@ generate: $(READY)  ## a grid of pictures by MODEL (pigment-model, which `make f
 corpus: $(READY)  ## the full corpus (25,000 pairs or more) from Debian and npm packages, into pigment-corpus/
 	$(RUN) -m training.corpus --out $(CORPUS)
 
-test: $(READY)  ## all tests
-	$(RUN) -m pytest
+test: $(READY)  ## all tests, two files at a time
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 check: $(READY)  ## lint, format, types, import direction
 	$(RUN) -m ruff check .

@@ -9,7 +9,7 @@ SIDE = 64  # px, of a picture
 LATENT = (24, 8, 8)  # channels, height, width
 TEXT_WIDTH = 384  # MiniLM's
 TOKENS = 16  # of a prompt, [CLS] and [SEP] among them; longer prompts are cut
-GUIDANCE, STEPS = 4.0, 12  # of generation; validation figures: CARD.md
+GUIDANCE, STEPS = 7.0, 12  # of generation; validation figures: CARD.md
 SCALE = ".scale"  # ends the name of what one is worth in each row of a tensor of whole numbers
 
 AUTOENCODER = {
