@@ -93,7 +93,7 @@ def check(tables: Mapping[str, Table], suites: Sequence[Any] | None = None) -> G
     for number, suite in enumerate(suites):
         table, info = tables[suite.table], TABLES[suite.table]
         if table.rows is None or table.rows.empty:
-            why = f"not measured: {table.why or f'there is no {info.row.removeprefix("a ")}'}"
+            why = f"not measured: {table.why or 'there is no ' + info.row.removeprefix('a ')}"
             outcomes += [Outcome(suite.name, rule_name(rule), _severity(rule), None, 0, why) for rule in suite.rules]
             continue
         # Rules come back in another order, and two may be of one class: their place goes along.
