@@ -6,7 +6,8 @@ Everybody is logged in before the clock starts. Then each asks for the next item
 call that finds no server is made again with the same key after 0.3 to 1.5 s, as the page does. The server is killed with SIGKILL at even
 intervals and started again at once. Reported: milliseconds of calls that a living server answered, the same from the first try on
 (`with_outage`), and what the database says in the end: `lost` answers were acknowledged and are not there, `doubled` are there twice,
-`crowded` tasks have more answers than people were to be asked. Client, server and database share this machine's cores.
+`crowded` tasks have more answers than people were to be asked. Client, server and database share this machine's cores: `cpu_ms` says what each
+of them took for a call, and the server for a start.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+import psutil
 from sqlalchemy import func, select
 
 from quality.review.server.auth import add_account
@@ -48,6 +50,7 @@ class Seen:
     saved: list[tuple[int, str, str, str, int]] = field(default_factory=list)  # person, task, key, answer, record
     refused: Counter = field(default_factory=Counter)
     retries: int = 0
+    cpu: float = 0.0  # seconds that all of them took
 
 
 class Annotator:
@@ -118,20 +121,54 @@ async def _annotate(url: str, people: int, seconds: float, begin: threading.Even
     for person in everybody:
         await person.log_in()
     begin.set()
-    until = time.monotonic() + seconds
+    until, before = time.monotonic() + seconds, time.thread_time()
     await asyncio.gather(*(person.work(until) for person in everybody))
+    seen.cpu = time.thread_time() - before
     return seen
 
 
-def _kill(server: Server, kills: int, seconds: float, begin: threading.Event, down: list[float]) -> None:
+@dataclass
+class Cpu:
+    """Seconds of CPU that the server took: its calls, after each start, and its starts."""
+
+    calls: float = 0.0
+    starts: float = 0.0
+    started: float = 0.0
+
+    def start(self, server: Server) -> None:
+        self.started = _cpu(psutil.Process(server.process.pid))
+        self.starts += self.started
+
+    def end(self, server: Server) -> None:
+        self.calls += _cpu(psutil.Process(server.process.pid)) - self.started
+
+
+def _cpu(process: psutil.Process) -> float:
+    """Of a process and its children, those that ended included."""
+    times = process.cpu_times()
+    return sum((times.user, times.system, times.children_user, times.children_system, *map(_cpu, process.children())))
+
+
+def _database_cpu(folder: Path) -> float:
+    """Of the PostgreSQL below `folder`; 0 where there is none."""
+    try:
+        return _cpu(psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])))
+    except FileNotFoundError:
+        return 0.0
+
+
+def _kill(server: Server, kills: int, seconds: float, begin: threading.Event, down: list[float], cpu: Cpu) -> None:
     """Kills and starts the server, `kills` times within `seconds`."""
     begin.wait()
+    cpu.start(server)
     start = time.monotonic()
     for number in range(kills):
         time.sleep(max(0.0, start + (number + 0.5) * seconds / kills - time.monotonic()))
         killed = time.monotonic()
+        cpu.end(server)
         server.kill()
         server.start()
+        cpu.start(server)
         down.append(time.monotonic() - killed)
 
 
@@ -145,13 +182,16 @@ def measure(folder: Path, url: str | None, *, people: int, seconds: float, kills
         for number in range(people):
             add_account(connection, f"person{number}", "annotator", PASSWORD)
     server = Server(root, "--overlap_share", "0.1", "--exposure_cap", "10000", env={ENVIRONMENT: url} if url else None).start()
-    begin, down = threading.Event(), list[float]()
-    killer = threading.Thread(target=_kill, args=(server, kills, seconds, begin, down))
+    begin, down, cpu = threading.Event(), list[float](), Cpu()
+    killer = threading.Thread(target=_kill, args=(server, kills, seconds, begin, down, cpu))
     killer.start()
     try:
         load = os.getloadavg()[0]
+        of_database = _database_cpu(folder)
         seen = asyncio.run(_annotate(server.url, people, seconds, begin))
         killer.join()
+        cpu.end(server)
+        of_database = _database_cpu(folder) - of_database
     finally:
         begin.set()
         server.stop()
@@ -163,6 +203,10 @@ def measure(folder: Path, url: str | None, *, people: int, seconds: float, kills
         "down_s": round(sum(down), 1),
         "retries": seen.retries,
     }
+    calls = sum(len(times) for times in seen.times.values())
+    of = {"server": cpu.calls, "database": of_database, "client": seen.cpu}
+    found["cpu_ms"] = {name: round(1000 * seconds / calls, 1) for name, seconds in of.items()}
+    found["cpu_ms"]["start"] = round(1000 * cpu.starts / (len(down) + 1))
     found |= {name: _quantiles(times) for name, times in sorted(seen.times.items())}
     found["with_outage"] = {name: _quantiles(times) for name, times in sorted(seen.whole.items())}
     found |= {"refused": dict(seen.refused), **audit(database, seen)}
@@ -232,6 +276,8 @@ def main() -> None:
             alive, whole = found[name], found["with_outage"][name]
             figures = "  ".join(f"{each} {alive[each]:>7} ms" for each in ("p50", "p95", "p99"))
             print(f"  {name:<7} {alive['n']:>6}  {figures}   with outages p95 {whole['p95']} ms")
+        print("  CPU a call: " + "  ".join(f"{name} {found['cpu_ms'][name]} ms" for name in ("server", "database", "client")), end="")
+        print(f";  a start of the server {found['cpu_ms']['start']} ms")
         print("  " + "  ".join(f"{word} {found[word]}" for word in ("decided", "lost", "doubled", "crowded", "unknown")))
 
 
