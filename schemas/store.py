@@ -43,7 +43,7 @@ class Store:
             try:
                 store = self.__dict__["_local"] = LocalStore(self.root, mkdir=True)
             except (OSError, obstore.exceptions.BaseError) as error:
-                raise StoreError(f"cannot write to {self.root}: {_first_line(error)}; give another --dataset or mend its rights") from error
+                raise StoreError(f"cannot write to {self.root}: {first_line(error)}; give another --dataset or mend its rights") from error
         return store
 
     @property
@@ -85,7 +85,7 @@ class Store:
         except AlreadyExistsError:
             raise
         except (OSError, obstore.exceptions.BaseError) as error:
-            raise StoreError(f"cannot write {self.path_of(path)}: {_first_line(error)}") from error
+            raise StoreError(f"cannot write {self.path_of(path)}: {first_line(error)}") from error
 
     def read(self, path: str) -> bytes:
         """The whole object. Raises FileNotFoundError."""
@@ -160,5 +160,6 @@ def _link(source: Path, target: Path) -> None:
         copy.unlink(missing_ok=True)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What a library says went wrong, without the pages that follow; its class's name when it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

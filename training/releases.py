@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.release import Release, ReleaseError, latest
+from schemas.remote_store import RemoteStore, is_url
 from schemas.store import Store
 
 LICENSES: Final = ("public-domain", "attribution", "share-alike")  # classes that may be learned from unless the user says otherwise
@@ -60,14 +61,14 @@ class TrainingSet:
 def open_release(
     path: str | Path, *, licenses: Collection[str] | None = LICENSES, optouts: bool = True, weight: str | None = None
 ) -> TrainingSet:
-    """The release at `path`: <dataset>/releases/<name>, or a dataset, whose newest release is taken.
+    """The release at `path`: <dataset>/releases/<name>, or a dataset, whose newest release is taken; a local path, or a URL (RemoteStore).
 
     licenses: the licence classes that may be in it; None: any. optouts: whether files that forbid mining in their own metadata are refused,
     and indexes that do not say.
     weight: a column of the indexes, whose value is how often a sample is seen in an epoch (0: never; null: never).
     Raises ReleaseError for a path without a published release, and for one that may not be trained on; the message says how to override.
     """
-    release = _find(Path(path))
+    release = _find(str(path).rstrip("/") if is_url(path) else str(Path(path).absolute()))
     manifest = release.manifest()
     if manifest is None:
         raise ReleaseError(
@@ -102,14 +103,19 @@ def open_release(
     return TrainingSet(release, manifest, samples)
 
 
-def _find(path: Path) -> Release:
-    if path.parent.name == "releases":
-        return Release(Store(path.parent.parent), path.name)
-    store = Store(path)
-    name = latest(store)
-    if name is None:
+def _find(path: str) -> Release:
+    dataset, between, name = path.rpartition("/releases/")
+    if between:
+        return Release(_store(dataset), name)
+    store = _store(path)
+    name = latest(store) or ""
+    if not name:
         raise ReleaseError(f"{path}: no published release here; give a dataset, or <dataset>/releases/<name>")
     return Release(store, name)
+
+
+def _store(root: str) -> Store:
+    return RemoteStore(root) if is_url(root) else Store(root)
 
 
 def _check_licenses(release: Release, manifest: dict[str, Any], allowed: Collection[str] | None) -> None:

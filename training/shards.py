@@ -23,6 +23,7 @@ import torch
 import webdataset as wds
 
 from schemas.release import ReleaseError
+from schemas.remote_store import RemoteStore
 from training.order import Order, Shape, nearest_shapes, shapes_of
 from training.pictures import Cut, picture
 from training.releases import TrainingSet
@@ -149,7 +150,7 @@ class _Making:
 
 
 class _Tars:
-    """Reads at (offset, size) of shards; keeps the last few open."""
+    """Reads at (offset, size) of shards; keeps the last few open where they are files."""
 
     def __init__(self, training: TrainingSet):
         self.training = training
@@ -157,16 +158,19 @@ class _Tars:
         self._lock = Lock()
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
+        store = self.training.release.store
+        if isinstance(store, RemoteStore):
+            return store.read_ranges(self.training.tar(shard), [(offset, size)])[0]
         with self._lock:
             file = self._files.pop(shard, None)
             if file is None:
-                file = self.training.release.store.open(self.training.tar(shard))
+                file = store.open(self.training.tar(shard))
             self._files[shard] = file
             if len(self._files) > _OPEN_TARS:
                 self._files.popitem(last=False)  # closed when its last reader lets go
         end = offset + size
         if file.size() < end:
-            tar = self.training.release.store.path_of(self.training.tar(shard))
+            tar = store.path_of(self.training.tar(shard))
             raise ReleaseError(f"{tar} ends before byte {end}: it was cut; restore it")
         return file.read_at(size, offset)
 

@@ -13,6 +13,7 @@ from pipelines.publish import publish
 from schemas.pool import Pool
 from schemas.release import Release, ReleaseError
 from tests.releases import make_release
+from tests.remote import bucket, served
 from training.releases import open_release
 from training.shards import Batch, Loader, webdataset_of
 
@@ -51,6 +52,17 @@ def in_tars(dataset: Path) -> dict[str, tuple[bytes, str]]:
 
 
 # ---- what may be opened
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_a_release_behind_a_url_gives_the_same_batches(dataset, kind):
+    with bucket(dataset, prefix="sets/one") if kind == "s3" else served(dataset) as url:
+        for path in (url, f"{url}/releases/one"):
+            far, near = (open_release(place, licenses=None, optouts=False) for place in (path, dataset))
+            batches = [take(Loader(training, size=16, batch=4, seed=3), 6) for training in (far, near)]
+            assert all(map(same, *batches))
+        with pytest.raises(ReleaseError, match="no published release here"):
+            open_release(f"{url}/elsewhere")
 
 
 def test_a_dataset_and_a_release_of_it_are_opened(dataset):
