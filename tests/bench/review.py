@@ -21,8 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,16 +144,12 @@ class Cpu:
 
 def _cpu(process: psutil.Process) -> float:
     """Of a process and its children, those that ended included."""
+    living = 0.0
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):  # it has ended since, and is in its parent's times below
+            living += _cpu(child)
     times = process.cpu_times()
-    return sum((times.user, times.system, times.children_user, times.children_system, *map(_cpu, process.children())))
-
-
-def _database_cpu(folder: Path) -> float:
-    """Of the PostgreSQL below `folder`; 0 where there is none."""
-    try:
-        return _cpu(psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])))
-    except FileNotFoundError:
-        return 0.0
+    return living + times.user + times.system + times.children_user + times.children_system
 
 
 def _kill(server: Server, kills: int, seconds: float, begin: threading.Event, down: list[float], cpu: Cpu) -> None:
@@ -172,8 +167,8 @@ def _kill(server: Server, kills: int, seconds: float, begin: threading.Event, do
         down.append(time.monotonic() - killed)
 
 
-def measure(folder: Path, url: str | None, *, people: int, seconds: float, kills: int) -> dict[str, Any]:
-    """One run over a fresh dataset in `folder`. url: of a PostgreSQL, or None for SQLite."""
+def measure(folder: Path, url: str | None, *, people: int, seconds: float, kills: int, pid: int | None = None) -> dict[str, Any]:
+    """One run over a fresh dataset in `folder`. url: of a PostgreSQL, or None for SQLite. pid: of its first process, to ask what it takes."""
     root = folder / "data"
     pool, pairs = make_pool(root, images=48)
     put_tasks(pool, many_tasks(pairs, int(people * seconds / _SECONDS_A_ITEM * 1.3) + 100, gold_every=20, keep_every=7))
@@ -187,11 +182,11 @@ def measure(folder: Path, url: str | None, *, people: int, seconds: float, kills
     killer.start()
     try:
         load = os.getloadavg()[0]
-        of_database = _database_cpu(folder)
+        of_database = _cpu(psutil.Process(pid)) if pid else 0.0
         seen = asyncio.run(_annotate(server.url, people, seconds, begin))
         killer.join()
         cpu.end(server)
-        of_database = _database_cpu(folder) - of_database
+        of_database = _cpu(psutil.Process(pid)) - of_database if pid else 0.0
     finally:
         begin.set()
         server.stop()
@@ -243,15 +238,6 @@ def _quantiles(times: list[float]) -> dict[str, float]:
     return {"n": len(times)} | {f"p{q}": round(float(np.quantile(times, q / 100)), 1) for q in (50, 95, 99)}
 
 
-@contextmanager
-def _database(kind: str, folder: Path) -> Iterator[str | None]:
-    if kind == "sqlite":
-        yield None
-    else:
-        with postgres(folder) as url:
-            yield url
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=50)
@@ -263,8 +249,9 @@ def main() -> None:
     for kind in args.database or ["sqlite", "postgres"]:
         folder = Path(tempfile.mkdtemp(prefix="pigment-review-"))
         try:
-            with _database(kind, folder) as url:
-                found = measure(folder, url, people=args.people, seconds=args.seconds, kills=args.kills)
+            with nullcontext() if kind == "sqlite" else postgres() as given:
+                url, pid = given or (None, None)
+                found = measure(folder, url, people=args.people, seconds=args.seconds, kills=args.kills, pid=pid)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         if args.json:
