@@ -3,17 +3,20 @@
 import hashlib
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pg8000.dbapi
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
@@ -157,33 +160,50 @@ def serving(root: Path, *flags: str, env: Mapping[str, str] | None = None) -> It
             server.stop()
 
 
+class Postgres(NamedTuple):
+    """url: of its database. pid: of its first process."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL of its own below `folder`, as a URL. It refuses to run as root: then the account `nobody` runs it."""
+def postgres(*settings: str) -> Iterator[Postgres]:
+    """A PostgreSQL of its own. It refuses to run as root: then the account `nobody` runs it. settings: NAME=VALUE.
+
+    Its folder is not below pytest's: each start of pytest takes the rights of others from /tmp/pytest-of-USER, and a PostgreSQL of another
+    account below it then dies at its next checkpoint.
+    """
     user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    data = folder / "postgres"
-    data.mkdir()
-    if user:
-        for each in (data, *data.parents):
-            if each != data and each.stat().st_uid == 0 and str(each).startswith("/tmp/"):
-                each.chmod(each.stat().st_mode | 0o011)
-        os.chown(data, 65534, 65534)
-    with socket.socket() as free:
+    with tempfile.TemporaryDirectory(prefix="pigment-postgres-") as data, socket.socket() as free:
+        if user:
+            shutil.chown(data, "nobody", "nogroup")
+        quiet: dict[str, Any] = {"cwd": data, "stdout": subprocess.DEVNULL, **user}
+        subprocess.run(["initdb", "-D", data, "-U", "review", "-A", "trust", "--no-sync", "-E", "UTF8"], check=True, **quiet)
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    quiet: dict[str, Any] = {"cwd": data, "stdout": subprocess.DEVNULL, **user}
-    subprocess.run(["initdb", "-D", str(data), "-U", "review", "-A", "trust", "--no-sync", "-E", "UTF8"], check=True, **quiet)
-    flags = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={data}"]
-    with (folder / "postgres.log").open("wb") as log:
-        process = subprocess.Popen(["postgres", "-D", str(data), *flags], stderr=log, **quiet)
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        time.sleep(0.5)
-        yield f"postgresql://review@127.0.0.1:{port}/postgres"
-    finally:
-        process.send_signal(signal.SIGINT)  # fast shutdown
-        process.wait(30)
+        free.close()
+        said = [f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={data}", *settings]
+        log = Path(data, "log")
+        with log.open("wb") as errors:
+            flags = [each for setting in said for each in ("-c", setting)]
+            process = subprocess.Popen(["postgres", "-D", data, *flags], stderr=errors, **quiet)
+        try:
+            _wait_for(process, port, log)
+            yield Postgres(f"postgresql://review@127.0.0.1:{port}/postgres", process.pid)
+        finally:
+            process.send_signal(signal.SIGINT)  # fast shutdown
+            process.wait(60)
+
+
+def _wait_for(process: subprocess.Popen, port: int, log: Path) -> None:
+    """Until the PostgreSQL answers: it takes connections a little before that, and refuses them."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            pg8000.dbapi.connect("review", host="127.0.0.1", port=port, database="postgres", timeout=10).close()
+            return
+        except pg8000.dbapi.Error as error:
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"PostgreSQL does not answer: {error}; it said: {log.read_text()}") from error
+        time.sleep(0.1)

@@ -1,13 +1,19 @@
 """People's decisions through the main command: what the new release says, what it changes, and what stays as it was."""
 
+import json
+
+import pyarrow.compute as pc
 import pytest
 
-from quality.review.files import put_table
+from quality.review.files import put_table, read_tasks
 from schemas.pool import Pool
 from schemas.release import Release
-from schemas.reviews import ANSWERS_PATH
+from schemas.reviews import ANSWERS_PATH, TASKS_PATH, task_of
 from tests.answers import answers
+from tests.browser import chromium
 from tests.conftest import QUICK, digests, ingest, manifest_of
+from tests.judging import at, judge, log_in, press, ready
+from tests.reviews import PASSWORD, command, serving
 
 
 def select(root, *flags):
@@ -54,6 +60,69 @@ def test_a_release_with_decisions_differs_from_its_parent_by_them_and_their_twin
     assert "already published" in select(root, "--reviews", "none") and f"Release {parent} " in select(root, "--reviews", "none")
     after = digests(root)
     assert select(root, "--release", "again", "--running_mode", "in_memory") and digests(root) == after != before
+
+
+def test_from_log_in_in_a_browser_to_a_new_release(copied):
+    """Log in, judge, undo, reveal, adjudicate, export, calibrate, select again: the release differs by just those pairs and their twins."""
+    pool, parent = Pool(copied), manifest_of(copied)["release"]
+    before = ledger(pool, parent)
+    twin = next(row for row in before if row["reasons"] == ["duplicate:exact"])
+    rejected = twin["duplicate_of"]
+    low = next(row["uid"] for row in before if row["verdict"] == "drop" and row["reasons"] == ["clip:low_similarity"])
+    run = command("tasks", "--dataset", copied, "--kept", "1", "--dropped", "1", "--overlap", "0")
+    assert run.returncode == 0, run.stdout + run.stderr
+    asked = read_tasks(pool.store)
+    two = (task_of(rejected, "keep"), task_of(low, "clip:low_similarity"))
+    others = [one for one in asked["task"].to_pylist() if one not in two][:6]
+    asked = asked.filter(pc.is_in(asked["task"], pc.cast([*two, *others], "string")))
+    put_table(pool.store, TASKS_PATH, asked.set_column(asked.schema.get_field_index("overlap"), "overlap", pc.add(asked["overlap"], 1)))
+    rows = {row["task"]: row for row in asked.to_pylist()}
+    assert set(two) <= set(rows) and len(rows) == 8
+    for name, role in (("ann", "annotator"), ("ben", "annotator"), ("lead", "lead")):
+        assert command("users", "add", name, "--role", role, "--dataset", copied, stdin=PASSWORD).returncode == 0
+
+    def key(one, rejects):
+        """What changes nothing, but for the two."""
+        if one == two[0]:
+            return "n" if rejects else "y"
+        return "n" if one == two[1] else "y"
+
+    with chromium() as browser, serving(copied, "--overlap_share", "0") as server:
+        ann, ben, lead = (log_in(browser, server, name) for name in ("ann", "ben", "lead"))
+        ready(ann)
+        first = at(ann)
+        judge(ann, "u", rows)
+        press(ann, "z")  # what was answered wrongly is taken back
+        assert at(ann) == first
+        ready(ann)
+        ann.keyboard.down(" ")
+        ann.wait_for_selector("#image[data-sharp='1']")
+        ann.keyboard.up(" ")
+        for person, rejects in ((ann, False), (ben, True)):
+            for _ in rows:
+                ready(person)
+                judge(person, key(at(person), rejects), rows)
+        lead.goto(f"{server.url}/lead/conflicts")
+        assert lead.locator("tbody tr").count() == 1
+        lead.click("tbody tr:first-child a")
+        lead.check("input[name=answer][value=no]")
+        lead.check("input[name=reasons][value='image:blurred']")
+        lead.click("button.main")
+        lead.wait_for_url("**/lead/conflicts")
+        lead.goto(f"{server.url}/lead")
+        lead.click("text=Export decisions")
+        lead.wait_for_selector(".notice")
+        assert ann.problems == ben.problems == lead.problems == []
+    run = command("calibrate", "--dataset", copied, "--column", "clip.similarity", "--rule", "14", "--target_precision", "0.1", "--json")
+    assert run.returncode == 0, run.stdout + run.stderr
+    select(copied)
+    manifest = manifest_of(copied)
+    assert manifest["parent"] == parent != manifest["release"] and json.loads(run.stdout)["labels"]["direct"] > 0
+    pairs = zip(ledger(pool, manifest["release"]), before, strict=True)
+    changed = {row["uid"]: (row["verdict"], row["reasons"]) for row, was in pairs if row != was}
+    assert changed.pop(rejected) == ("drop", ["review:rejected"]) and changed.pop(low) == ("keep", ["review:accepted"])
+    assert changed[twin["uid"]] == ("keep", [])
+    assert set(changed) <= {row["uid"] for row in before if row["duplicate_of"] == rejected}
 
 
 def test_what_if_takes_decisions_and_writes_nothing(decided):

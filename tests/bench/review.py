@@ -6,7 +6,8 @@ Everybody is logged in before the clock starts. Then each asks for the next item
 call that finds no server is made again with the same key after 0.3 to 1.5 s, as the page does. The server is killed with SIGKILL at even
 intervals and started again at once. Reported: milliseconds of calls that a living server answered, the same from the first try on
 (`with_outage`), and what the database says in the end: `lost` answers were acknowledged and are not there, `doubled` are there twice,
-`crowded` tasks have more answers than people were to be asked. Client, server and database share this machine's cores.
+`crowded` tasks have more answers than people were to be asked. Client, server and database share this machine's cores: `cpu_ms` says what each
+of them took for a call, and the server for a start.
 """
 
 import argparse
@@ -20,14 +21,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import numpy as np
+import psutil
 from sqlalchemy import func, select
 
 from quality.review.server.auth import add_account
@@ -48,6 +49,7 @@ class Seen:
     saved: list[tuple[int, str, str, str, int]] = field(default_factory=list)  # person, task, key, answer, record
     refused: Counter = field(default_factory=Counter)
     retries: int = 0
+    cpu: float = 0.0  # seconds that all of them took
 
 
 class Annotator:
@@ -118,25 +120,55 @@ async def _annotate(url: str, people: int, seconds: float, begin: threading.Even
     for person in everybody:
         await person.log_in()
     begin.set()
-    until = time.monotonic() + seconds
+    until, before = time.monotonic() + seconds, time.thread_time()
     await asyncio.gather(*(person.work(until) for person in everybody))
+    seen.cpu = time.thread_time() - before
     return seen
 
 
-def _kill(server: Server, kills: int, seconds: float, begin: threading.Event, down: list[float]) -> None:
+@dataclass
+class Cpu:
+    """Seconds of CPU that the server took: its calls, after each start, and its starts."""
+
+    calls: float = 0.0
+    starts: float = 0.0
+    started: float = 0.0
+
+    def start(self, server: Server) -> None:
+        self.started = _cpu(psutil.Process(server.process.pid))
+        self.starts += self.started
+
+    def end(self, server: Server) -> None:
+        self.calls += _cpu(psutil.Process(server.process.pid)) - self.started
+
+
+def _cpu(process: psutil.Process) -> float:
+    """Of a process and its children, those that ended included."""
+    living = 0.0
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):  # it has ended since, and is in its parent's times below
+            living += _cpu(child)
+    times = process.cpu_times()
+    return living + times.user + times.system + times.children_user + times.children_system
+
+
+def _kill(server: Server, kills: int, seconds: float, begin: threading.Event, down: list[float], cpu: Cpu) -> None:
     """Kills and starts the server, `kills` times within `seconds`."""
     begin.wait()
+    cpu.start(server)
     start = time.monotonic()
     for number in range(kills):
         time.sleep(max(0.0, start + (number + 0.5) * seconds / kills - time.monotonic()))
         killed = time.monotonic()
+        cpu.end(server)
         server.kill()
         server.start()
+        cpu.start(server)
         down.append(time.monotonic() - killed)
 
 
-def measure(folder: Path, url: str | None, *, people: int, seconds: float, kills: int) -> dict[str, Any]:
-    """One run over a fresh dataset in `folder`. url: of a PostgreSQL, or None for SQLite."""
+def measure(folder: Path, url: str | None, *, people: int, seconds: float, kills: int, pid: int | None = None) -> dict[str, Any]:
+    """One run over a fresh dataset in `folder`. url: of a PostgreSQL, or None for SQLite. pid: of its first process, to ask what it takes."""
     root = folder / "data"
     pool, pairs = make_pool(root, images=48)
     put_tasks(pool, many_tasks(pairs, int(people * seconds / _SECONDS_A_ITEM * 1.3) + 100, gold_every=20, keep_every=7))
@@ -145,13 +177,16 @@ def measure(folder: Path, url: str | None, *, people: int, seconds: float, kills
         for number in range(people):
             add_account(connection, f"person{number}", "annotator", PASSWORD)
     server = Server(root, "--overlap_share", "0.1", "--exposure_cap", "10000", env={ENVIRONMENT: url} if url else None).start()
-    begin, down = threading.Event(), list[float]()
-    killer = threading.Thread(target=_kill, args=(server, kills, seconds, begin, down))
+    begin, down, cpu = threading.Event(), list[float](), Cpu()
+    killer = threading.Thread(target=_kill, args=(server, kills, seconds, begin, down, cpu))
     killer.start()
     try:
         load = os.getloadavg()[0]
+        of_database = _cpu(psutil.Process(pid)) if pid else 0.0
         seen = asyncio.run(_annotate(server.url, people, seconds, begin))
         killer.join()
+        cpu.end(server)
+        of_database = _cpu(psutil.Process(pid)) - of_database if pid else 0.0
     finally:
         begin.set()
         server.stop()
@@ -163,6 +198,10 @@ def measure(folder: Path, url: str | None, *, people: int, seconds: float, kills
         "down_s": round(sum(down), 1),
         "retries": seen.retries,
     }
+    calls = sum(len(times) for times in seen.times.values())
+    of = {"server": cpu.calls, "database": of_database, "client": seen.cpu}
+    found["cpu_ms"] = {name: round(1000 * seconds / calls, 1) for name, seconds in of.items()}
+    found["cpu_ms"]["start"] = round(1000 * cpu.starts / (len(down) + 1))
     found |= {name: _quantiles(times) for name, times in sorted(seen.times.items())}
     found["with_outage"] = {name: _quantiles(times) for name, times in sorted(seen.whole.items())}
     found |= {"refused": dict(seen.refused), **audit(database, seen)}
@@ -199,15 +238,6 @@ def _quantiles(times: list[float]) -> dict[str, float]:
     return {"n": len(times)} | {f"p{q}": round(float(np.quantile(times, q / 100)), 1) for q in (50, 95, 99)}
 
 
-@contextmanager
-def _database(kind: str, folder: Path) -> Iterator[str | None]:
-    if kind == "sqlite":
-        yield None
-    else:
-        with postgres(folder) as url:
-            yield url
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=50)
@@ -219,8 +249,9 @@ def main() -> None:
     for kind in args.database or ["sqlite", "postgres"]:
         folder = Path(tempfile.mkdtemp(prefix="pigment-review-"))
         try:
-            with _database(kind, folder) as url:
-                found = measure(folder, url, people=args.people, seconds=args.seconds, kills=args.kills)
+            with nullcontext() if kind == "sqlite" else postgres() as given:
+                url, pid = given or (None, None)
+                found = measure(folder, url, people=args.people, seconds=args.seconds, kills=args.kills, pid=pid)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         if args.json:
@@ -232,6 +263,8 @@ def main() -> None:
             alive, whole = found[name], found["with_outage"][name]
             figures = "  ".join(f"{each} {alive[each]:>7} ms" for each in ("p50", "p95", "p99"))
             print(f"  {name:<7} {alive['n']:>6}  {figures}   with outages p95 {whole['p95']} ms")
+        print("  CPU a call: " + "  ".join(f"{name} {found['cpu_ms'][name]} ms" for name in ("server", "database", "client")), end="")
+        print(f";  a start of the server {found['cpu_ms']['start']} ms")
         print("  " + "  ".join(f"{word} {found[word]}" for word in ("decided", "lost", "doubled", "crowded", "unknown")))
 
 

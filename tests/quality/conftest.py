@@ -13,13 +13,13 @@ from tests.reviews import postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+def postgres_url() -> Iterator[str | None]:
     """A PostgreSQL of its own; None where the machine has none."""
     if shutil.which("initdb") is None or shutil.which("postgres") is None:
         yield None
         return
-    with postgres(tmp_path_factory.mktemp("postgres")) as url:
-        yield url
+    with postgres("fsync=off") as found:  # no test cuts the power
+        yield found.url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

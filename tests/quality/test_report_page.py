@@ -171,7 +171,7 @@ def test_without_scripts_it_can_be_read_and_stays_blurred(browser, folder):
     context.close()
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 1280, 1920])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["now", "pool"])
 def test_axe_finds_nothing_serious(browser, folder, name, theme, width):

@@ -8,6 +8,7 @@ import pytest
 from schemas.reviews import ANSWERS, ANSWERS_PATH
 from tests.browser import chromium, violations
 from tests.conftest import SOAK
+from tests.judging import at, judge, log_in, other, press, ready
 from tests.reviews import HOSTILE, PASSWORD, command, make_pool, many_tasks, put_tasks, serving, task
 
 ITEMS = 200 if SOAK else 24
@@ -32,55 +33,6 @@ def made(tmp_path_factory):
         assert command("users", "add", name, "--role", role, "--dataset", root, stdin=PASSWORD).returncode == 0
     with serving(root, "--overlap_share", "0", "--gold_share", "0.1") as server:
         yield root, server, {row["task"]: row for row in rows}
-
-
-def log_in(browser, server, name, **context):
-    page = browser.new_context(viewport={"width": 1280, "height": 800}, **context).new_page()
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))
-    page.goto(server.url)
-    page.wait_for_function("document.activeElement.name === 'name'")  # the field gets the focus by itself, soon after the page is there
-    page.keyboard.type(name)
-    page.keyboard.press("Tab")
-    page.keyboard.type(PASSWORD)
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/lead" if name == "lead" else "**/judge")
-    return page
-
-
-def at(page):
-    return page.get_attribute("#judge", "data-task")
-
-
-def ready(page):
-    page.wait_for_selector("#judge[aria-busy=false][data-task]:not([data-task=''])")
-    page.wait_for_selector("#image[src]:not([hidden])")
-
-
-def other(page, one):
-    """Waits until another item is shown. Selectors wait without eval, which our policy forbids."""
-    page.wait_for_selector(f"#judge:not([data-task='{one}'])")
-
-
-def press(page, key):
-    """Presses a key and waits until another item, or another state, is there."""
-    page.keyboard.press(key)
-    page.wait_for_selector("#judge[aria-busy=false]")
-
-
-def judge(page, key, rows):
-    """Answers the item at hand by keyboard; returns (task, answer)."""
-    ready(page)
-    one = at(page)
-    press(page, key)
-    if key == "n" and rows[one]["question"] == "keep":
-        assert page.is_visible("#why") and at(page) == one
-        page.keyboard.press("1")
-        page.keyboard.press("7")
-        press(page, "Enter")
-    other(page, one)
-    return one, {"y": "yes", "n": "no", "u": "unsure"}[key]
 
 
 def test_from_log_in_to_export_by_keyboard(browser, made):
@@ -222,7 +174,7 @@ def test_a_server_that_dies_loses_nothing(browser, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser, made, scheme):
-    _, server, _ = made
+    _, server, rows = made
     lead = log_in(browser, server, "lead", color_scheme=scheme)
     bare = browser.new_context(color_scheme=scheme).new_page()
     bare.goto(f"{server.url}/login")
@@ -232,7 +184,17 @@ def test_axe_finds_nothing_serious(browser, made, scheme):
         if path == "judge":
             ready(lead)
             check(lead, path)
+            why_not(lead, rows)
+            check(lead, "why not")
+            lead.keyboard.press("Escape")
             lead.keyboard.press("?")
+        elif path == "lead/bulk":
+            check(lead, path)
+            lead.select_option("#question", "clip:low_similarity")
+            lead.check("input[name=answer][value=yes]")
+            lead.click("form.stack button.main")
+            lead.wait_for_selector("section.confirm")
+            path = "the bulk act's confirmation"
         elif path == "lead/conflicts" and lead.locator("tbody a").count():
             check(lead, path)
             lead.click("tbody tr:first-child a")
@@ -242,6 +204,19 @@ def test_axe_finds_nothing_serious(browser, made, scheme):
         page.goto(f"{server.url}/")
         check(page, "390 px")
         page.context.close()
+
+
+def why_not(page, rows):
+    """Opens the panel that asks why a pair should not be in the set, skipping to a question that has it."""
+    while True:
+        ready(page)
+        one = at(page)
+        if rows[one]["question"] == "keep":
+            break
+        press(page, "s")
+        other(page, one)
+    page.keyboard.press("n")
+    page.wait_for_selector("#why:not([hidden])")
 
 
 def check(page, name):

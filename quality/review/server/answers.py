@@ -6,7 +6,7 @@ States of a task: pending (somebody has still to answer), decided (one person wa
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, exists, func, or_, select, update
 
 from quality.review.server.audit import Actor, record
 from quality.review.server.database import now_ms
@@ -62,32 +62,23 @@ class Answer:
 
 def answer(connection: Connection, actor: Actor, task: str, given: Answer, *, key: str, settings: Settings) -> int:
     """Records the answer of a person who holds the task; returns the record's id. key: the same key again is the same answer again."""
-    same_key = select(journal.c.id, journal.c.task, journal.c.answer).where(journal.c.account == actor.account, journal.c.key == key)
-    before = connection.execute(same_key).first()
-    if before is not None:
+    row = connection.execute(_SEAT_LOCKED, {"item": task, "person": actor.account, "sent": key}).first()
+    if row is None or row.known or row.seat_state != "reserved":
+        before = connection.execute(_BY_KEY, {"person": actor.account, "sent": key}).first()
+        if before is None:
+            raise Refused("gone" if row is None else "answered")
         if (before.task, before.answer) != (task, given.answer):  # the first one stands, and whoever changed their mind is to know
             raise Refused("answered")
         return before.id
-    row = _locked(connection, task)
     given.checked(row.question)
-    mine = and_(seats.c.task == task, seats.c.account == actor.account)
-    taken = connection.execute(
-        update(seats)
-        .where(mine, seats.c.state == "reserved")
-        .values(state="answered", until=None)
-        .returning(seats.c.since, seats.c.revealed)
-    ).first()
-    if taken is None:
-        has = connection.execute(select(seats.c.id).where(mine)).first()
-        raise Refused("answered" if has else "gone")
-    held_s = max(0.0, (now_ms() - taken.since) / 1000)
+    held_s = max(0.0, (now_ms() - row.since) / 1000)
     found = record(
         connection, actor, "answer", task=task, key=key, **given.columns(),
         seconds=held_s if given.seconds is None else min(max(0.0, given.seconds), held_s),
-        blurred=settings.blur_side > 0, revealed=taken.revealed or settings.blur_side == 0,
+        blurred=settings.blur_side > 0, revealed=row.revealed or settings.blur_side == 0,
     )  # fmt: skip
-    connection.execute(update(seats).where(mine).values(record=found))
-    _set_state(connection, row)
+    connection.execute(_ANSWERED, {"seat": row.seat, "of": found})
+    connection.execute(_SET_STATE, {"item": task})
     return found
 
 
@@ -128,7 +119,7 @@ def undo(connection: Connection, actor: Actor, task: str | None, *, key: str, se
     if not connection.execute(update(seats).where(mine).values(**values)).rowcount:
         raise Refused("nothing")
     record(connection, actor, "undo", task=found, key=key, undoes=seat)
-    _set_state(connection, row)
+    connection.execute(_SET_STATE, {"item": found})
     return row
 
 
@@ -144,9 +135,10 @@ def reveal(connection: Connection, actor: Actor, task: str, *, lead: bool) -> No
     record(connection, actor, "reveal", task=task)
 
 
-def may_see(connection: Connection, account: int | None, task: str) -> bool:
-    """Whether an annotator may see the task: it is reserved for them or answered by them."""
-    return connection.execute(select(seats.c.id).where(seats.c.task == task, seats.c.account == account)).first() is not None
+def picture(connection: Connection, account: int, task: str) -> Row | None:
+    """(tar, offset, size, theirs, looked) of a task's image, None where there is none to show. theirs: the task is reserved for the account
+    or answered by it; looked: its reveal is on record."""
+    return connection.execute(_PICTURE, {"item": task, "person": account}).first()
 
 
 def may_see_sharp(connection: Connection, account: int | None, task: str) -> bool:
@@ -176,16 +168,20 @@ def reopen(connection: Connection, actor: Actor, task: str) -> None:
     record(connection, actor, "undo", task=task, undoes=row.adjudication)
     connection.execute(update(tasks).where(tasks.c.task == task).values(adjudication=None, state="pending"))
     connection.execute(update(seats).where(seats.c.task == task, seats.c.state == "closed").values(state="free"))
-    _set_state(connection, row)
+    connection.execute(_SET_STATE, {"item": task})
 
 
-def state_of(answers: list[str | None], *, gold: bool = False) -> str:
-    """State of a task from the answers in its seats, None for a seat without one. A gold item has a known answer: it is in no conflict."""
-    if None in answers or not answers:
-        return "pending"
-    if len(answers) == 1 or gold:
-        return "decided"
-    return "agreed" if len(set(answers)) == 1 else "conflict"
+def state_from_seats() -> ColumnElement[str]:
+    """State that the answers in its seats give to a row of models.tasks. A gold item has a known answer: it is in no conflict."""
+    people, answered = func.count(seats.c.id), func.count(journal.c.answer)
+    state = case(
+        (or_(people == 0, answered < people), "pending"),
+        (or_(people == 1, tasks.c.queue == "gold"), "decided"),
+        (func.count(journal.c.answer.distinct()) == 1, "agreed"),
+        else_="conflict",
+    )
+    standing = seats.outerjoin(journal, journal.c.id == seats.c.record)
+    return select(state).select_from(standing).where(seats.c.task == tasks.c.task).correlate(tasks).scalar_subquery()
 
 
 def _same_key(connection: Connection, actor: Actor, key: str) -> int | None:
@@ -200,12 +196,24 @@ def _locked(connection: Connection, task: str) -> Row:
     return row
 
 
-def _set_state(connection: Connection, row: Row) -> None:
-    """Sets the task's state from its seats, unless it is settled."""
-    given = connection.execute(
-        select(journal.c.answer).select_from(seats.outerjoin(journal, journal.c.id == seats.c.record)).where(seats.c.task == row.task)
-    ).scalars()
-    state = state_of(list(given), gold=row.queue == "gold")
-    connection.execute(
-        update(tasks).where(tasks.c.task == row.task, tasks.c.adjudication.is_(None), tasks.c.state != state).values(state=state)
-    )
+_ITEM: Final[ColumnElement[str]] = bindparam("item", type_=tasks.c.task.type)
+_ACCOUNT: Final[ColumnElement[int]] = bindparam("person", type_=seats.c.account.type)
+_BY_KEY: Final = select(journal.c.id, journal.c.task, journal.c.answer).where(
+    journal.c.account == _ACCOUNT, journal.c.key == bindparam("sent")
+)
+# A task and the person's seat at it, both locked; known: a record of theirs with this key.
+_KNOWN: Final = _BY_KEY.with_only_columns(journal.c.id).scalar_subquery()
+_SEAT: Final = (seats.c.id.label("seat"), seats.c.state.label("seat_state"), seats.c.since, seats.c.revealed)
+_SEAT_LOCKED: Final = (
+    select(tasks.c.question, *_SEAT, _KNOWN.label("known"))
+    .join(seats, seats.c.task == tasks.c.task)
+    .where(tasks.c.task == _ITEM, seats.c.account == _ACCOUNT)
+    .with_for_update(of=(tasks, seats))
+)
+_ANSWERED: Final = update(seats).where(seats.c.id == bindparam("seat")).values(state="answered", until=None, record=bindparam("of"))
+_SET_STATE: Final = update(tasks).where(tasks.c.task == _ITEM, tasks.c.adjudication.is_(None)).values(state=state_from_seats())
+_PICTURE: Final = select(
+    tasks.c.tar, tasks.c.offset, tasks.c.size,
+    exists().where(seats.c.task == _ITEM, seats.c.account == _ACCOUNT).label("theirs"),
+    exists().where(journal.c.task == _ITEM, journal.c.act == "reveal", journal.c.account == _ACCOUNT).label("looked"),
+).where(tasks.c.task == _ITEM, ~tasks.c.blocked)  # fmt: skip

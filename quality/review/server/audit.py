@@ -14,6 +14,7 @@ ACTS: Final = (
     "answer", "skip", "undo", "reveal", "adjudicate",  # about a task
     "login", "login_failed", "logout", "account", "settings", "bulk", "bulk_undo", "export", "tasks",
 )  # fmt: skip
+_RECORD: Final = journal.insert().returning(journal.c.id)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def record(connection: Connection, actor: Actor, act: str, **columns: Any) -> in
     """Adds a record; returns its id. columns: of quality.review.server.models.journal."""
     assert act in ACTS, act
     row = {"time": now_ms(), "account": actor.account, "address": actor.address, "act": act, "tool": TOOL, **columns}
-    return connection.execute(journal.insert().values(**row).returning(journal.c.id)).scalar_one()
+    return connection.execute(_RECORD, row).scalar_one()
 
 
 def listing(

@@ -22,6 +22,7 @@ PASSWORD_LETTERS: Final = (10, 256)
 _NAME: Final = re.compile(r"[\w][\w.-]{0,31}")
 _WINDOW_MS: Final = 15 * 60_000
 _PER_NAME, _PER_ADDRESS = 10, 50  # failures in the window
+_COUNTING: Final = 0x70696701  # PostgreSQL's lock of who counts tries; any number that nobody else of this database uses
 _hasher = PasswordHasher()  # the library's defaults: RFC 9106, second recommended option (64 MiB, 3 passes, 4 lanes)
 
 
@@ -87,7 +88,9 @@ def log_in(database: Database, name: str, password: str, address: str) -> int | 
     name, password = unicodedata.normalize("NFC", name), unicodedata.normalize("NFC", password)
     keys = {_digest(f"name:{name}"): _PER_NAME, _digest(f"address:{address}"): _PER_ADDRESS}
     now = now_ms()
-    with database.write() as connection:  # counted first: many tries at once do not slip through
+    with database.write() as connection:  # counted first, one try after the other: many at once do not slip through
+        if not database.is_sqlite:  # which has one writer at a time anyway
+            connection.execute(select(func.pg_advisory_xact_lock(_COUNTING)))
         connection.execute(delete(attempts).where(attempts.c.time < now - _WINDOW_MS))
         for key, most in keys.items():
             tries = connection.execute(select(func.count(), func.min(attempts.c.time)).where(attempts.c.key == key)).one()

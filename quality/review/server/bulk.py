@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -10,13 +9,12 @@ from typing import Final
 from sqlalchemy import JSON, Connection, Row, Text, cast, func, insert, literal, null, select, update
 
 from quality.review import TOOL
-from quality.review.server.answers import Answer, Refused, state_of
+from quality.review.server.answers import Answer, Refused, state_from_seats
 from quality.review.server.audit import Actor, record
 from quality.review.server.database import now_ms
 from quality.review.server.models import accounts, journal, seats, tasks
 
 OPEN: Final = ("pending", "conflict")  # what a bulk act may settle
-_MOST: Final = 1000  # tasks named in one statement
 
 
 @dataclass(frozen=True)
@@ -86,16 +84,7 @@ def undo(connection: Connection, actor: Actor, bulk: str) -> int:
     undone = select(tasks.c.task, tasks.c.adjudication, *fixed.values()).where(tasks.c.task.in_(standing))
     connection.execute(insert(journal).from_select(["task", "undoes", *fixed], undone))
     connection.execute(update(seats).where(seats.c.task.in_(standing), seats.c.state == "closed").values(state="free"))
-    given = defaultdict[str, list[str | None]](list)
-    in_seats = select(seats.c.task, journal.c.answer).select_from(seats.outerjoin(journal, journal.c.id == seats.c.record))
-    for task, answer in connection.execute(in_seats.where(seats.c.task.in_(standing))):
-        given[task].append(answer)
-    states = {task: state_of(given[task]) for task in found}
-    for state in sorted(set(states.values())):
-        of_state = [task for task in found if states[task] == state]
-        for start in range(0, len(of_state), _MOST):
-            some = tasks.c.task.in_(of_state[start : start + _MOST])
-            connection.execute(update(tasks).where(some).values(state=state, adjudication=None))
+    connection.execute(update(tasks).where(tasks.c.task.in_(standing)).values(state=state_from_seats(), adjudication=None))
     record(connection, actor, "bulk_undo", detail={"bulk": bulk, "tasks": len(found)})
     return len(found)
 

@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
 
 from quality.command import UsageError
-from quality.review.server.models import VERSION, metadata
+from quality.review.server import prepared
+from quality.review.server.models import VERSION, metadata, seats
 from quality.review.server.settings import put_value, value_of
 from schemas.store import Store
 
 ENVIRONMENT: Final = "PIGMENT_REVIEW_DATABASE"  # a URL with a password does not belong into a command line
 PATH: Final = "reviews/review.sqlite"
-_CONNECTIONS: Final = 16  # of PostgreSQL's default 100
+_CONNECTIONS: Final = 12  # to read and as many to write, of PostgreSQL's default 100: more than there are threads that answer
+_IDLE_S: Final = 5  # a connection that rested for longer is asked whether it still works
 _BUSY_S: Final = 30  # that another process's write may take
 
 
@@ -34,8 +36,9 @@ def now_ms() -> int:
 class Database:
     """An open database with its tables. `read()` and `write()` give a connection for one transaction."""
 
-    def __init__(self, engine: Engine):
-        self.engine = engine
+    def __init__(self, engine: Engine, reader: Engine | None = None):
+        """reader: where reads go, if not to the same."""
+        self.engine, self.reader = engine, reader or engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         # SQLite has one writer: threads that wait in line here need not poll the file (its busy handler sleeps up to 100 ms).
         self._turn: Any = threading.Lock() if self.is_sqlite else nullcontext()
@@ -43,7 +46,8 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
+        """SQLite: all statements see the same state. PostgreSQL: each sees what is committed by then."""
+        with self.reader.connect() as connection:
             yield connection
 
     @contextmanager
@@ -55,18 +59,20 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+        self.reader.dispose()
 
 
 def open_database(url: str) -> Database:
     """Opens the database, with its tables made where there are none. Raises UsageError."""
-    engine = _engine(url)
-    shown = engine.url.render_as_string(hide_password=True)
+    database = _database(url)
+    shown = database.engine.url.render_as_string(hide_password=True)
     try:
-        database = Database(engine)
         with database.write() as connection:
             if not inspect(connection).has_table("settings"):
                 metadata.create_all(connection)
                 put_value(connection, "version", VERSION)
+            for index in seats.indexes:  # a database from before one of them
+                index.create(connection, checkfirst=True)
             found = value_of(connection, "version")
     except (DBAPIError, OSError) as error:
         raise UsageError(f"database {shown}: {_first_line(error)}; give another --database, or mend its rights") from error
@@ -75,21 +81,44 @@ def open_database(url: str) -> Database:
     return database
 
 
-def _engine(url: str) -> Engine:
+def _database(url: str) -> Database:
     try:
         parsed = make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+pg8000")
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite(parsed)
+            return Database(_sqlite(parsed))
         if parsed.drivername != "postgresql+pg8000":
             raise UsageError(f"--database {parsed.drivername}://…: only sqlite:///FILE and postgresql://USER:PASSWORD@HOST/NAME are known")
-        return create_engine(parsed, pool_size=_CONNECTIONS, max_overflow=0, pool_pre_ping=True, isolation_level="READ COMMITTED")
+        # A read of one statement needs no BEGIN and no ROLLBACK, each of which is a round trip.
+        return Database(_postgresql(parsed, "READ COMMITTED"), _postgresql(parsed, "AUTOCOMMIT"))
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise UsageError(f"--database: {_first_line(error)}; give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME") from error
 
 
-def _sqlite(url: Any) -> Engine:
+def _postgresql(url: URL, isolation: Any) -> Engine:
+    engine = create_engine(url, pool_size=_CONNECTIONS, max_overflow=0, isolation_level=isolation)
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, args: Any, named: Any) -> prepared.Connection:
+        return prepared.Connection(*args, **named)
+
+    @event.listens_for(engine, "checkin")
+    def _rest(_: Any, record: Any) -> None:
+        record.info["since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, _: Any) -> None:
+        if time.monotonic() - record.info.get("since", time.monotonic()) > _IDLE_S:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.dbapi.Error as error:  # type: ignore[union-attr]
+                raise DisconnectionError from error
+
+    return engine
+
+
+def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise UsageError("--database sqlite: needs a file (sqlite:///FILE): what is in memory is lost with the process")
     try:

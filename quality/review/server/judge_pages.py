@@ -8,14 +8,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 
 from quality.review.server import answers
 from quality.review.server.answers import NOTE_LETTERS, WHY_NOT, Answer
 from quality.review.server.images import NoImage, rendered
-from quality.review.server.models import tasks
 from quality.review.server.queue import next_task
-from quality.review.server.settings import read_settings
 from quality.review.server.texts import Texts, shown, storable
 from quality.review.server.web import Stop, Web
 from quality.review.server.words import WORDS
@@ -66,27 +64,25 @@ def routes(web: Web) -> APIRouter:
     def judge(request: Request) -> Response:
         person = web.person(request)
         t = web.texts(request)
-        with web.database.read() as connection:
-            settings = read_settings(connection)
         words = json.dumps({key: t(key) if "{" not in WORDS[key][0] else WORDS[key][t._at] for key in WORDS if key.startswith("js_")})
         why = [(number, reason, t.reason(reason)) for number, reason in enumerate(WHY_NOT, 1)]
-        return web.page(request, "judge", person, settings=settings, words=words, why=why, note_letters=NOTE_LETTERS)
+        return web.page(request, "judge", person, settings=person.settings, words=words, why=why, note_letters=NOTE_LETTERS)
 
     @router.post("/api/next")
     def next_(request: Request, call: Next, token: Csrf = "") -> dict[str, Any]:
         person, _ = web.poster(request, token)
         with web.database.write() as connection:
-            found = next_task(connection, person.account, call.shown, read_settings(connection))
+            found = next_task(connection, person.account, call.shown, person.settings)
         if found.task is None:
             return {"item": None, "rest": found.rest, "full": found.full}
         return {"item": item(found.task, web.texts(request))}
 
     @router.post("/api/decide")
     def decide(request: Request, call: Decide, token: Csrf = "") -> dict[str, Any]:
-        _, who = web.poster(request, token)
+        person, who = web.poster(request, token)
         given = Answer(call.answer, tuple(call.reasons), storable(call.note.strip()) or None, call.seconds, call.grey)
         with web.database.write() as connection:
-            saved = answers.answer(connection, who, call.task, given, key=call.key, settings=read_settings(connection))
+            saved = answers.answer(connection, who, call.task, given, key=call.key, settings=person.settings)
         return {"saved": saved}  # after the commit
 
     @router.post("/api/skip")
@@ -98,9 +94,9 @@ def routes(web: Web) -> APIRouter:
 
     @router.post("/api/undo")
     def undo(request: Request, call: Undo, token: Csrf = "") -> dict[str, Any]:
-        _, who = web.poster(request, token)
+        person, who = web.poster(request, token)
         with web.database.write() as connection:
-            row = answers.undo(connection, who, call.task, key=call.key, settings=read_settings(connection))
+            row = answers.undo(connection, who, call.task, key=call.key, settings=person.settings)
         return {"item": item(row, web.texts(request))}
 
     @router.post("/api/reveal")
@@ -115,14 +111,12 @@ def routes(web: Web) -> APIRouter:
         """The image of a task that is the annotator's, or of any task for a lead; sharp only once that look is on record."""
         person = web.person(request)
         with web.database.read() as connection:
-            row = connection.execute(
-                select(tasks.c.tar, tasks.c.offset, tasks.c.size).where(tasks.c.task == task, ~tasks.c.blocked)
-            ).first()
-            if row is None or not (person.is_lead or answers.may_see(connection, person.account, task)):
-                raise Stop(404)
-            blur_side = read_settings(connection).blur_side
-            if sharp and blur_side and not answers.may_see_sharp(connection, person.account, task):
-                raise Stop(403)
+            row = answers.picture(connection, person.account, task)
+        if row is None or not (person.is_lead or row.theirs):
+            raise Stop(404)
+        blur_side = person.settings.blur_side
+        if sharp and blur_side and not row.looked:
+            raise Stop(403)
         try:
             data = rendered(web.store, row.tar, row.offset, row.size, blur_side=0 if sharp else blur_side, grey=grey)
         except NoImage:

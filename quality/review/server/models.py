@@ -107,7 +107,7 @@ seats = Table(
     Column("revealed", Boolean, nullable=False),  # whether that person saw the sharp image
     Column("record", _Id),  # the journal's record of the standing answer
     UniqueConstraint("task", "account"),
-    Index("seats_free", "state", "queue", "order"),
+    Index("seats_in_order", "state", "order", "queue", "id"),  # in the order of dealing: else all that are free are sorted
     Index("seats_of", "account", "state"),
 )
 skips = Table(

@@ -33,7 +33,7 @@ def rehearse(database: Database, store: Store) -> None:
         found = next_task(connection, account, [], settings).task
         if found is not None:
             next_task(connection, account, [], settings)  # what is held already
-            answers.may_see(connection, account, found.task)
+            answers.picture(connection, account, found.task)
             answers.reveal(connection, actor, found.task, lead=False)
             given = Answer("no", ("image:empty",) if found.question == KEEP else ())
             answers.answer(connection, actor, found.task, given, key="rehearsal", settings=settings)

@@ -5,10 +5,11 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from quality.review.server.database import Database, now_ms
 from quality.review.server.models import accounts, sessions
+from quality.review.server.settings import STORED, Settings, settings_of
 
 IDLE_MS: Final = 4 * 3_600_000
 LONGEST_MS: Final = 12 * 3_600_000
@@ -17,16 +18,25 @@ _SEEN_MS: Final = 5 * 60_000  # `seen` is written no more often
 
 @dataclass(frozen=True)
 class Person:
-    """Who is logged in."""
+    """Who is logged in. settings: as they were when the request came."""
 
     account: int
     name: str
     role: str
     csrf: str
+    settings: Settings
 
     @property
     def is_lead(self) -> bool:
         return self.role == "lead"
+
+
+_PERSON: Final = (
+    select(sessions.c.token, sessions.c.csrf, sessions.c.seen, accounts.c.id, accounts.c.name, accounts.c.role, STORED.label("settings"))
+    .join(accounts, accounts.c.id == sessions.c.account)
+    .where(sessions.c.token == bindparam("digest"), sessions.c.created >= bindparam("oldest"), sessions.c.seen >= bindparam("idle"))
+    .where(~accounts.c.disabled)
+)
 
 
 def start(connection: Connection, account: int) -> str:
@@ -48,18 +58,13 @@ def person_of(database: Database, token: str | None) -> Person | None:
         return None
     now = now_ms()
     with database.read() as connection:
-        found = connection.execute(
-            select(sessions.c.token, sessions.c.csrf, sessions.c.seen, accounts.c.id, accounts.c.name, accounts.c.role)
-            .join(accounts, accounts.c.id == sessions.c.account)
-            .where(sessions.c.token == _digest(token), sessions.c.created >= now - LONGEST_MS, sessions.c.seen >= now - IDLE_MS)
-            .where(~accounts.c.disabled)
-        ).first()
+        found = connection.execute(_PERSON, {"digest": _digest(token), "oldest": now - LONGEST_MS, "idle": now - IDLE_MS}).first()
     if found is None:
         return None
     if now - found.seen > _SEEN_MS:
         with database.write() as connection:
             connection.execute(update(sessions).where(sessions.c.token == found.token).values(seen=now))
-    return Person(found.id, found.name, found.role, found.csrf)
+    return Person(found.id, found.name, found.role, found.csrf, settings_of(found.settings))
 
 
 def _digest(token: str) -> str:

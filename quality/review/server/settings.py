@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
@@ -63,9 +64,17 @@ def _checked(name: str, value: Any, kind: type, bounds: tuple[float, float] | No
     return number
 
 
+STORED: Final = select(table.c.value).where(table.c.name == "settings").scalar_subquery()  # for statements that read them by the way
+
+
 def read_settings(connection: Connection) -> Settings:
-    text = connection.execute(select(table.c.value).where(table.c.name == "settings")).scalar()
-    return Settings() if text is None else Settings().changed(json.loads(text))
+    return settings_of(connection.execute(select(STORED)).scalar())
+
+
+@lru_cache(8)
+def settings_of(stored: str | None) -> Settings:
+    """The settings, from what the database holds of them: JSON, or None where nobody has changed any."""
+    return Settings() if stored is None else Settings().changed(json.loads(stored))
 
 
 def write_settings(connection: Connection, value: Settings) -> None:
