@@ -50,6 +50,8 @@ def make_drawn_release(
         release.put_shard(shard, local, table_of(rows, INDEX).append_column("evidence.mining", mining), sha256=tar.close())
         local.unlink()
     counts = {"public-domain": len(pairs)} if licenses is None else dict(licenses)
-    release.put_manifest({"digest": "d" * 64, "licenses": counts, "counts": {"keep": len(pairs)},
+    release.put_manifest({"digest": "d" * 64, "licenses": counts,
+                          "counts": {"rows": len(pairs), "keep": len(pairs), "review": 0, "drop": 0},
+                          "policy": {"name": "drawn", "rules": []}, "policy_digest": "p" * 64, "funnel": {"reasons": {}},
                           "shards": [{"shard": shard} for shard in range(SHARDS)]})  # fmt: skip
     return root
