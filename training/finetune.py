@@ -381,8 +381,8 @@ class Out:
         (root / "samples").mkdir(exist_ok=True)
 
     def lock(self) -> None:
-        """Held until the process ends. Raises KnobError when another one writes here."""
-        self._lock = os.open(self.root / ".lock", os.O_CREAT | os.O_RDWR)
+        """Held as long as this object or the process lives. Raises KnobError when another one writes here."""
+        self._lock = open(self.root / ".lock", "w")  # noqa: SIM115  closed with this object
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -574,17 +574,20 @@ def _finetune(knobs: Knobs, stop: Stop, began: float) -> int:
     )
     model, optimizer = accelerator.prepare(denoiser, optimizer)
     objective = Objective(pipeline, described, knobs, device)
-    loader = Loader(
-        training,
-        size=side,
-        batch=knobs.batch,
-        seed=knobs.seed,
-        rank=accelerator.process_index,
-        ranks=ranks,
-        multiple=described.multiple,
-        largest_aspect=knobs.largest_aspect,
-        threads=knobs.threads,
-    )
+    try:
+        loader = Loader(
+            training,
+            size=side,
+            batch=knobs.batch,
+            seed=knobs.seed,
+            rank=accelerator.process_index,
+            ranks=ranks,
+            multiple=described.multiple,
+            largest_aspect=knobs.largest_aspect,
+            threads=knobs.threads,
+        )
+    except ValueError as error:  # of too few samples for a batch
+        raise KnobError(str(error)) from error
 
     # Where a stopped run goes on.
     out = Out(Path(knobs.out))

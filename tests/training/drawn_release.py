@@ -33,6 +33,7 @@ def make_drawn_release(
 
     licenses: what the manifest counts. disallowed: how many files of a shard forbid mining.
     """
+    root.mkdir(parents=True, exist_ok=True)
     release = Release(Store(root), "drawn")
     pairs = [(disc, ground) for disc in colours for ground in colours if disc != ground]
     for shard in range(SHARDS):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from diffusers import DiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file
@@ -59,6 +60,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(release: Path, base: Path, out: Path, *flags: str) -> int:
+    AcceleratorState._reset_state(reset_partial_state=True)  # one a process, and here are many runs
     return finetune.main(["--release", str(release), "--model", str(base), "--out", str(out), *QUICK, *flags])
 
 
