@@ -11,15 +11,14 @@ Korean word pieces.
 import argparse
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
 import unicodedata
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from schemas.cache import built_once
 
 if TYPE_CHECKING:
     import torch
@@ -49,17 +48,9 @@ def embedded_model_dir(cache: Path | None = None) -> Path:
     weights never meet an old folder. It appears by one rename: processes that assemble at the same time end with the same folder.
     Takes a few seconds and 110 MB of disk. Raises MissingWeights.
     """
-    folder = (cache or _default_cache()).absolute() / f"embedded-clip-{embedded_weights_digest()}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        try:
-            assemble(WEIGHTS, building, final=folder)
-            building.chmod(0o755)  # mkdtemp's folders are for their maker alone; an image is built as one user and run as another
-            _rename_unless_there(building, folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-    return folder
+    return built_once(
+        f"embedded-clip-{embedded_weights_digest()}", lambda building, folder: assemble(WEIGHTS, building, final=folder), cache
+    )
 
 
 def embedded_weights_digest() -> str:
@@ -190,18 +181,6 @@ def _trained_file(weights: Path, name: str) -> Path:
     if not path.is_file():
         raise MissingWeights(f"{path} is missing: check out quality/embedded/ again, or make it with python -m training.clip.train")
     return path
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pigment"
-
-
-def _rename_unless_there(building: Path, folder: Path) -> None:
-    try:
-        building.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # a folder that is there was made by another process from the same weights
-            raise
 
 
 def main(argv: list[str] | None = None) -> None:

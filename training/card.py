@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from training.command import EXIT_DONE, EXIT_USAGE, MISTAKES, Mistake, replace, say
 from training.measures.figures import Figure
 from training.measures.tables import cell, markdown
 
-EXIT_DONE, EXIT_USAGE = 0, 2
 CARD, RUN, EVALUATION = "README.md", "run.json", "evaluation.json"
 UNKNOWN: Final = "not measured"
 _EXAMPLES = """examples:
@@ -34,7 +34,7 @@ OBLIGATIONS: Final = {
 }
 
 
-class CardError(Exception):
+class CardError(Mistake):
     """There is nothing to write a card of; the message says what is missing."""
 
 
@@ -55,11 +55,8 @@ def write_card(
         raise CardError(f"{folder}: its fine-tuning has not ended; the command that began it goes on with it")
     told = _evaluation(folder, evaluation)
     found = manifest if manifest is not None else _manifest(run)
-    path = folder / CARD
-    unfinished = path.with_name(f"{CARD}.unfinished")
-    unfinished.write_text(card(run, name=folder.resolve().name, manifest=found, evaluation=told, license=license), "utf-8")
-    unfinished.rename(path)
-    return path
+    replace(folder / CARD, card(run, name=folder.resolve().name, manifest=found, evaluation=told, license=license))
+    return folder / CARD
 
 
 def card(
@@ -290,9 +287,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     try:
         path = write_card(args.model, evaluation=args.evaluation, license=args.license)
-    except CardError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_USAGE
+    except MISTAKES as error:
+        return say(f"error: {error}", EXIT_USAGE)
     sys.stdout.write(f"{path}\n")
     return EXIT_DONE
 

@@ -16,6 +16,8 @@ from typing import Any, Final, Literal
 import torch
 from diffusers import DiffusionPipeline
 
+from training.command import Mistake
+
 EMBEDDED: Final = "embedded"
 RUN, PIPELINE, LORA = "run.json", "pipeline", "lora"  # of a folder that training.finetune wrote
 LORA_FILE: Final = "pytorch_lora_weights.safetensors"  # diffusers' name
@@ -23,7 +25,7 @@ Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 _HUB_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-class ModelError(Exception):
+class ModelError(Mistake):
     """A model that cannot be opened or is not of a kind that is known here; the message says which and what to do."""
 
 
@@ -139,11 +141,18 @@ def exact_size(pipeline: Any) -> dict[str, Any]:
     return {"use_resolution_binning": False} if "use_resolution_binning" in inspect.signature(pipeline.__call__).parameters else {}
 
 
-def _prediction(scheduler: Any) -> Prediction:
+def is_flow(scheduler: Any) -> bool:
+    """Whether the network of a checkpoint with this scheduler predicts the velocity of a flow."""
     config = scheduler.config
-    found = config.get("prediction_type", "epsilon")
-    if "FlowMatch" in type(scheduler).__name__ or config.get("use_flow_sigmas") or found == "flow_prediction":
+    return (
+        "FlowMatch" in type(scheduler).__name__ or bool(config.get("use_flow_sigmas")) or config.get("prediction_type") == "flow_prediction"
+    )
+
+
+def _prediction(scheduler: Any) -> Prediction:
+    if is_flow(scheduler):
         return "flow"
+    found = scheduler.config.get("prediction_type", "epsilon")
     if found not in ("epsilon", "v_prediction", "sample"):
         raise ModelError(
             f"prediction type {found!r} of {type(scheduler).__name__} is not known here; known: epsilon, v_prediction, sample, flow"

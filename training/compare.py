@@ -1,15 +1,15 @@
 """Whether one release trains a better model than another, at the same base, steps, batch and seeds. `python -m training.compare --help`."""
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-EXIT_DONE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 2, 130
-COMPARISON: Final = "comparison.json"
+from training.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, MISTAKES, count, quieten, say
+
+_NAME: Final = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 _EXAMPLES = """examples:
   python -m training.compare --releases DATA/releases/raw DATA/releases/curated --reference HELD --steps 300 --seeds 3 --out comparison
@@ -46,17 +46,17 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--names", nargs=2, metavar="NAME", default=("raw", "curated"), help="of the two in tables (default: raw curated)")
     p.add_argument("--reference", metavar="RELEASE", required=True, help="where the held-out pairs are")
     p.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder for runs, pictures and the comparison")
-    p.add_argument("--steps", type=_positive, default=300, help="of every run (default: 300)")
-    p.add_argument("--seeds", type=_positive, default=3, metavar="N", help="runs a release, of seeds 0 to N-1 (default: 3)")
-    p.add_argument("--count", type=_positive, default=200, help="held-out pairs, and pictures a run (default: 200)")
+    p.add_argument("--steps", type=count, default=300, help="of every run (default: 300)")
+    p.add_argument("--seeds", type=count, default=3, metavar="N", help="runs a release, of seeds 0 to N-1 (default: 3)")
+    p.add_argument("--count", type=count, default=200, help="held-out pairs, and pictures a run (default: 200)")
     p.add_argument(
         "--split", default="heldout", choices=("train", "validation", "heldout", "any"), help="of the reference (default: heldout)"
     )
     p.add_argument("--caption", default="caption", metavar="COLUMN", help="carried column with the prompt (default: caption)")
     p.add_argument("--features", default="embedded", metavar="MODEL", help="as for training.evaluate (default: embedded)")
-    p.add_argument("--draw_steps", type=_positive, default=10, help="of the sampler for each picture (default: 10)")
+    p.add_argument("--draw_steps", type=count, default=10, help="of the sampler for each picture (default: 10)")
     p.add_argument("--draw_guidance", type=float, default=4.0, help="its scale (default: 4)")
-    p.add_argument("--draw_batch", type=_positive, default=16, help="pictures drawn at a time (default: 16)")
+    p.add_argument("--draw_batch", type=count, default=16, help="pictures drawn at a time (default: 16)")
     p.add_argument(
         "--training_pictures",
         type=int,
@@ -72,24 +72,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     args, passed = parser().parse_known_args(argv)
     if args.names[0] == args.names[1] or any(not name or set(name) - _NAME for name in args.names):
-        return _say(f"error: --names {' '.join(args.names)}: give two different names of letters, digits, - and _", EXIT_USAGE)
-
-    from schemas.release import ReleaseError
-    from schemas.store import StoreError
-    from training.comparing.runs import RunFailed
-    from training.evaluate import MISTAKES
+        return say(f"error: --names {' '.join(args.names)}: give two different names of letters, digits, - and _", EXIT_USAGE)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(args, passed)
     except KeyboardInterrupt:
-        return _say("interrupted; the same command goes on from here", EXIT_INTERRUPTED)
-    except (ReleaseError, StoreError, RunFailed, OSError) as error:
-        return _say(f"error: {error}", EXIT_USAGE)
-    except Exception as error:
-        if type(error).__name__ in MISTAKES:
-            return _say(f"error: {error}", EXIT_USAGE)
-        raise
+        return say("interrupted; the same command goes on from here", EXIT_INTERRUPTED)
+    except MISTAKES as error:
+        return say(f"error: {error}", EXIT_USAGE)
 
 
 def _run(args: argparse.Namespace, passed: Sequence[str]) -> int:
@@ -99,7 +90,6 @@ def _run(args: argparse.Namespace, passed: Sequence[str]) -> int:
     from training.comparing.report import write
     from training.comparing.runs import Plan, run_all
     from training.comparing.scores import Scorer, measured_pairs
-    from training.evaluate import quieten
     from training.releases import open_release
 
     quieten()
@@ -109,7 +99,7 @@ def _run(args: argparse.Namespace, passed: Sequence[str]) -> int:
     pairs, others, apart = measured_pairs(reference, releases, split=args.split, count=args.count, caption=args.caption)
     validation = ["--validation", args.reference] if apart and "--validation" not in passed else []
     plan = Plan(args.out, args.base, dict(zip(args.names, args.releases, strict=True)), args.steps, args.seeds, (*validation, *passed))
-    runs = run_all(plan, say=lambda text: _say(text, 0))
+    runs = run_all(plan, say=say)
     scorer = Scorer(
         args.out, args.base, pairs, others, features=args.features, device=args.device, steps=args.draw_steps,
         guidance=args.draw_guidance, batch=args.draw_batch, training_pictures=args.training_pictures, split=args.split, caption=args.caption,
@@ -122,21 +112,5 @@ def _run(args: argparse.Namespace, passed: Sequence[str]) -> int:
     return EXIT_DONE
 
 
-_NAME: Final = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{number}: take 1 or more")
-    return number
-
-
-def _say(text: str, code: int) -> int:
-    sys.stderr.write(f"pigment: {text}\n")
-    sys.stderr.flush()
-    return code
-
-
 if __name__ == "__main__":
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     sys.exit(main())

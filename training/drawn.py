@@ -9,14 +9,15 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from training.generate import settings_of
-from training.generation.index import INDEX, model_digest, replace
+from training.command import Mistake, replace
+from training.generation.draw import settings_of
+from training.generation.index import INDEX, model_digest
 from training.generation.jobs import Job, Model
 
 COST: Final = "cost.json"
 
 
-class PicturesError(Exception):
+class PicturesError(Mistake):
     """A folder of pictures is not what it should be; the message says what and what to do."""
 
 

@@ -2,11 +2,12 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from training.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, MISTAKES, count, quieten, replace, say
 
 if TYPE_CHECKING:
     from training.drawn import Pictures
@@ -15,23 +16,18 @@ if TYPE_CHECKING:
     from training.reference import Pairs
     from training.releases import TrainingSet
 
-EXIT_DONE, EXIT_USAGE, EXIT_INTERRUPTED = 0, 2, 130
 EVALUATION: Final = "evaluation.json"
-# By name, so that --help and a wrong flag need not import what raises them (twenty seconds on a slow machine).
-MISTAKES: Final = (
-    "FeaturesError", "PicturesError", "ModelError", "GenerationError", "SamplerError", "MissingWeights", "OtherSettings", "IndexFileError",
-)  # fmt: skip
 
 _EXAMPLES = """examples:
-  python -m training.evaluate --model pigment-model --reference pigment-data --out pigment-evaluation
-      500 pictures for captions of the release's held-out pairs, and what they are like beside those pairs
-  python -m training.evaluate --model pigment-model --reference DATA/releases/NAME --training pigment-data --out pigment-evaluation
+  python -m training.evaluate --model pigment-model --reference HELD --out pigment-evaluation
+      500 pictures for captions of HELD, a release of pairs that were not trained on, and what they are like beside those pairs
+  python -m training.evaluate --model pigment-model --reference HELD --training pigment-data --out pigment-evaluation
       and whether they are copies of what was trained on
-  python -m training.evaluate --pictures drawn/ --reference pigment-data --split any --out pigment-evaluation
+  python -m training.evaluate --pictures drawn/ --reference HELD --split any --out pigment-evaluation
       pictures that python -m training.generate wrote, with their own prompts
-  python -m training.evaluate --model embedded --reference pigment-data --caption caption_ko --count 200 --out korean
+  python -m training.evaluate --model embedded --reference HELD --caption caption_ko --count 200 --out korean
       prompts from another carried column
-  python -m training.evaluate --model pigment-model --reference pigment-data --features ViT-B-32/openai --out pigment-evaluation
+  python -m training.evaluate --model pigment-model --reference HELD --features ViT-B-32/openai --out pigment-evaluation
       with another CLIP model than the small embedded one (from open_clip's cache, a file, or a hub)
 
 Held out are the pairs of split `heldout`, as the carried column `split` says, else by concept (training/splits.py); pairs that are in the
@@ -70,14 +66,14 @@ def parser() -> argparse.ArgumentParser:
         "--split", default="heldout", choices=("train", "validation", "heldout", "any"), help="which pairs are held out (default: heldout)"
     )
     p.add_argument("--caption", default="caption", metavar="COLUMN", help="carried column with the prompt (default: caption)")
-    p.add_argument("--count", type=_positive, default=500, help="pictures and held-out pairs (default: 500)")
+    p.add_argument("--count", type=count, default=500, help="pictures and held-out pairs (default: 500)")
     p.add_argument(
         "--features", default="embedded", metavar="MODEL", help="embedded, local-dir:FOLDER or ARCHITECTURE/CHECKPOINT (default: embedded)"
     )
     p.add_argument("--seed", type=int, default=0, help="of the choice of pairs, noise and intervals (default: 0)")
-    p.add_argument("--steps", type=_positive, help="of the sampler (default: what it needs)")
+    p.add_argument("--steps", type=count, help="of the sampler (default: what it needs)")
     p.add_argument("--guidance", type=float, help="scale (default: the pipeline's own)")
-    p.add_argument("--batch", type=_positive, default=16, help="pictures drawn at a time (default: 16)")
+    p.add_argument("--batch", type=count, default=16, help="pictures drawn at a time (default: 16)")
     p.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     p.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), default="fp32", help="of the weights that draw (default: fp32)")
     p.add_argument("--cache", metavar="DIR", type=Path, help="what was seen of real pictures, for other evaluations (default: OUT/cache)")
@@ -87,43 +83,35 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
-    import torch
-
-    from schemas.release import ReleaseError
-    from schemas.store import StoreError
-
     args = parser().parse_args(argv)
     quieten()
-    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return _run(args)
     except KeyboardInterrupt:
-        return _say("interrupted; the same command goes on from here", EXIT_INTERRUPTED)
-    except (ReleaseError, StoreError, OSError) as error:
-        return _say(f"error: {error}", EXIT_USAGE)
-    except Exception as error:
-        if type(error).__name__ in MISTAKES:
-            return _say(f"error: {error}", EXIT_USAGE)
-        raise
+        return say("interrupted; the same command goes on from here", EXIT_INTERRUPTED)
+    except MISTAKES as error:
+        return say(f"error: {error}", EXIT_USAGE)
 
 
 def _run(args: argparse.Namespace) -> int:
     import numpy as np
+    import torch
 
     from training.drawn import costs, draw_into, read_pictures
     from training.evaluation import Judge
     from training.features import Features
-    from training.generate import model_name, opened
+    from training.generate import model_name, opened, read_prompts
     from training.heldout_loss import heldout_losses
     from training.measures.figures import mean_of
     from training.releases import open_release
 
+    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     reference = open_release(args.reference, licenses=None, optouts=False)  # it is looked at, not learned from
     trained_on = None if args.training is None else open_release(args.training, licenses=None, optouts=False)
     pairs, others = chosen_pairs(reference, [trained_on] if trained_on else [], args)
     folder = args.pictures or args.out / "pictures"
     if args.pictures is None:
-        prompts = list(pairs.captions) if args.prompts == "heldout" else prompts_of(Path(args.prompts))
+        prompts = list(pairs.captions) if args.prompts == "heldout" else read_prompts((), args.prompts)
         pipeline = opened(args.model, None, args.dtype, args.device)
         sampling = {"seed": args.seed, "steps": args.steps, "guidance": args.guidance, "batch": args.batch, "dtype": args.dtype}
         draw_into(folder, pipeline, model_name(args.model, None), prompts, **sampling, progress=shown("draw"))
@@ -157,21 +145,6 @@ def chosen_pairs(reference: "TrainingSet", trained_on: Sequence["TrainingSet"], 
     pairs = reference_pairs(reference, split=args.split, count=2 * args.count, caption=args.caption, trained_on=trained_on, seed=args.seed)
     first = pairs.part(0, args.count)
     return first, pairs.part(args.count, 2 * args.count) if len(pairs) == 2 * args.count else None
-
-
-def quieten() -> None:
-    """Leaves libraries' bars and warnings away."""
-    import diffusers
-    import transformers
-
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-
-
-def prompts_of(path: Path) -> list[str]:
-    """Lines of a file that are not empty. Raises OSError."""
-    return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
 
 
 def shown(what: str) -> "Shown":
@@ -278,22 +251,8 @@ def put(out: Path, told: dict[str, Any], found: "Evaluation", pictures: "Picture
     )  # fmt: skip
     if trained_on is not None and found.memorisation is not None:
         write_nearest(out / "nearest.png", found.memorisation["closest"], pictures, trained_on)
-    unfinished = out / f"{EVALUATION}.unfinished"
-    unfinished.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    unfinished.rename(out / EVALUATION)
-
-
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{number}: take 1 or more")
-    return number
-
-
-def _say(text: str, code: int) -> int:
-    sys.stderr.write(f"pigment: {text}\n")
-    return code
+    replace(out / EVALUATION, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     sys.exit(main())

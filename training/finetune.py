@@ -28,17 +28,14 @@ import signal
 import sys
 import time
 import tomllib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
-import diffusers
 import numpy as np
 import torch
-import transformers
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers.training_utils import cast_training_params
@@ -48,9 +45,9 @@ from peft.utils import get_peft_model_state_dict
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from schemas.release import ReleaseError
 from training.card import CARD, write_card
 from training.checkpoints import LORA, LORA_FILE, PIPELINE, RUN, Description, ModelError, describe, exact_size, open_pipeline, resolve
+from training.command import EXIT_INTERRUPTED, EXIT_USAGE, MISTAKES, Mistake, quieten, replace, say
 from training.held_out import concepts_of, first_of, hold_out, without_concepts
 from training.order import Shape
 from training.pictures import Cut
@@ -113,21 +110,13 @@ class Knobs:
     keep: int = knob(2, "newest checkpoints that stay")
 
 
-FREE: Final = {
-    "steps",
-    "log_every",
-    "measure_every",
-    "sample_every",
-    "checkpoint_every",
-    "keep",
-    "threads",
-    "out",
-}  # a run that goes on may change
+# What a run that goes on may change.
+FREE: Final = {"steps", "log_every", "measure_every", "sample_every", "checkpoint_every", "keep", "threads", "out"}
 TIMES: Final = 4  # noise levels at which each held-out pair is measured
 FAMILIES: Final = ("UNet2DConditionModel", "PixArtTransformer2DModel", "SD3Transformer2DModel")
 
 
-class KnobError(Exception):
+class KnobError(Mistake):
     """A knob that is unknown or has no sense; the message says which and what to do."""
 
 
@@ -404,9 +393,7 @@ class Out:
         part.rename(path)
 
     def put_json(self, name: str, value: Any) -> None:
-        part = self.root / f"{name}.new"
-        part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        part.rename(self.root / name)
+        replace(self.root / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def run(self) -> dict[str, Any] | None:
         path = self.root / RUN
@@ -415,10 +402,7 @@ class Out:
     def cut_log(self, step: int) -> None:
         """Takes away what was logged after `step`, for it is done again."""
         rows = self.log_path.read_text("utf-8").splitlines(keepends=True) if self.log_path.is_file() else []
-        kept = [row for row in rows if row.endswith("\n") and json.loads(row)["step"] <= step]
-        part = self.root / "log.jsonl.new"
-        part.write_text("".join(kept), "utf-8")
-        part.rename(self.log_path)
+        replace(self.log_path, "".join(row for row in rows if row.endswith("\n") and json.loads(row)["step"] <= step))
 
     def keep_newest(self, count: int) -> None:
         found = sorted(self.checkpoints.glob("step-*[0-9]"), key=lambda path: int(path.name[5:]))
@@ -670,7 +654,7 @@ def _finetune(knobs: Knobs, stop: Stop, began: float) -> int:
     if first:
         out.put_json(RUN, run)
         if step:
-            _say(f"{out.root}: going on at step {step:,} of {knobs.steps:,}")
+            say(f"{out.root}: going on at step {step:,} of {knobs.steps:,}")
         else:
             before = measure()
             if knobs.sample_every:
@@ -722,7 +706,7 @@ def _finetune(knobs: Knobs, stop: Stop, began: float) -> int:
                 speed = (step - shown_at) / (now - shown)
                 left = (knobs.steps - step) / speed
                 images = speed * knobs.batch * knobs.accumulate * ranks
-                _say(f"step {step:,} of {knobs.steps:,}   loss {np.mean(since):.4f}   {images:.1f} images/s   {left / 60:.1f} min left")
+                say(f"step {step:,} of {knobs.steps:,}   loss {np.mean(since):.4f}   {images:.1f} images/s   {left / 60:.1f} min left")
                 shown, shown_at, since = now, step, []
             if knobs.measure_every and step % knobs.measure_every == 0 and step < knobs.steps:
                 measure()
@@ -737,9 +721,9 @@ def _finetune(knobs: Knobs, stop: Stop, began: float) -> int:
         if log is not None:
             log.write()
             checkpoint()
-            _say(f"Stopped after step {step:,} of {knobs.steps:,}. The same command goes on from here.")
+            say(f"Stopped after step {step:,} of {knobs.steps:,}. The same command goes on from here.")
         accelerator.end_training()
-        return 130
+        return EXIT_INTERRUPTED
 
     # The result.
     if log is not None and measured is not None:
@@ -756,10 +740,6 @@ def _finetune(knobs: Knobs, stop: Stop, began: float) -> int:
         print(summary(out, knobs, run))
     accelerator.end_training()
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _agreed(asked: bool, accelerator: Accelerator) -> bool:
@@ -814,18 +794,13 @@ def summary(out: Out, knobs: Knobs, run: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 the training diverged, 2 wrong use, 130 interrupted."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the loader has threads of its own
-    warnings.filterwarnings("ignore", category=FutureWarning, module="diffusers")  # of a parameter's new name, which older ones lack
-    for library in (diffusers.utils.logging, transformers.utils.logging):
-        library.set_verbosity_error()  # a prompt that is cut is told for every batch
-        library.disable_progress_bar()
+    quieten()  # a prompt that is cut is told for every batch
     try:
         return finetune(read_knobs(arguments))
-    except (KnobError, ReleaseError, ModelError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except MISTAKES as error:
+        return say(f"error: {error}", EXIT_USAGE)
     except FloatingPointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return say(f"error: {error}", 1)
 
 
 if __name__ == "__main__":

@@ -5,30 +5,28 @@ import os
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-import diffusers
 import torch
-import transformers
 
-from training.checkpoints import EMBEDDED, ModelError, open_pipeline
+from training.checkpoints import EMBEDDED, open_pipeline
+from training.command import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, MISTAKES, count, quieten, say
 from training.generation.draw import GenerationError, Picture, Settings, pictures, settings_of
-from training.generation.fonts import FontError, font_for
-from training.generation.index import IndexFileError, model_digest
-from training.generation.jobs import Enlarger, Job, Model, OtherSettings
+from training.generation.fonts import font_for
+from training.generation.index import model_digest
+from training.generation.jobs import Enlarger, Job, Model
 from training.generation.progress import Progress, duration
-from training.generation.ranking import Ranker, RankerError
-from training.generation.samplers import AUTO, OWN, SAMPLERS, SamplerError
+from training.generation.ranking import Ranker
+from training.generation.samplers import AUTO, OWN, SAMPLERS
 from training.generation.upscaling import Upscaler
 
 __all__ = ["Picture", "Settings", "pictures", "settings_of"]
 
-DONE, EMPTY, USAGE, INTERRUPTED = 0, 1, 2, 130
+EXIT_EMPTY: Final = 1
 DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 EXAMPLES: Final = """examples:
   python -m training.generate --prompt "귀여운 고양이 수채화" --prompt "a cute cat, watercolour" --out pictures
@@ -44,7 +42,6 @@ DIR/pictures/ has the PNG files, DIR/pictures.jsonl a line each (file, prompt, s
 of them. Each file says in its XMP that a model made it, which, and from what. Ctrl-C keeps what is done; the same command makes the rest.
 
 exit codes: 0 done   1 a prompt got no picture (the pipeline's safety checker blanked all)   2 wrong use   130 interrupted"""
-MISTAKES: Final = (ModelError, GenerationError, SamplerError, RankerError, FontError, IndexFileError, OtherSettings)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,18 +64,18 @@ def parser() -> argparse.ArgumentParser:
         "--out", required=True, metavar="DIR", type=Path, help="the folder to write; pictures that it has of the same settings are kept"
     )
     p.add_argument("--overwrite", action="store_true", help="replace pictures in DIR that were made with other settings")
-    p.add_argument("--candidates", type=_count, default=8, metavar="N", help="pictures drawn a prompt (default: %(default)s)")
-    p.add_argument("--keep", type=_count, default=1, metavar="N", help="the best of them, which are kept (default: %(default)s)")
+    p.add_argument("--candidates", type=count, default=8, metavar="N", help="pictures drawn a prompt (default: %(default)s)")
+    p.add_argument("--keep", type=count, default=1, metavar="N", help="the best of them, which are kept (default: %(default)s)")
     p.add_argument(
         "--ranker",
         default="embedded",
         metavar="MODEL",
-        help="the CLIP model that chooses: embedded, NAME/CHECKPOINT of open_clip, none (default: %(default)s)",
+        help="the CLIP model that chooses: embedded, local-dir:FOLDER, ARCHITECTURE/CHECKPOINT of open_clip, none (default: %(default)s)",
     )
     p.add_argument("--seed", type=int, default=0, help="of all noise, with the numbers of prompt and candidate (default: %(default)s)")
     p.add_argument(
         "--steps",
-        type=_count,
+        type=count,
         metavar="N",
         help=f"of denoising (default: the sampler's, {', '.join(f'{name} {one.steps}' for name, one in SAMPLERS.items())})",
     )
@@ -91,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--batch",
-        type=_count,
+        type=count,
         default=16,
         metavar="N",
         help="candidates drawn at a time; changes no picture but by rounding (default: %(default)s)",
@@ -100,22 +97,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--dtype", choices=DTYPES, default="fp32", help="of the weights (default: %(default)s)")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default here: %(default)s)")
     p.add_argument("--upscale", metavar="DIR", help="a super-resolution pipeline of diffusers, by which what is kept is enlarged")
-    p.add_argument("--upscale_steps", type=_count, metavar="N", help="of its denoising (default: the pipeline's)")
+    p.add_argument("--upscale_steps", type=count, metavar="N", help="of its denoising (default: the pipeline's)")
     p.add_argument(
         "--font", metavar="FILE", help="for the captions of the contact sheet (default: one of the system's that has their letters)"
     )
     return p
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)
-
-
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
-    return _count(width), _count(height or width)
+    return count(width), count(height or width)
 
 
 def read_prompts(given: Sequence[str], file: str | None) -> list[str]:
@@ -182,10 +173,7 @@ def model_name(model: str, lora: str | None) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     args = parser().parse_args(argv)
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-    warnings.simplefilter("ignore", FutureWarning)  # of diffusers, to those who wrote a checkpoint's configuration
+    quieten()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     job = None
     started = time.monotonic()
@@ -195,15 +183,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             job.draw(batch=args.batch, drawn=progress.advance)
         sheets, unwritten = job.write_sheets(args.font)
     except MISTAKES as error:
-        sys.stderr.write(f"pigment: error: {error}\n")
-        return USAGE
+        return say(f"error: {error}", EXIT_USAGE)
     except KeyboardInterrupt:
         there = 0 if job is None else len(job.made) - len(job.empty())
-        sys.stderr.write(f"\npigment: interrupted; {there} prompts have their pictures in {args.out}. The same command goes on.\n")
-        return INTERRUPTED
+        return say(f"interrupted; {there} prompts have their pictures in {args.out}. The same command goes on.", EXIT_INTERRUPTED)
     empty = job.empty()
     sys.stdout.write("\n".join(summary(job, args, sheets, unwritten, empty, progress, time.monotonic() - started)) + "\n")
-    return EMPTY if empty else DONE
+    return EXIT_EMPTY if empty else EXIT_DONE
 
 
 def summary(

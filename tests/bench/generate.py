@@ -25,7 +25,7 @@ from PIL import Image
 
 from training.checkpoints import open_pipeline
 from training.generate import pictures
-from training.generation.ranking import EMBEDDED, Ranker
+from training.generation.ranking import Ranker
 
 PUBLISHED: Final = 256 / (7 * 60)
 CANDIDATES: Final = 8
@@ -111,13 +111,13 @@ def variants(pipeline: Any, some: int, steps: int) -> dict[str, float]:
 
 def rankings(count: int) -> dict[str, float]:
     """Pictures ranked a second by the embedded CLIP model on torch and on the engine that is used."""
-    ranker = Ranker(EMBEDDED)
+    ranker = Ranker()
     drawn = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), np.uint8)
     images, prompts = [Image.fromarray(pixels) for pixels in drawn], texts(count)
     ranker.similarity(images[:1], prompts)
     found = {}
-    for name, encode in (("torch", ranker._on_torch), ("used", ranker._encode)):
-        ranker._encode = encode
+    for name, encode in (("torch", ranker.clip.on_torch), ("used", ranker.clip.on_openvino())):
+        ranker.clip.images = encode  # type: ignore[method-assign]
         began = time.perf_counter()
         ranker.similarity(images, prompts)
         found[name] = count / (time.perf_counter() - began)
@@ -127,7 +127,7 @@ def rankings(count: int) -> dict[str, float]:
 def whole(pipeline: Any, count: int, steps: int) -> dict[str, Any]:
     """`count` candidates as the command draws them; share: of the wall time, by part."""
     spent: Counter[str] = Counter()
-    ranker = TimedRanker(Ranker(EMBEDDED), spent)
+    ranker = TimedRanker(Ranker(), spent)
     parts = {"text encoder": pipeline.text_encoder, "denoiser": pipeline.unet, "decoder": pipeline.vae.decoder}
     with timed(parts, spent):
         took = seconds(lambda: pictures(pipeline, texts(count // CANDIDATES), steps=steps, batch=16, candidates=CANDIDATES, ranker=ranker))

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from quality.review.server.auth import add_account
 from quality.review.server.database import Database, open_database
-from quality.review.server.models import metadata
-from tests.reviews import postgres
+from quality.review.server.load import load_tasks, overlap
+from quality.review.server.models import accounts, metadata
+from tests.reviews import PASSWORD, make_pool, postgres, put_tasks
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,34 @@ def database(database_url: str) -> Iterator[Database]:
     found = open_database(database_url)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory):
+    return make_pool(tmp_path_factory.mktemp("pool"), images=8)
+
+
+@pytest.fixture
+def people(database):
+    """Ids of ann, ben and the lead, without the dear password hashing of each."""
+    with database.write() as connection:
+        ids = [add_account(connection, "ann", "annotator", PASSWORD)]
+        row = dict(connection.execute(select(accounts)).mappings().one())
+        for name, role in (("ben", "annotator"), ("lead", "lead")):
+            values = {**row, "name": name, "role": role}
+            del values["id"]
+            ids.append(connection.execute(accounts.insert().values(**values).returning(accounts.c.id)).scalar_one())
+    return dict(zip(("ann", "ben", "lead"), ids, strict=True))
+
+
+@pytest.fixture
+def load(database, pairs):
+    def put(rows, share=0.0):
+        pool, _ = pairs
+        put_tasks(pool, rows)
+        found = load_tasks(database, pool)
+        with database.write() as connection:
+            overlap(connection, share)
+        return found
+
+    return put

@@ -33,9 +33,8 @@ def test_simultaneous_tries_are_counted_one_by_one(database):
         assert connection.execute(select(func.count()).select_from(attempts)).scalar() == 2 * auth._PER_NAME  # by name and by address
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)  # SQLite has no sessions
 def test_sessions_that_the_server_ended_cost_one_error(database):
-    if database.is_sqlite:
-        pytest.skip("SQLite has no sessions")
     count = select(func.count()).select_from(accounts)
 
     def use(of):

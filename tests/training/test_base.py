@@ -1,6 +1,5 @@
 """The embedded base as its users have it: a folder that plain diffusers loads, and what its weights and training data are held to."""
 
-import csv
 import json
 import shutil
 import subprocess
@@ -8,35 +7,21 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from training.base import assemble, embedded_base_dir, encoder, model
-from training.base.assemble import CONFIG, UNET, VAE, WEIGHTS, MissingWeights, text_tower_dir, weights_digest
+from training.base.assemble import CONFIG, UNET, VAE, WEIGHTS, MissingWeights, weights_digest
 from training.base.data import COLLECTIONS, corpus_drawings, picture64, texts_of
 from training.base.evaluate import generate, measured, prompts
 from training.base.train import as_tensor, is_sided
 from training.clip.prepare import HELD_OUT_DRAWINGS, LEARNED_FROM, read_corpus
+from training.embedded_clip import embedded_clip_dir
+from training.packing import unpacked
 
-SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 LIMIT = 6_000_000  # bytes of weights
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    """The sample with its splits dealt anew: it has no pair to train on."""
-    folder = tmp_path_factory.mktemp("corpus")
-    (folder / "images").symlink_to(SAMPLE / "images")
-    with open(SAMPLE / "metadata.csv", encoding="utf-8", newline="") as file:
-        rows = [{name: value or None for name, value in row.items()} for row in csv.DictReader(file)]
-    for index, row in enumerate(rows):
-        row["split"] = ("train", "train", "validation", "heldout")[index % 4]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "metadata.parquet")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +67,7 @@ def test_colours_of_a_prompt_are_drawn(pipeline, red, blue):
 def test_weights_are_small_and_the_folder_is_named_by_them(tmp_path):
     assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= LIMIT
     assert {path.name for path in WEIGHTS.iterdir()} == {UNET, VAE, CONFIG}
-    text = text_tower_dir()
+    text = embedded_clip_dir()
     other = shutil.copytree(WEIGHTS, tmp_path / "weights")
     assert embedded_base_dir().name == f"embedded-base-{weights_digest(other, text)}"
     content = bytearray((other / UNET).read_bytes())
@@ -98,13 +83,13 @@ def test_weights_are_small_and_the_folder_is_named_by_them(tmp_path):
 def test_whole_numbers_lose_little():
     torch.manual_seed(0)
     state = model.unet().state_dict()
-    packed = dict(model.packed(state))
-    unpacked = model.unpacked(packed)
-    assert unpacked.keys() == state.keys()
-    assert packed["mid_block.resnets.0.conv1.weight"].dtype == torch.int8
+    stored = dict(assemble.stored(state))
+    read = unpacked(stored)
+    assert read.keys() == state.keys()
+    assert stored["mid_block.resnets.0.conv1.weight"].dtype == torch.int8
     for name, tensor in state.items():
         largest = float(tensor.abs().max())
-        assert float((unpacked[name] - tensor).abs().max()) <= largest / 200 + 1e-6, name
+        assert float((read[name] - tensor).abs().max()) <= largest / 200 + 1e-6, name
 
 
 def test_command_prints_the_folder_and_refuses_what_it_cannot_cache(tmp_path):

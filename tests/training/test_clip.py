@@ -1,14 +1,11 @@
 """The trainer of the embedded CLIP model, run whole on a small corpus made of the sample's images."""
 
-import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from safetensors import safe_open
@@ -20,19 +17,6 @@ from training.clip.tune import TRAINED
 from training.clip.vocabulary import learn_pieces
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory) -> Path:
-    """The sample with its splits dealt anew: it has no pair to train on."""
-    folder = tmp_path_factory.mktemp("corpus")
-    (folder / "images").symlink_to(SAMPLE / "images")
-    with open(SAMPLE / "metadata.csv", encoding="utf-8", newline="") as file:
-        rows = [{name: value or None for name, value in row.items()} for row in csv.DictReader(file)]
-    for index, row in enumerate(rows):
-        row["split"] = ("train", "train", "validation", "heldout")[index % 4]
-    pq.write_table(pa.Table.from_pylist(rows), folder / "metadata.parquet")
-    return folder
 
 
 def test_only_the_train_split_is_trained_on(corpus):
@@ -100,7 +84,7 @@ def test_corpus_that_is_not_there_is_named(tmp_path):
 def test_trains_and_evaluates(corpus, tmp_path):
     """The real programs, few steps: weights of the right shapes come out, differ from the start, and are measured through open_clip."""
     run = [sys.executable, "-m"]
-    small = ["--pieces", "1200", "--views", "1", "--bag_steps", "5", "--row_steps", "3", "--head_steps", "30", "--stage_steps", "20"]
+    small = ["--pieces", "1200", "--views", "1", "--bag_steps", "5", "--row_steps", "3", "--head_steps", "30", "--stage_steps", "4"]
     subprocess.run([*run, "training.clip.train", "--corpus", corpus, "--out", tmp_path / "out", *small], check=True, capture_output=True)
     with safe_open(tmp_path / "out" / "trained.safetensors", "np") as trained:
         pieces = (tmp_path / "out" / "korean_pieces.txt").read_text(encoding="utf-8").split()

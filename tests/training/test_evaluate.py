@@ -16,9 +16,10 @@ from tests.releases import make_release
 from tests.training.tiny_pipelines import make_sd15
 from training.checkpoints import open_pipeline
 from training.drawn import Pictures, PicturesError, draw_into, read_pictures
+from training.embedded_clip import ClipModelError
 from training.evaluate import main
 from training.evaluation import Judge
-from training.features import Features, FeaturesError, kept
+from training.features import Features, kept
 from training.generation.jobs import OtherSettings
 from training.reference import Fields, Images, digests_of, reference_pairs, split_of_row
 from training.releases import TrainingSet, open_release
@@ -131,9 +132,9 @@ def test_what_was_seen_is_not_looked_at_again(features, release, tmp_path):
 
 
 def test_a_wrong_model_is_told():
-    with pytest.raises(FeaturesError, match="give embedded, local-dir:FOLDER, or ARCHITECTURE/CHECKPOINT"):
+    with pytest.raises(ClipModelError, match="give embedded, local-dir:FOLDER, or ARCHITECTURE/CHECKPOINT"):
         Features("nothing")
-    with pytest.raises(FeaturesError, match="no such folder"):
+    with pytest.raises(ClipModelError, match="no such folder"):
         Features("local-dir:/not/there")
 
 

@@ -293,7 +293,7 @@ def test_bfloat16_and_checkpointed_activations(release, bases, tmp_path):
         assert files[0] == files[1]
 
 
-@pytest.mark.skipif(not SOAK, reason="three processes; PIGMENT_SOAK=1")
+@pytest.mark.skipif(not SOAK, reason="not run: three processes take long; PIGMENT_SOAK=1 runs it")
 def test_two_processes_learn_together(release, bases, tmp_path):
     out = tmp_path / "out"
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",

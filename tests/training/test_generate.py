@@ -19,9 +19,10 @@ from tests.scoring import tiny_clip
 from tests.training.tiny_pipelines import make
 from tests.training.tiny_upscalers import make_ldm, make_x4
 from training.checkpoints import open_pipeline
+from training.embedded_clip import ClipModelError
 from training.generate import main, pictures, settings_of
 from training.generation.draw import GenerationError, noise_seed
-from training.generation.ranking import Ranker, RankerError
+from training.generation.ranking import Ranker
 from training.generation.samplers import SAMPLERS, SamplerError, chosen, scheduler_of
 
 ROOT = Path(__file__).parents[2]
@@ -190,10 +191,10 @@ def test_what_a_pipeline_cannot_do_is_refused_before_it_draws(pipeline, options,
 
 
 @pytest.mark.parametrize(
-    ("model", "why"), [("ViT-B-32", "NAME/CHECKPOINT"), ("ViT-Q-1/openai", "ViT-Q-1"), ("local-dir:/nowhere", "nowhere")]
+    ("model", "why"), [("ViT-B-32", "ARCHITECTURE/CHECKPOINT"), ("ViT-Q-1/openai", "ViT-Q-1"), ("local-dir:/nowhere", "nowhere")]
 )
 def test_a_ranker_that_is_not_there_is_named(model, why):
-    with pytest.raises(RankerError, match=why):
+    with pytest.raises(ClipModelError, match=why):
         Ranker(model)
 
 

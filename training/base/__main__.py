@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from training.base.assemble import WEIGHTS, MissingWeights, assemble, embedded_base_dir, write_random_weights
+from training.base.assemble import WEIGHTS, assemble, embedded_base_dir, write_random_weights
+from training.command import EXIT_USAGE, MISTAKES, say
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,9 +34,8 @@ def main(argv: list[str] | None = None) -> int:
             drawn = None if args.random_weights is None else write_random_weights(Path(folder), seed=args.random_weights)
             assemble(drawn or args.weights or WEIGHTS, args.out)
         print(args.out.absolute())
-    except MissingWeights as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except MISTAKES as error:
+        return say(f"error: {error}", EXIT_USAGE)
     return 0
 
 

@@ -6,21 +6,24 @@ MiniLM-L6 of a wheel with rows for Korean word pieces, which `python -m quality.
 
 import hashlib
 import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schemas.cache import built_once
+from training.command import Mistake
+from training.embedded_clip import embedded_clip_dir
+
+if TYPE_CHECKING:
+    import torch
 
 WEIGHTS = Path(__file__).parent / "weights"
 UNET, VAE, CONFIG = "unet.safetensors", "vae.safetensors", "config.json"
 LAYOUT = "1"  # raised when the same weights would be assembled differently
 _TEXT = "text.transformer."  # begins the names of MiniLM's tensors in the embedded CLIP model
-ROOT = Path(__file__).parents[2]
 
 
-class MissingWeights(RuntimeError):
+class MissingWeights(Mistake):
     """A weight file of the embedded base is not where it should be; the message says which, and what to do."""
 
 
@@ -30,28 +33,8 @@ def embedded_base_dir(cache: Path | None = None) -> Path:
     `cache` defaults to `$XDG_CACHE_HOME/pigment` (`~/.cache/pigment`); the folder's name holds the digest of all weights. It appears by one
     rename: processes that assemble at the same time end with the same folder. Takes a few seconds and 120 MB of disk. Raises MissingWeights.
     """
-    text = text_tower_dir()
-    folder = (cache or _default_cache()).absolute() / f"embedded-base-{weights_digest(WEIGHTS, text)}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        try:
-            assemble(WEIGHTS, building, text=text)
-            building.chmod(0o755)  # mkdtemp's folders are for their maker alone
-            _rename_unless_there(building, folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-    return folder
-
-
-def text_tower_dir() -> Path:
-    """The folder of the embedded CLIP model, assembled by the program that other parts use too. Raises MissingWeights."""
-    command = [sys.executable, "-m", "quality.embedded_clip"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if run.returncode:
-        last = run.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise MissingWeights(f"the text encoder could not be assembled by {' '.join(command)}: {last[0]}")
-    return Path(run.stdout.strip())
+    text = embedded_clip_dir()
+    return built_once(f"embedded-base-{weights_digest(WEIGHTS, text)}", lambda building, _: assemble(WEIGHTS, building, text=text), cache)
 
 
 def weights_digest(weights: Path, text: Path) -> str:
@@ -68,12 +51,13 @@ def assemble(weights: Path, out: Path, *, text: Path | None = None) -> None:
     from safetensors.torch import load_file
 
     from training.base import model
+    from training.packing import unpacked
 
     config = json.loads(weight_file(weights, CONFIG).read_text(encoding="utf-8"))
     unet, vae = model.unet(), model.autoencoder(config["scaling_factor"])
-    unet.load_state_dict(model.unpacked(load_file(weight_file(weights, UNET))))
-    vae.load_state_dict(model.unpacked(load_file(weight_file(weights, VAE))))
-    text_encoder, tokenizer = text_parts(text or text_tower_dir())
+    unet.load_state_dict(unpacked(load_file(weight_file(weights, UNET))))
+    vae.load_state_dict(unpacked(load_file(weight_file(weights, VAE))))
+    text_encoder, tokenizer = text_parts(text or embedded_clip_dir())
     pipeline = StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,
@@ -111,13 +95,22 @@ def write_weights(folder: Path, unet, vae) -> Path:
     """Writes what `assemble` reads: both networks as whole numbers of 8 bits, and the scaling factor. Returns `folder`."""
     from safetensors.torch import save_file
 
-    from training.base.model import packed
-
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(dict(packed(unet.state_dict())), folder / UNET)
-    save_file(dict(packed(vae.state_dict())), folder / VAE)
+    for network, name in ((unet, UNET), (vae, VAE)):
+        save_file(dict(stored(network.state_dict())), folder / name)
     (folder / CONFIG).write_text(json.dumps({"scaling_factor": vae.config.scaling_factor}, indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def stored(tensors: Mapping[str, "torch.Tensor"]) -> Iterator[tuple[str, "torch.Tensor"]]:
+    """Tensors of two and more dimensions packed, all others as half floats."""
+    from training.packing import packed
+
+    for name, tensor in tensors.items():
+        if tensor.ndim < 2:
+            yield name, tensor.half().contiguous()
+        else:
+            yield from packed(name, tensor)
 
 
 def write_random_weights(folder: Path, *, seed: int) -> Path:
@@ -135,15 +128,3 @@ def weight_file(weights: Path, name: str) -> Path:
     if not path.is_file():
         raise MissingWeights(f"{path} is missing: check out training/base/weights/ again, or make it with python -m training.base.train")
     return path
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pigment"
-
-
-def _rename_unless_there(building: Path, folder: Path) -> None:
-    try:
-        building.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # a folder that is there was made by another process from the same weights
-            raise

@@ -27,6 +27,7 @@ from training.base.judge import Eyes, Judge, letters, load
 from training.base.model import GUIDANCE, SIDE, STEPS
 from training.clip.measures import auc, mismatched
 from training.clip.prepare import Pair, read_corpus, trainable
+from training.command import EXIT_USAGE, MISTAKES, say
 from training.generation.draw import pictures
 from training.generation.ranking import Ranker
 
@@ -167,8 +168,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="file to write the figures to, as JSON")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    folder = args.model or embedded_base_dir()
     try:
+        folder = args.model or embedded_base_dir()
         if args.choose:
             rows = choose(pipeline_of(folder), read_corpus(args.corpus), load(args.work), Eyes())
             print(json.dumps(rows, indent=2))
@@ -183,9 +184,8 @@ def main(argv: list[str] | None = None) -> int:
             grid=args.grid,
             count=args.prompts,
         )
-    except FileNotFoundError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except MISTAKES as error:
+        return say(f"error: {error}", EXIT_USAGE)
     print(table(results))
     told = {"guidance": args.guidance, "steps": args.steps, "candidates": args.candidates}
     if args.out is not None:

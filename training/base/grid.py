@@ -5,19 +5,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from training.base.data import colour_drawings, pictures
 from training.base.judge import Eyes, features_of
 from training.base.train import is_sided
 from training.clip.prepare import Pair
+from training.generation.fonts import font_for, sized
+from training.generation.sheet import wrapped
+from training.measures.distances import unit
 
 if TYPE_CHECKING:
     from training.base.evaluate import Prompt
 
 COLUMNS, ROWS = 4, 10  # of prompts; the upper half of the rows in English, the lower in Korean
 CELL = (150, 84)  # px: two pictures of 64 and a line of text
-FONTS = ("NotoSansCJK-Regular.ttc", "NotoSansKR-Regular.otf", "NanumGothic.ttf", "UnDotum.ttf", "DejaVuSans.ttf")
 
 
 def write_grid(
@@ -29,37 +31,19 @@ def write_grid(
     """
     trained = colour_drawings(pairs)
     images = pictures(corpus, trained, work)
-    known = _unit(features_of(images, np.array([is_sided(pair) for pair in trained]), work)[0])
+    known = unit(features_of(images, np.array([is_sided(pair) for pair in trained]), work)[0])
     sheet = Image.new("RGB", (COLUMNS * CELL[0], ROWS * CELL[1]), "white")
-    draw, font = ImageDraw.Draw(sheet), _font()
+    draw = ImageDraw.Draw(sheet)
+    font = sized(font_for(prompt.text for asked, _ in shown for prompt in asked), 11)
     each = COLUMNS * ROWS // len(shown)
     cell = 0
     for asked, made in shown:
-        nearest = (_unit(eyes(made[:each])) @ known.T).argmax(1)
+        nearest = (unit(eyes(made[:each])) @ known.T).argmax(1)
         for prompt, picture, neighbour in zip(asked, made, nearest, strict=False):
             left, top = cell % COLUMNS * CELL[0] + 4, cell // COLUMNS * CELL[1] + 2
             sheet.paste(Image.fromarray(picture), (left, top))
             sheet.paste(Image.fromarray(images[neighbour]), (left + 70, top))
             draw.rectangle((left + 69, top - 1, left + 134, top + 64), outline=(150, 150, 150))
-            draw.text((left, top + 66), _fitting(prompt.text, font, CELL[0] - 8), fill="black", font=font)
+            draw.text((left, top + 66), wrapped(prompt.text, CELL[0] - 8, font.getlength, 1)[0], fill="black", font=font)
             cell += 1
     sheet.quantize(128, dither=Image.Dither.NONE).save(out, optimize=True)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    for name in FONTS:
-        try:
-            return ImageFont.truetype(name, 11)
-        except OSError:
-            continue
-    return ImageFont.load_default()
-
-
-def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    while font.getlength(text) > width:
-        text = text[:-2] + "…"
-    return text

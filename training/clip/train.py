@@ -27,6 +27,7 @@ from training.clip.prepare import Pair, english_texts, korean_texts, lexicon, re
 from training.clip.towers import IMAGE_WIDTH, TEXT_WIDTH, ImageNetwork, Kept, Progress, Towers, assemble, write_json
 from training.clip.tune import CYCLES, MAP, STAGE, TRAINED, Cycle, tune
 from training.clip.vocabulary import learn_pieces
+from training.packing import packed
 
 WIDTH = 320  # of the embeddings
 PIECES = 3600  # rows of 384 half floats: 2.8 MB
@@ -173,7 +174,7 @@ def write_weights(folder: Path, pieces: list[str], rows: torch.Tensor, trained: 
     half floats, the many rows and the stage's as whole numbers of 8 bits with a scale a row."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {"korean_rows": rows, **trained}
-    save_file({name: stored for key, tensor in tensors.items() for name, stored in _packed(key, tensor)}, folder / "trained.safetensors")
+    save_file({name: stored for key, tensor in tensors.items() for name, stored in _stored(key, tensor)}, folder / "trained.safetensors")
     (folder / "korean_pieces.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
     vision = {
         "timm_model_name": "tf_efficientnet_lite0",
@@ -190,14 +191,11 @@ def write_weights(folder: Path, pieces: list[str], rows: torch.Tensor, trained: 
     return folder
 
 
-def _packed(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+def _stored(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
     if tensor.ndim < 2 or not name.startswith(("korean_rows", *TRAINED)) or not len(tensor):
         yield name, tensor.half().contiguous() if tensor.ndim else tensor.float()
         return
-    rows = tensor.flatten(1)
-    scale = (rows.abs().amax(1) / 127).clamp(min=1e-7).half()
-    yield name, (rows / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8).reshape(tensor.shape).contiguous()
-    yield f"{name}.scale", scale
+    yield from packed(name, tensor)
 
 
 def untrained(folder: Path, pieces: list[str]) -> Path:

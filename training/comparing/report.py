@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from training.command import replace
 from training.comparing.figures import UNKNOWN
 from training.drawn import read_pictures
 from training.generation.fonts import font_for
@@ -22,8 +23,8 @@ _SHOWN: Final = 12  # prompts of the grid
 def write(out: Path, comparison: dict[str, Any]) -> str:
     """Writes comparison.json, .md, .png and grid.png; returns what a terminal shows."""
     rows = table(comparison)
-    _put(out / "comparison.json", json.dumps(comparison, ensure_ascii=False, indent=1) + "\n")
-    _put(out / "comparison.md", document(comparison))
+    replace(out / "comparison.json", json.dumps(comparison, ensure_ascii=False, indent=1) + "\n")
+    replace(out / "comparison.md", document(comparison))
     plot(out / "comparison.png", comparison)
     grid(comparison).save(out / "grid.png")
     where = f"{out / 'comparison.md'}  comparison.json  comparison.png  grid.png"
@@ -185,9 +186,3 @@ def _rate(cost: dict[str, Any]) -> str:
 
 def _seeds(count: int) -> str:
     return "one seed" if count == 1 else f"{count} seeds"
-
-
-def _put(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text, "utf-8")
-    unfinished.rename(path)

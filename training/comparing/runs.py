@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from training.checkpoints import RUN
+from training.command import EXIT_INTERRUPTED, Mistake
 from training.finetune import FREE, KnobError, Knobs, read_knobs
 
 OURS: Final = ("--model", "--release", "--out", "--steps", "--seed", "--config")  # what this command decides
 
 
-class RunFailed(Exception):
+class RunFailed(Mistake):
     """A fine-tuning ended with an error, or was asked for what it cannot do; the message says which."""
 
 
@@ -106,7 +107,7 @@ def _finetune(flags: Sequence[str]) -> None:
         process.send_signal(signal.SIGTERM)
         process.wait()
         raise
-    if code == 130:
+    if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     if code:
         raise RunFailed(f"python -m training.finetune {' '.join(flags)} ended with exit code {code}; what it said is above")

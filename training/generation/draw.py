@@ -12,12 +12,13 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from training.checkpoints import describe, exact_size
+from training.command import Mistake
 from training.generation.samplers import AUTO, chosen, scheduler_of, steps_of
 
 Size = tuple[int, int]  # width, height, pixels
 
 
-class GenerationError(ValueError):
+class GenerationError(Mistake):
     """A pipeline cannot do what it is asked for; the message says what."""
 
 

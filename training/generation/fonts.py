@@ -10,6 +10,8 @@ from matplotlib.font_manager import findSystemFonts
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
+from training.command import Mistake
+
 # Families with Hangul and Latin, by the beginning of the file's name, the best to read small first: Linux, Windows, macOS.
 PREFERRED: Final = (
     "NotoSansCJK-Regular",
@@ -24,7 +26,7 @@ PREFERRED: Final = (
 _LATIN: Final = Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")  # comes with matplotlib: Latin, Greek, Cyrillic and more, no Hangul
 
 
-class FontError(ValueError):
+class FontError(Mistake):
     """A file is no font; the message says which."""
 
 

@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from training.command import Mistake, replace
 
 INDEX: Final = "pictures.jsonl"
 Line = dict[str, Any]
 
 
-class IndexFileError(ValueError):
+class IndexFileError(Mistake):
     """The index cannot be read, or belongs to other settings; the message says what to do."""
 
 
@@ -72,13 +73,6 @@ class Index:
             return hashlib.sha256((self.folder / line["file"]).read_bytes()).hexdigest() == line["sha256"]
         except OSError:
             return False
-
-
-def replace(path: Path, data: bytes) -> None:
-    """The file whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(data)
-    os.replace(partial, path)
 
 
 def model_digest(modules: Mapping[str, Any]) -> str:

@@ -10,9 +10,10 @@ from typing import Any, Final
 import diffusers
 from PIL import Image
 
+from training.command import Mistake, replace
 from training.generation.draw import Picture, Settings, noise_seed, pictures
 from training.generation.fonts import font_for, lacks
-from training.generation.index import Index, Line, digest_of, replace
+from training.generation.index import Index, Line, digest_of
 from training.generation.marking import COMPOSITE, png, xmp
 from training.generation.ranking import Ranker
 from training.generation.sheet import Row, sheets
@@ -22,7 +23,7 @@ PROGRAM: Final = "Pigment"
 _TOLD: Final = 2000  # characters of all prompts that a sheet's metadata has
 
 
-class OtherSettings(ValueError):
+class OtherSettings(Mistake):
     """The folder has pictures of these prompts that were made in another way; the message says what to do."""
 
 

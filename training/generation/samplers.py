@@ -14,13 +14,16 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+from training.checkpoints import is_flow
+from training.command import Mistake
+
 AUTO, OWN = "auto", "own"
 FLOW: Final = "flow"
 _NOISED: Final = frozenset({"epsilon", "v_prediction", "sample"})
 _OWN_STEPS: Final = 50  # of most pipelines of diffusers
 
 
-class SamplerError(ValueError):
+class SamplerError(Mistake):
     """A sampler does not fit the checkpoint; the message says why, and which do."""
 
 
@@ -47,11 +50,7 @@ SAMPLERS: Final[dict[str, Sampler]] = {
 def predicts(scheduler: SchedulerMixin) -> str | None:
     """What the network of a checkpoint with this scheduler predicts: epsilon, v_prediction, sample or flow; None for any other kind."""
     config = scheduler.config
-    if (
-        type(scheduler).__name__.startswith("FlowMatch")
-        or config.get("use_flow_sigmas")
-        or config.get("prediction_type") == "flow_prediction"
-    ):
+    if is_flow(scheduler):
         return FLOW
     # Schedules of betas are one family, whose samplers can stand in for each other; EDM's and consistency models' are not of it.
     return config.get("prediction_type") if "beta_schedule" in config else None
