@@ -82,10 +82,8 @@ def test_from_log_in_in_a_browser_to_a_new_release(copied):
         assert command("users", "add", name, "--role", role, "--dataset", copied, stdin=PASSWORD).returncode == 0
 
     def key(one, rejects):
-        """What changes nothing, but for the two."""
-        if one == two[0]:
-            return "n" if rejects else "y"
-        return "n" if one == two[1] else "y"
+        """Both say yes to all, but no to the reason of the second of the two; about the first they disagree."""
+        return "n" if one == two[1] or (one == two[0] and rejects) else "y"
 
     with chromium() as browser, serving(copied, "--overlap_share", "0") as server:
         ann, ben, lead = (log_in(browser, server, name) for name in ("ann", "ben", "lead"))
@@ -118,11 +116,16 @@ def test_from_log_in_in_a_browser_to_a_new_release(copied):
     select(copied)
     manifest = manifest_of(copied)
     assert manifest["parent"] == parent != manifest["release"] and json.loads(run.stdout)["labels"]["direct"] > 0
-    pairs = zip(ledger(pool, manifest["release"]), before, strict=True)
-    changed = {row["uid"]: (row["verdict"], row["reasons"]) for row, was in pairs if row != was}
+    after = ledger(pool, manifest["release"])
+    changed = {row["uid"]: (row["verdict"], row["reasons"]) for row, was in zip(after, before, strict=True) if row != was}
     assert changed.pop(rejected) == ("drop", ["review:rejected"]) and changed.pop(low) == ("keep", ["review:accepted"])
     assert changed[twin["uid"]] == ("keep", [])
-    assert set(changed) <= {row["uid"] for row in before if row["duplicate_of"] == rejected}
+    kept = {rows[one]["uid"]: rows[one]["question"] == "keep" for one in others}  # yes to a reason of theirs: not to be kept
+    for uid, wanted in kept.items():
+        verdict, reasons = changed.pop(uid)
+        assert verdict == ("keep" if wanted else "drop") and ("review:accepted" if wanted else "review:rejected") in reasons
+    judged = {row["uid"] for row in rows.values()}
+    assert set(changed) <= {row["uid"] for row in (*before, *after) if row["duplicate_of"] in judged}, "the twins, and nobody else"
 
 
 def test_what_if_takes_decisions_and_writes_nothing(decided):

@@ -40,10 +40,14 @@ def main(arguments: Sequence[str]) -> int:
         print(plan(told.sample, small=told.small).text())
         return 0
     with SmallWeb(told.sample, told.out, small=told.small) as web:
+        stopped = None if command else _on_signals()  # before the line below: whoever reads it may stop us at once
         print(
             f"small web: {len(web.table)} rows in {web.pairs_csv}, hosts in {web.host_map}, the plan in {told.out / 'table.txt'}",
             flush=True,
         )
+        if stopped is not None:
+            stopped.wait()
+            return 0
         return _run([part.replace("{pairs}", str(web.pairs_csv)).replace("{host_map}", str(web.host_map)) for part in command])
 
 
@@ -56,17 +60,16 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return own[:border], own[border + 1 :]
 
 
-def _run(command: list[str]) -> int:
-    """Runs the command, or with none waits for a signal.
+def _on_signals() -> threading.Event:
+    """An event that Ctrl-C and SIGTERM set from now on."""
+    stopped = threading.Event()
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, frame: stopped.set())
+    return stopped
 
-    The command gets a process group of its own: Ctrl-C then reaches it once, through us, whoever pressed it, and its workers too.
-    """
-    if not command:
-        ended = threading.Event()
-        for number in _SIGNALS:
-            signal.signal(number, lambda number, frame: ended.set())
-        ended.wait()
-        return 0
+
+def _run(command: list[str]) -> int:
+    """Runs the command. It gets a process group of its own: Ctrl-C then reaches it once, through us, whoever pressed it, and its workers too."""
     try:
         child = subprocess.Popen(command, process_group=0)
     except OSError as error:

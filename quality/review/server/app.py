@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from quality.review.server import judge_pages, lead_pages, login_pages
 from quality.review.server.answers import Refused
-from quality.review.server.database import Database
+from quality.review.server.database import THREADS, Database
 from quality.review.server.guard import Guard
 from quality.review.server.sessions import person_of
 from quality.review.server.web import Stop, Web
@@ -22,7 +22,6 @@ from quality.review.server.words import WORDS
 from schemas.store import Store
 
 _log = logging.getLogger(__name__)
-_THREADS: Final = 8  # that answer at once: more would only wait for the interpreter's lock, in the middle of a transaction
 _SWITCH_S: Final = 0.0005  # after which a thread lets another have it (Python's default of 5 ms is as long as a whole request)
 
 
@@ -70,5 +69,5 @@ def make_app(database: Database, store: Store, *, secure: bool, hosts: frozenset
 @asynccontextmanager
 async def _threads(_: FastAPI) -> AsyncIterator[None]:
     sys.setswitchinterval(_SWITCH_S)
-    to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
@@ -19,7 +19,7 @@ from schemas.store import Store
 
 ENVIRONMENT: Final = "PIGMENT_REVIEW_DATABASE"  # a URL with a password does not belong into a command line
 PATH: Final = "reviews/review.sqlite"
-_CONNECTIONS: Final = 12  # to read and as many to write, of PostgreSQL's default 100: more than there are threads that answer
+THREADS: Final = 8  # that answer at once: more would only wait for the interpreter's lock, in the middle of a transaction
 _IDLE_S: Final = 5  # a connection that rested for longer is asked whether it still works
 _BUSY_S: Final = 30  # that another process's write may take
 
@@ -43,6 +43,7 @@ class Database:
         # SQLite has one writer: threads that wait in line here need not poll the file (its busy handler sleeps up to 100 ms).
         self._turn: Any = threading.Lock() if self.is_sqlite else nullcontext()
         self._writer = engine.execution_options(pigment_write=True)
+        self._kept = 1 if self.is_sqlite else THREADS
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -56,6 +57,12 @@ class Database:
         with self._turn:
             with self._writer.begin() as connection:
                 yield connection
+
+    def connections(self) -> Iterator[tuple[Connection, Connection]]:
+        """All connections, to read and to write, that answering takes, opened one after the other and given back in the end."""
+        with ExitStack() as held:
+            for _ in range(self._kept):
+                yield held.enter_context(self.reader.connect()), held.enter_context(self._writer.connect())
 
     def close(self) -> None:
         self.engine.dispose()
@@ -97,7 +104,8 @@ def _database(url: str) -> Database:
 
 
 def _postgresql(url: URL, isolation: Any) -> Engine:
-    engine = create_engine(url, pool_size=_CONNECTIONS, max_overflow=0, isolation_level=isolation)
+    # The one that was given back last is taken first: it has its statements prepared, and the server's side of it is warm.
+    engine = create_engine(url, pool_size=THREADS, max_overflow=0, pool_use_lifo=True, isolation_level=isolation)
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: Any, _record: Any, args: Any, named: Any) -> prepared.Connection:
@@ -126,7 +134,7 @@ def _sqlite(url: URL) -> Engine:
         os.close(os.open(url.database, os.O_CREAT | os.O_RDWR, 0o600))  # it holds password hashes; -wal and -shm take its mode
     except OSError as error:
         raise UsageError(f"cannot write {url.database}: {error.strerror}; give another --database, or mend its rights") from error
-    engine = create_engine(url, pool_size=_CONNECTIONS, max_overflow=32, connect_args={"timeout": _BUSY_S, "check_same_thread": False})
+    engine = create_engine(url, pool_size=THREADS, max_overflow=32, connect_args={"timeout": _BUSY_S, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:

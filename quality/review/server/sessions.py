@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from quality.review.server.database import Database, now_ms
 from quality.review.server.models import accounts, sessions
@@ -56,15 +56,20 @@ def person_of(database: Database, token: str | None) -> Person | None:
     """Who holds this token now, or None: unknown, too old, idle too long, or the account is disabled."""
     if not token:
         return None
-    now = now_ms()
     with database.read() as connection:
-        found = connection.execute(_PERSON, {"digest": _digest(token), "oldest": now - LONGEST_MS, "idle": now - IDLE_MS}).first()
+        found = session(connection, token)
     if found is None:
         return None
-    if now - found.seen > _SEEN_MS:
+    if (now := now_ms()) - found.seen > _SEEN_MS:
         with database.write() as connection:
             connection.execute(update(sessions).where(sessions.c.token == found.token).values(seen=now))
     return Person(found.id, found.name, found.role, found.csrf, settings_of(found.settings))
+
+
+def session(connection: Connection, token: str) -> Row | None:
+    """The log-in that this token stands for, its account and the settings; None where it does not count, or no more."""
+    now = now_ms()
+    return connection.execute(_PERSON, {"digest": _digest(token), "oldest": now - LONGEST_MS, "idle": now - IDLE_MS}).first()
 
 
 def _digest(token: str) -> str:
