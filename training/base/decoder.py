@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from training.base.data import corpus_drawings, pictures
 from training.base.train import as_tensor, built_autoencoder, latents_of
 
-MINUTES = 30.0
+STEPS = 1500
 BATCH = 12  # pictures a step
 RATE = 2e-3
 NOISE = 0.06  # spread of what is added to latents, about 1: the U-Net's are not exact either
@@ -25,8 +25,8 @@ SEED = 1
 log = logging.getLogger(__name__)
 
 
-def train(images: np.ndarray, work: Path, *, minutes: float) -> None:
-    """Trains for `minutes` on uint8 (n, 64, 64, 3); writes `work`/vae.safetensors every minute."""
+def train(images: np.ndarray, work: Path, *, steps: int) -> None:
+    """Trains for `steps` on uint8 (n, 64, 64, 3); writes `work`/vae.safetensors every minute."""
     vae = built_autoencoder(images, work)
     torch.manual_seed(SEED)
     draw = np.random.default_rng(SEED)
@@ -35,11 +35,11 @@ def train(images: np.ndarray, work: Path, *, minutes: float) -> None:
         parameter.requires_grad_(True)
     log.info("%.2f M parameters", sum(p.numel() for p in taught) / 1e6)
     optimizer = torch.optim.AdamW(taught, RATE, betas=(0.9, 0.99), weight_decay=1e-4)
-    began = saved = time.monotonic()
+    saved = time.monotonic()
     errors: list[float] = []
-    while (part := (time.monotonic() - began) / (60 * minutes)) < 1:
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (len(errors) + 1) / 50) * (0.5 + 0.5 * np.cos(np.pi * part)) + 1e-6
+            group["lr"] = RATE * min(1, (step + 1) / 50) * (0.5 + 0.5 * np.cos(np.pi * step / steps)) + 1e-6
         rows = draw.integers(0, len(images), BATCH)
         pixels = as_tensor(images[rows])
         known = latents_of(vae, images[rows])
@@ -52,7 +52,7 @@ def train(images: np.ndarray, work: Path, *, minutes: float) -> None:
         optimizer.step()
         errors.append(float(absolute.detach()))
         if len(errors) % 50 == 0:
-            log.info("step %d, %.0f %%: mean absolute error %.4f (of -1..1)", len(errors), 100 * part, np.mean(errors[-50:]))
+            log.info("step %d of %d: mean absolute error %.4f (of -1..1)", len(errors), steps, np.mean(errors[-50:]))
         if time.monotonic() - saved > SAVED:
             saved = time.monotonic()
             write(vae, work)
@@ -69,7 +69,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="folder that python -m training.corpus wrote")
     parser.add_argument("--work", type=Path, required=True, help="folder of training.base.train")
     parser.add_argument(
-        "--minutes", type=float, default=MINUTES, help="of training; a second run goes on from the first (default: %(default)s)"
+        "--steps",
+        type=int,
+        default=STEPS,
+        help=f"of training, {BATCH} pictures each; a second run goes on from the first (default: %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
     args = parser.parse_args(argv)
@@ -77,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     log.setLevel(logging.INFO)
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    train(pictures(args.corpus, corpus_drawings(args.corpus), args.work), args.work, minutes=args.minutes)
+    train(pictures(args.corpus, corpus_drawings(args.corpus), args.work), args.work, steps=args.steps)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Trains the embedded base on the train split's colour drawings. What it is made of: training/base/CARD.md.
 
     make corpus
-    python -m training.base.train --corpus DIR --work DIR --minutes 50
-    python -m training.base.decoder --corpus DIR --work DIR --minutes 10
+    python -m training.base.train --corpus DIR --work DIR
+    python -m training.base.decoder --corpus DIR --work DIR
     python -m training.base.train --work DIR --export training/base/weights
 
 The first command builds the encoder, keeps latents and texts in --work and trains the U-Net; stopped at any time, it goes on from its last
@@ -55,7 +55,7 @@ SIDED = (
     "clock",
     "o’clock",
 )
-MINUTES = 50.0
+STEPS = 7000
 SAVED = 60  # seconds between checkpoints
 SEED = 1
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--corpus", type=Path, help="folder that python -m training.corpus wrote")
     parser.add_argument("--work", type=Path, required=True, help="folder for latents, texts, checkpoints and logs")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of training the U-Net, in all of its runs (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"of training the U-Net, {BATCH} pictures each (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
     parser.add_argument("--export", type=Path, help="write the trained weights to this folder, and train nothing")
     args = parser.parse_args(argv)
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--corpus is needed to train")
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)  # products of small gradients cost a hundred times as much otherwise
-    train(drawings_of(args.corpus, args.work), args.work, minutes=args.minutes)
+    train(drawings_of(args.corpus, args.work), args.work, steps=args.steps)
 
 
 def drawings_of(corpus: Path, work: Path) -> Drawings:
@@ -148,48 +148,46 @@ def is_sided(pair: Pair) -> bool:
     return any(word.startswith(SIDED) for word in said)
 
 
-def train(drawings: Drawings, work: Path, *, minutes: float) -> None:
-    """Trains the U-Net until `minutes` of training are used, over all runs; a checkpoint a minute."""
+def train(drawings: Drawings, work: Path, *, steps: int) -> None:
+    """Trains the U-Net for `steps`, over all runs; a checkpoint a minute. A run that was stopped ends in the weights of one that was not."""
     torch.manual_seed(SEED)
     unet = model.unet().to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(unet.parameters(), RATE, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY)
     average = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
-    step, used, losses = 0, 0.0, []
+    first, losses = 0, list[float]()
     path = work / "checkpoint.pt"
     if path.is_file():
         kept = torch.load(path, weights_only=True)
         unet.load_state_dict(kept["unet"])
         optimizer.load_state_dict(kept["optimizer"])
-        average, step, used = kept["average"], kept["step"], kept["used"]
-        log.info("goes on from step %d, %.1f minutes", step, used / 60)
+        average, first = kept["average"], kept["step"]
+        log.info("goes on from step %d", first)
     log.info("%.2f M parameters", sum(p.numel() for p in unet.parameters()) / 1e6)
-    schedule, draw = model.scheduler(), np.random.default_rng([SEED, step])
-    before = saved = time.monotonic()
-    while (part := used / (60 * minutes)) < 1:
-        rate = RATE * min(1, (step + 1) / WARM_UP) * max(0.02, 0.5 + 0.5 * math.cos(math.pi * part))  # a plain float: it is saved
+    schedule = model.scheduler()
+    began = saved = time.monotonic()
+    for step in range(first, steps):
+        rate = RATE * min(1, (step + 1) / WARM_UP) * max(0.02, 0.5 + 0.5 * math.cos(math.pi * step / steps))  # a plain float: it is saved
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = loss_of(unet, schedule, drawings, draw)
+        loss = loss_of(unet, schedule, drawings, np.random.default_rng([SEED, step]))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
-        step += 1
-        decay = min(EMA, (1 + step) / (10 + step))
+        decay = min(EMA, (2 + step) / (11 + step))
         with torch.no_grad():
             for name, tensor in unet.state_dict().items():
                 average[name].lerp_(tensor, 1 - decay)
         losses.append(float(loss.detach()))
-        now = time.monotonic()
-        used, before = used + now - before, now
-        if step % 25 == 0:
-            line = {"step": step, "minutes": round(used / 60, 2), "loss": round(float(np.mean(losses[-25:])), 4), "rate": round(rate, 6)}
-            log.info("%s, %.0f pictures a second", line, step * BATCH / used)
+        done, now = step + 1, time.monotonic()
+        if done % 25 == 0:
+            line = {"step": done, "loss": round(float(np.mean(losses[-25:])), 4), "rate": round(rate, 6)}
+            log.info("%s of %d, %.0f pictures a second", line, steps, (done - first) * BATCH / (now - began))
             with open(work / "train.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
-        if now - saved > SAVED or used >= 60 * minutes:
+        if now - saved > SAVED or done == steps:
             saved = now
-            state = {"unet": unet.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step, "used": used}
+            state = {"unet": unet.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": done}
             torch.save(state, path.with_suffix(".part"))
             path.with_suffix(".part").rename(path)
 
