@@ -6,8 +6,10 @@ Pairs are colour drawings of the train split. Junk makes up `--share` of the pla
 another concept's (`mismatch`), for three eighths a drawing is saved again as a JPEG with the same caption (`copy`). One pool holds all of it
 and is scored once; four releases are selected from it:
 
-    natural-raw      what was not planted, all of it        natural-curated   the same by the packaged policy `embedded`
-    planted-raw      that and the junk, all of it           planted-curated   the same by the packaged policy `embedded`
+    natural-raw      what was not planted, all of it        natural-curated   the same by the policy `embedded`
+    planted-raw      that and the junk, all of it           planted-curated   the same by the policy `embedded`
+
+The policy is the packaged one with `near = true`: a copy saved again is no equal picture.
 
 Each raw one is compared with its curated one on drawings of the held-out split, which no rule has looked at. The base has seen the natural
 drawings before: this asks what more of them, or of junk, makes of it. What is done stays: the same command goes on.
@@ -23,6 +25,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,18 +47,18 @@ RULE: Final = '\n[[rule]]\ncolumn = "{column}"\nin = {values}\nreason = "id:not_
 RAW: Final = 'name = "{name}"\n[duplicates]\nexact = false\n'
 
 
-def planted(pairs: Sequence[Pair], share: float) -> Iterator[tuple[str, Pair, str]]:
-    """(kind, the pair whose drawing it is, caption): the pairs themselves, and junk that makes up `share` of all."""
-    yield from (("none", pair, pair.caption) for pair in pairs)
-    junk = round(len(pairs) * share / (1 - share))
-    mismatched = round(junk * MISMATCHED)
-    for number in range(mismatched):
-        pair = pairs[number % len(pairs)]
-        turn = (other for other in pairs[(number * 7919 + 1) % len(pairs) :] + pairs[:] if _apart(pair, other))
-        yield "mismatch", pair, next(turn).caption
-    for number in range(junk - mismatched):
-        pair = pairs[-1 - number % len(pairs)]
-        yield "copy", pair, pair.caption
+def planted(drawings: Sequence[Pair], pairs: int, share: float) -> Iterator[tuple[str, Pair, str]]:
+    """(kind, the pair whose drawing it is, caption): the first `pairs` as they are, and junk that makes up `share` of all. Mismatched drawings
+    are others: with one of `pairs`, they would go as its duplicates, whatever their captions say."""
+    yield from (("none", pair, pair.caption) for pair in drawings[:pairs])
+    junk = round(pairs * share / (1 - share))
+    mismatched = drawings[pairs : pairs + round(junk * MISMATCHED)]
+    if pairs + round(junk * MISMATCHED) > len(drawings):
+        raise SystemExit(f"the corpus has {len(drawings):,} drawings: take fewer --pairs, or a smaller --share")
+    for number, pair in enumerate(mismatched):
+        others = (*mismatched[number + 1 :], *mismatched[:number])
+        yield "mismatch", pair, next(other.caption for other in others if _apart(pair, other))
+    yield from (("copy", pair, pair.caption) for pair in islice(cycle(drawings[:pairs]), junk - len(mismatched)))
 
 
 def _apart(pair: Pair, other: Pair) -> bool:
@@ -67,12 +70,12 @@ def write_source(corpus: Path, folder: Path, pairs: int, share: float) -> Counte
     told = {row["file_name"]: row for row in pq.read_table(corpus / "metadata.parquet").to_pylist()}
     known = read_corpus(corpus)
 
-    def chosen(split: str, count: int) -> list[Pair]:
-        return sorted(colour_drawings(known, split=split), key=lambda pair: hashlib.sha256(pair.file.encode()).digest())[:count]
+    def shuffled(split: str) -> list[Pair]:
+        return sorted(colour_drawings(known, split=split), key=lambda pair: hashlib.sha256(pair.file.encode()).digest())
 
     rows: list[dict[str, Any]] = []
-    of_split = [("train", row) for row in planted(chosen("train", pairs), share)]
-    of_split += [("heldout", ("none", pair, pair.caption)) for pair in chosen("heldout", HELD_OUT)]
+    of_split = [("train", row) for row in planted(shuffled("train"), pairs, share)]
+    of_split += [("heldout", ("none", pair, pair.caption)) for pair in shuffled("heldout")[:HELD_OUT]]
     for number, (split, (kind, pair, caption)) in enumerate(of_split):
         name = f"images/{number:06d}{'.jpg' if kind == 'copy' else Path(pair.file).suffix}"
         path = folder / name
@@ -93,7 +96,7 @@ def write_source(corpus: Path, folder: Path, pairs: int, share: float) -> Counte
 def write_policies(folder: Path) -> dict[str, Path]:
     """The policy of each release, and of the pairs that are measured on, by the release's name."""
     folder.mkdir(parents=True, exist_ok=True)
-    packaged = (files("quality.policies") / "embedded.toml").read_text("utf-8")
+    packaged = (files("quality.policies") / "embedded.toml").read_text("utf-8").replace("near = false", "near = true")
     found = {"heldout": RAW.format(name="heldout") + RULE.format(column="part", values='["heldout"]')}
     for part, kinds in PARTS.items():
         rules = RULE.format(column="part", values='["train"]') + RULE.format(column="planted", values=json.dumps(kinds))
@@ -141,7 +144,7 @@ def main() -> None:
         small = ["--image_size", "128", "--image_format", "png"]
         run("pipelines.ingest", "--dataset", dataset, "--start_at", "select", "--policy", policy, "--release", name, *small)
     for part in args.part or PARTS:
-        print(f"{part}, by the packaged policy: {json.dumps(ended_as(dataset, f'{part}-curated', part))}", flush=True)
+        print(f"{part}, by the policy: {json.dumps(ended_as(dataset, f'{part}-curated', part))}", flush=True)
         releases = [dataset / "releases" / f"{part}-{kind}" for kind in ("raw", "curated")]
         settings = ["--steps", args.steps, "--seeds", args.seeds, "--count", args.count, "--split", "any"]
         flags = [
