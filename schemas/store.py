@@ -53,6 +53,15 @@ class Store:
             raise FileNotFoundError(f"{self.root} is not there")
         return self._objects
 
+    def check_writable(self) -> None:
+        """Raises StoreError where the root cannot be made or written to, before any work is lost on it; makes nothing."""
+        place = Path(self.root)
+        while not os.path.lexists(place):
+            place = place.parent
+        why = "Not a directory" if not place.is_dir() else "Permission denied" if not os.access(place, os.W_OK | os.X_OK) else None
+        if why is not None:
+            raise StoreError(f"cannot write to {self.root}: {place}: {why}; give another --dataset or mend its rights")
+
     def path_of(self, path: str) -> str:
         """What a person would type to see the object."""
         return os.path.join(self.root, path)

@@ -1,13 +1,12 @@
 """The command line: mistakes get one clear line, exit code 2 and nothing written; explain, what_if and plan say what they promise."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.block_lists import write_lists
-from tests.conftest import Done, ingest, web_flags
+from tests.conftest import Done, ingest, told, web_flags
 
 POLICY = '[[rule]]\ncolumn = "{column}"\n{bound}\nreason = "clip:low_similarity"\n'
 
@@ -48,9 +47,9 @@ def policy_file(folder: Path, column: str, bound: str) -> Path:
         (["--engine", "warp"], ["warp", "onnxruntime-f32"]),
     ],
 )
-def test_mistakes_are_told_in_one_line_and_nothing_is_written(tmp_path, flags, words):
+def test_mistakes_are_told_in_one_line_and_nothing_is_written(tmp_path, capfd, flags, words):
     dataset = tmp_path / "d"
-    refused(ingest("--dataset", dataset, *flags), *words)
+    refused(told(capfd, "--dataset", dataset, *flags), *words)
     assert not dataset.exists()
 
 
@@ -62,40 +61,40 @@ def test_mistakes_are_told_in_one_line_and_nothing_is_written(tmp_path, flags, w
         ("do = 'drop'", ["no bound"]),
     ],
 )
-def test_a_bad_policy_is_told_before_anything_is_fetched(tmp_path, bound, words):
-    refused(ingest("--dataset", tmp_path / "d", "--policy", policy_file(tmp_path, "clip.similarity", bound)), *words)
+def test_a_bad_policy_is_told_before_anything_is_fetched(tmp_path, capfd, bound, words):
+    refused(told(capfd, "--dataset", tmp_path / "d", "--policy", policy_file(tmp_path, "clip.similarity", bound)), *words)
     assert not (tmp_path / "d").exists()
 
 
-def test_a_policy_that_does_not_fit_the_pool(done: Done, tmp_path):
+def test_a_policy_that_does_not_fit_the_pool(done: Done, tmp_path, capfd):
     select = ("--dataset", done.root, "--start_at", "select", "--what_if", "--policy")
     refused(
-        ingest(*select, policy_file(tmp_path, "clip.similarty", "min = 0.1")),
+        told(capfd, *select, policy_file(tmp_path, "clip.similarty", "min = 0.1")),
         "unknown column 'clip.similarty'",
         "did you mean clip.similarity",
     )
-    refused(ingest(*select, policy_file(tmp_path, "license.class", "min = 1")), "need a column of numbers")
+    refused(told(capfd, *select, policy_file(tmp_path, "license.class", "min = 1")), "need a column of numbers")
     other = 'min = 0.28\nscorer = "clip:ViT-B-32/openai"'
     refused(
-        ingest(*select, policy_file(tmp_path, "clip.similarity", other)),
+        told(capfd, *select, policy_file(tmp_path, "clip.similarity", other)),
         "calibrated on clip:ViT-B-32/openai",
         "the pool has clip:pigment-embedded",
     )
 
 
-def test_what_the_first_run_fixed_stays(done: Done, small_web, tmp_path):
+def test_what_the_first_run_fixed_stays(done: Done, small_web, tmp_path, capfd):
     base = ("--dataset", done.root, "--source", small_web.pairs_csv, "--host_map", small_web.host_map)
-    refused(ingest(*base, "--unit_size", "31"), "--unit_size 30", "not 31")
-    refused(ingest(*base, "--store", "resized"), "store = original")
+    refused(told(capfd, *base, "--unit_size", "31"), "--unit_size 30", "not 31")
+    refused(told(capfd, *base, "--store", "resized"), "store = original")
     other = tmp_path / "other.csv"
     other.write_text("url,caption\nhttp://a.test/1,c\n", "utf-8")
-    refused(ingest("--dataset", done.root, "--source", other), "--add_source")
+    refused(told(capfd, "--dataset", done.root, "--source", other), "--add_source")
 
 
 def test_an_unwritable_target(tmp_path):
     target = tmp_path / "file"
     target.write_text("not a folder")
-    refused(ingest("--dataset", target / "d"), "cannot write")
+    refused(ingest("--dataset", target / "d"), "cannot write", "file: Not a directory")
 
 
 @pytest.mark.parametrize("start", ["fetch", "select"])
@@ -107,11 +106,11 @@ def test_an_unwritable_target(tmp_path):
         ("lists", ["lists/sha256.txt, line 5: not a SHA-256 in 64 hex digits"]),
     ],
 )
-def test_block_lists_that_cannot_be_used(done: Done, tmp_path, start, named, words):
+def test_block_lists_that_cannot_be_used(done: Done, tmp_path, capfd, monkeypatch, start, named, words):
     write_lists(tmp_path / "lists", {"sha256": ["00" * 32, "# two", "5ec2e7"]})
     before = {path: path.stat().st_mtime_ns for path in done.root.rglob("*")}
-    environment = {**os.environ, "PIGMENT_BLOCK_LISTS": str(tmp_path / named) if named else ""}
-    run = ingest("--dataset", done.root if start == "select" else tmp_path / "d", "--start_at", start, env=environment)
+    monkeypatch.setenv("PIGMENT_BLOCK_LISTS", str(tmp_path / named) if named else "")
+    run = told(capfd, "--dataset", done.root if start == "select" else tmp_path / "d", "--start_at", start)
     refused(run, *words)
     assert "5ec2e7" not in run.stdout + run.stderr and not (tmp_path / "d").exists()
     assert {path: path.stat().st_mtime_ns for path in done.root.rglob("*")} == before
