@@ -119,7 +119,8 @@ def test_webdataset_reads_what_the_ledger_says(done: Done):
         assert told["clip.similarity"] == pytest.approx(known["clip.similarity"])
         image = Image.open(io.BytesIO(sample["jpg"]))
         image.load()
-        assert image.size == (told["width"], told["height"]) and image.mode == "RGB" and "exif" not in image.info
+        assert image.size == (told["width"], told["height"]) and "exif" not in image.info
+        assert image.mode in ("RGB", "L"), "a grey JPEG that needs no change goes on as it is: quality/images/metadata.py"
         seen[sample["__key__"]] = True
     assert set(seen) == set(ledger)
 
