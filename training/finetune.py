@@ -52,7 +52,7 @@ from training.held_out import concepts_of, first_of, hold_out, without_concepts
 from training.order import Shape
 from training.pictures import Cut
 from training.releases import LICENSES, TrainingSet, open_release
-from training.shards import Loader
+from training.shards import Loader, batches_ahead
 
 # ---- knobs
 
@@ -569,6 +569,7 @@ def _finetune(knobs: Knobs, stop: Stop, began: float) -> int:
             multiple=described.multiple,
             largest_aspect=knobs.largest_aspect,
             threads=knobs.threads,
+            ahead=batches_ahead(device.type),
         )
     except ValueError as error:  # of too few samples for a batch
         raise KnobError(str(error)) from error

@@ -29,6 +29,7 @@ from training.pictures import Cut, picture
 from training.releases import TrainingSet
 
 _OPEN_TARS: Final = 64  # at a time; an open one costs an address range and no memory of ours
+_AHEAD: Final = 4  # batches
 _TASK: Final = 8  # images decoded by one task of a thread
 
 
@@ -42,6 +43,12 @@ class Batch:
     cuts: Sequence[Cut]
     epoch: int
     step: int
+
+
+def batches_ahead(device: str) -> int:
+    """How many batches to make before they are asked for, for steps on a "cuda" or a "cpu": there none. A step has all cores of a CPU busy, and
+    a decoder that takes one of them keeps the step's other threads waiting: that costs more than to decode between steps (tests.bench.step)."""
+    return 0 if device == "cpu" else _AHEAD
 
 
 class Loader:
@@ -65,7 +72,7 @@ class Loader:
         multiple: int = 8,
         largest_aspect: float = 2.0,
         threads: int = 2,
-        ahead: int = 4,
+        ahead: int = _AHEAD,
         jitter: bool = False,
     ):
         if not 0 <= rank < ranks:

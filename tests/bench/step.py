@@ -3,7 +3,8 @@
     python -m tests.bench.step [--steps 20] [--rounds 3] [--json]
 
 The embedded base's architecture (random weights suffice: the time is the same), its own text encoder left out, a batch of 16, forward,
-backward and AdamW, on JPEGs of 768 x 576. Both read the same samples; rounds take turns, the ratio is of the medians.
+backward and AdamW, on JPEGs of 768 x 576. The loader runs as `training.finetune` has it on a CPU.
+Both read the same samples; rounds take turns, the ratio is of the medians.
 On a GPU the comparison with the diffusers example script at equal settings is to be made by hand; it is not part of this.
 """
 
@@ -23,7 +24,7 @@ from diffusers import UNet2DConditionModel
 from tests.bench.convert import photo_like
 from tests.bench.loader import DISTINCT, IMAGE_BYTES, SIDES, make_release
 from training.releases import open_release
-from training.shards import Batch, Loader
+from training.shards import Batch, Loader, batches_ahead
 
 BATCH: Final = 16
 SIDE: Final = 64  # px
@@ -57,7 +58,7 @@ def measure(steps: int, rounds: int) -> dict[str, Any]:
         training = open_release(make_release(Path(folder, "release"), images, samples=2000, shards=4), optouts=False)
 
         def loaded() -> Iterator[Batch]:
-            return iter(Loader(training, size=SIDE, batch=BATCH, largest_aspect=1.0))
+            return iter(Loader(training, size=SIDE, batch=BATCH, largest_aspect=1.0, ahead=batches_ahead("cpu")))
 
         held = list(itertools.islice(loaded(), steps + 1))
         seconds(unet, optimizer, iter(held), 2)
