@@ -85,9 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_DONE
     gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates  # a broken file is told before hours of work
     if args.start_at in ("fetch", "score"):
-        Pool(dataset).store.check_writable()
-    if args.start_at in ("fetch", "score") and Pool(dataset).settings("engines") is None:
-        say(f"{dataset.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute", out=out)
+        there = Pool(dataset)
+        there.store.check_writable()
+        if there.settings("engines") is None:
+            say(
+                f"{dataset.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute",
+                out=out,
+            )
     pool_job = open_pool_job(args)
     took = Took()
     with screen(out) as shown, logs_to(dataset / "logs" / "ingest.log"):

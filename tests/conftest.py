@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pipelines.ingest import main
-from pipelines.run import command
 from schemas.pool import Pool
 from schemas.release import Release, latest
 from tests.web import SmallWeb
@@ -35,13 +33,6 @@ def ingest(*flags: str | Path, module: str = "pipelines.ingest", **more) -> subp
     """Runs a command of ours as a user does; never raises."""
     command = [sys.executable, "-m", module, *map(str, flags)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, **more)
-
-
-def told(capfd: pytest.CaptureFixture, *flags: str | Path) -> subprocess.CompletedProcess:
-    """What `ingest` says to these flags, without a process of its own: for what is refused before any work."""
-    capfd.readouterr()
-    code = command(lambda: main([*map(str, flags)]))
-    return subprocess.CompletedProcess(flags, code, *capfd.readouterr())
 
 
 def web_flags(web: SmallWeb) -> Sequence[str]:

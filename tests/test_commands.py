@@ -1,12 +1,15 @@
 """The command line: mistakes get one clear line, exit code 2 and nothing written; explain, what_if and plan say what they promise."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from pipelines.ingest import main
+from pipelines.run import command
 from tests.block_lists import write_lists
-from tests.conftest import Done, ingest, told, web_flags
+from tests.conftest import Done, ingest, web_flags
 
 POLICY = '[[rule]]\ncolumn = "{column}"\n{bound}\nreason = "clip:low_similarity"\n'
 
@@ -17,6 +20,13 @@ def refused(run, *words: str) -> None:
     assert len(lines) == 1 and "Traceback" not in run.stderr, run.stderr
     for word in words:
         assert word in run.stderr, (word, run.stderr)
+
+
+def told(capfd: pytest.CaptureFixture, *flags: str | Path) -> subprocess.CompletedProcess:
+    """What `ingest` says to these flags, without a process of its own: for what is refused before any work."""
+    capfd.readouterr()
+    code = command(lambda: main([*map(str, flags)]))
+    return subprocess.CompletedProcess(flags, code, *capfd.readouterr())
 
 
 def policy_file(folder: Path, column: str, bound: str) -> Path:
@@ -154,8 +164,8 @@ def test_another_policy_is_another_release(done: Done, copied, tmp_path):
     done.web.reset()
     run = ingest("--dataset", copied, "--start_at", "select", "--policy", policy, "--json")
     assert run.returncode == 0, run.stderr
-    told = json.loads(run.stdout)
-    assert told["balanced"] and told["release"] != done.release.name and done.web.requests == []
+    summary = json.loads(run.stdout)
+    assert summary["balanced"] and summary["release"] != done.release.name and done.web.requests == []
     assert (copied / "releases" / done.release.name / "manifest.json").exists(), "releases never change"
     run = ingest("--dataset", copied, "--start_at", "select", "--release", done.release.name, "--policy", policy)
     refused(run, "releases never change")

@@ -56,7 +56,7 @@ def planted(drawings: Sequence[Pair], pairs: int, share: float) -> Iterator[tupl
     if pairs + round(junk * MISMATCHED) > len(drawings):
         raise SystemExit(f"the corpus has {len(drawings):,} drawings: take fewer --pairs, or a smaller --share")
     for number, pair in enumerate(mismatched):
-        others = (*mismatched[number + 1 :], *mismatched[:number])
+        others = islice(cycle(mismatched), number + 1, None)
         yield "mismatch", pair, next(other.caption for other in others if _apart(pair, other))
     yield from (("copy", pair, pair.caption) for pair in islice(cycle(drawings[:pairs]), junk - len(mismatched)))
 
@@ -112,15 +112,15 @@ def ended_as(dataset: Path, release: str, part: str) -> dict[str, dict[str, int]
     pool, found = Pool(dataset), dict[str, Counter[str]]()
     of = Release(pool.store, release)
     for decided in of.decided():
-        raw = pool.read_raw(decided.unit)
-        verdicts = dict(zip(*(of.read_decisions(decided.unit)[name].to_pylist() for name in ("uid", "verdict")), strict=True))
-        for uid, split, kind in zip(*(raw[name].to_pylist() for name in ("uid", "part", "planted")), strict=True):
+        raw, decisions = pool.read_raw(decided.unit, ["part", "planted"]), of.read_decisions(decided.unit)
+        rows = zip(raw["part"].to_pylist(), raw["planted"].to_pylist(), decisions["verdict"].to_pylist(), strict=True)
+        for split, kind, verdict in rows:
             if split == "train" and kind in PARTS[part]:
-                found.setdefault(kind, Counter())[verdicts[uid]] += 1
+                found.setdefault(kind, Counter())[verdict] += 1
     return {kind: dict(counts) for kind, counts in found.items()}
 
 
-def run(*words: str | Path) -> None:
+def run(*words: str | float | Path) -> None:
     subprocess.run([sys.executable, "-m", *map(str, words)], check=True)
 
 
@@ -146,24 +146,10 @@ def main() -> None:
     for part in args.part or PARTS:
         print(f"{part}, by the policy: {json.dumps(ended_as(dataset, f'{part}-curated', part))}", flush=True)
         releases = [dataset / "releases" / f"{part}-{kind}" for kind in ("raw", "curated")]
-        settings = ["--steps", args.steps, "--seeds", args.seeds, "--count", args.count, "--split", "any"]
-        flags = [
-            "--learning_rate",
-            "2e-4",
-            "--batch",
-            "16",
-            "--ema",
-            "0.98",
-            "--warmup",
-            "20",
-            "--sample_every",
-            "0",
-            "--measure_every",
-            "0",
-        ]
         run(
             "training.compare", "--releases", *releases, "--reference", dataset / "releases" / "heldout", "--out", args.out / part,
-            *map(str, settings), *flags,
+            "--steps", args.steps, "--seeds", args.seeds, "--count", args.count, "--split", "any",
+            "--learning_rate", 2e-4, "--batch", 16, "--ema", 0.98, "--warmup", 20, "--sample_every", 0, "--measure_every", 0,
         )  # fmt: skip
 
 

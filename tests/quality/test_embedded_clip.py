@@ -17,6 +17,7 @@ from PIL import Image
 
 from quality import embedded_clip
 from quality.embedded_clip import EMBEDDED_MODEL_NAME, MissingWeights, embedded_model_dir, embedded_weights_digest
+from schemas.packing import unpacked
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 REPOSITORY = Path(__file__).parents[2]
@@ -81,7 +82,7 @@ def test_image_tower_is_the_wheels_network_but_for_the_trained_stage(loaded, pai
     model, preprocess, _ = loaded
     pixels = torch.stack([preprocess(on_white(SAMPLE / pair["file_name"])) for pair in pairs[::90]])
     weights = torch.load(embedded_clip._packaged(embedded_clip.IMAGE_PACKAGE, embedded_clip.IMAGE_FILE).locate(), weights_only=True)
-    stored = embedded_clip._floats(load_file(embedded_clip.WEIGHTS / embedded_clip.TRAINED))
+    stored = unpacked(load_file(embedded_clip.WEIGHTS / embedded_clip.TRAINED))
     names = {key: f"visual.trunk.{embedded_clip.timm_key(key)}" for key in weights}
     trained = {key: stored[name] for key, name in names.items() if name in stored}
     assert {".".join(key.split(".")[: 2 if key.startswith("_blocks") else 1]) for key in trained} == {"_blocks.15", "_conv_head", "_bn1"}

@@ -12,14 +12,14 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from training.base import assemble, embedded_base_dir, encoder, model
+from schemas.packing import unpacked
+from training.base import assemble, embedded_base_dir, encoder, model, train
 from training.base.assemble import CONFIG, UNET, VAE, WEIGHTS, MissingWeights, weights_digest
 from training.base.data import COLLECTIONS, corpus_drawings, picture64, texts_of
 from training.base.evaluate import generate, measured, prompts
 from training.base.train import as_tensor, is_sided
 from training.clip.prepare import HELD_OUT_DRAWINGS, LEARNED_FROM, read_corpus
 from training.embedded_clip import embedded_clip_dir
-from training.packing import unpacked
 
 LIMIT = 6_000_000  # bytes of weights
 
@@ -169,3 +169,39 @@ def test_card_states_the_figures_of_the_weights():
     found = json.loads((WEIGHTS.parent / "RESULTS.json").read_text(encoding="utf-8"))
     for name, row in found["results"].items():
         assert f"| {name} | {row['prompts']} | {row['auc']:.3f} |" in card
+
+
+def test_a_training_that_was_stopped_ends_in_the_weights_of_one_that_was_not(tmp_path, monkeypatch):
+    generator = np.random.default_rng(3)
+    drawings = train.Drawings(
+        latents=torch.from_numpy(generator.standard_normal((8, *model.LATENT), np.float32)),
+        mirrored=torch.from_numpy(generator.standard_normal((8, *model.LATENT), np.float32)),
+        texts=generator.standard_normal((3, model.TOKENS, model.TEXT_WIDTH)).astype(np.float16),
+        english=[[1]] * 8,
+        korean=[[2]] * 4 + [[]] * 4,
+        weights=np.ones(8),
+        sided=np.zeros(8, bool),
+    )
+    monkeypatch.setattr(train, "BATCH", 4)
+    monkeypatch.setattr(train, "SAVED", 0)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    train.train(drawings, whole, steps=4)
+    loss_of, left = train.loss_of, iter(range(2))
+
+    def stopped(*given):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return loss_of(*given)
+
+    monkeypatch.setattr(train, "loss_of", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(drawings, broken, steps=4)
+    monkeypatch.setattr(train, "loss_of", loss_of)
+    assert torch.load(broken / "checkpoint.pt", weights_only=True)["step"] == 2
+    train.train(drawings, broken, steps=4)
+    one, other = (torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (whole, broken))
+    assert one["step"] == other["step"] == 4
+    for part in ("unet", "average"):
+        assert all(torch.equal(tensor, other[part][name]) for name, tensor in one[part].items())

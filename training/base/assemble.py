@@ -50,8 +50,8 @@ def assemble(weights: Path, out: Path, *, text: Path | None = None) -> None:
     from diffusers import StableDiffusionPipeline
     from safetensors.torch import load_file
 
+    from schemas.packing import unpacked
     from training.base import model
-    from training.packing import unpacked
 
     config = json.loads(weight_file(weights, CONFIG).read_text(encoding="utf-8"))
     unet, vae = model.unet(), model.autoencoder(config["scaling_factor"])
@@ -104,7 +104,7 @@ def write_weights(folder: Path, unet, vae) -> Path:
 
 def stored(tensors: Mapping[str, "torch.Tensor"]) -> Iterator[tuple[str, "torch.Tensor"]]:
     """Tensors of two and more dimensions packed, all others as half floats."""
-    from training.packing import packed
+    from schemas.packing import packed
 
     for name, tensor in tensors.items():
         if tensor.ndim < 2:

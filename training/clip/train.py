@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from schemas.packing import packed
 from training.clip.heads import Features, train_heads
 from training.clip.korean import initial_rows, train_rows
 from training.clip.prepare import Pair, english_texts, korean_texts, lexicon, read_corpus, trainable
 from training.clip.towers import IMAGE_WIDTH, TEXT_WIDTH, ImageNetwork, Kept, Progress, Towers, assemble, write_json
 from training.clip.tune import CYCLES, MAP, STAGE, TRAINED, Cycle, tune
 from training.clip.vocabulary import learn_pieces
-from training.packing import packed
 
 WIDTH = 320  # of the embeddings
 PIECES = 3600  # rows of 384 half floats: 2.8 MB

@@ -71,8 +71,8 @@ def tune(
     """Trained tensors under open_clip's names: those of TRAINED, `visual.head.*`, `text.proj.*`, `logit_scale`.
 
     maps: of each view (pairs, 192, 7, 7), float16, read a batch at a time. features: its texts, groups and categories. towers: with trained
-    heads; its weights are changed. Statistics of batch norms stay ImageNet's. Multiplies in
-    bfloat16 where the processor can.
+    heads; its weights are changed. Statistics of batch norms stay ImageNet's. Multiplies in bfloat16 where the
+    processor can.
     """
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)

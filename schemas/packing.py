@@ -1,4 +1,4 @@
-"""How weights that are committed are stored: whole numbers of 8 bits, with what one is worth in each row. quality/embedded_clip.py reads it too."""
+"""How weights that are committed are stored: whole numbers of 8 bits, with what one is worth in each row."""
 
 from collections.abc import Iterator, Mapping
 
