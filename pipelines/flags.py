@@ -16,6 +16,8 @@ _EXAMPLES = """examples:
       a list of urls, fetched politely, into ./cats
   python -m pipelines.ingest --dataset cats --source my-photos/ --policy my-policy.toml
       a folder of images (metadata.csv, or name.jpg + name.txt)
+  python -m pipelines.ingest --dataset cats --source img2dataset-output/
+      WebDataset tars, with img2dataset's Parquet files or without: images stay in their tars, nothing is copied
   python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml --what_if
       what another policy would keep, beside the newest release; nothing is written
   python -m pipelines.ingest --dataset cats --start_at select --what_if --policy strict.toml --against commercial
@@ -43,7 +45,7 @@ def parser() -> Parser:
     data.add_argument(
         "--source",
         metavar="PATH",
-        help="row file (csv tsv jsonl parquet, also .gz .zst), quoted glob, or folder; default: the packaged sample",
+        help="row file (csv tsv jsonl parquet, also .gz .zst), WebDataset tar, quoted glob, or folder; default: the packaged sample",
     )
     data.add_argument(
         "--columns",

@@ -11,7 +11,7 @@ from pipelines.chosen_scorers import UNREAD, chosen_scorers
 from pipelines.fetch.settings import FetchSettings
 from pipelines.options import UsageError
 from pipelines.sources.formats import SourceError
-from pipelines.sources.listing import Entry, list_source
+from pipelines.sources.listing import TARS, Entry, list_source
 from pipelines.sources.rows import RowReader
 from quality.block_lists import read_lists
 from quality.evidence.manifest import TrustError, read_anchors
@@ -111,6 +111,10 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     wanted = {"fetch": fetch.identity(), **source}
     if fetches:
         _check_fixed(args, fixed, wanted)
+    if fetch.store == "resized" and any(entry.kind in TARS for entry in entries):
+        raise UsageError(
+            "images of tars are taken where they lie, as they are; leave --store resized out (shards are resized whatever the pool stores)"
+        )
     policy = with_scorers(find_policy(args.policy), args.read_scorer)  # a policy that cannot be read is told before hours of fetching
     Rules(policy)
     read_as = _evidence_read_as(wanted if fetches else source)

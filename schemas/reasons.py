@@ -33,7 +33,9 @@ FETCH_ERRORS: Final = {
     "redirects": "a redirect loop, or too many redirects",
     "private_address": "the host resolves to an address that is not public",
     "bad_redirect": "a redirect leaves http and https",
-    "missing_file": "the folder has no such file",
+    "missing_file": "the folder or the tar has no such file",
+    "img2dataset": "img2dataset did not fetch it, and gives a reason of its own",
+    "sha256": "the bytes are not those whose SHA-256 the source names, or it names none",
     "no_url": "the row has no url or file name",
     "bad_url": "the url is no http or https url, or the file name leaves the folder",
     "no_caption": "the row has no caption",
@@ -50,6 +52,7 @@ REASONS: Final = {
         "no_caption": "the row has no caption",
         "wrong_type": "a known column holds something else than text",
         "bad_row": "the line could not be parsed",
+        "sha256": "the source's digest of the image is no SHA-256",
     },
     "fetch": {status: text for status, text in FETCH_STATUSES.items() if status not in ("success", "invalid", "blocked")},
     "image": {

@@ -29,23 +29,29 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """One parsed line. values: None when it could not be parsed, with the reason in `error`. line: from 1."""
+    """One parsed line. values: None when it could not be parsed, with the reason in `error`. line: from 1.
+
+    status: of a row with an error; a source that was fetched before says it of rows that are well-formed.
+    """
 
     line: int
     values: dict[str, Any] | None
     error: str | None = None
+    status: str = "invalid"
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Rows of one chunk as columns: an Arrow array where the file is typed, a list of values where each row says its own type.
 
-    lines: where each row stands in the file, from 1. errors: a reason per row, or None.
+    lines: where each row stands in the file, from 1. errors: a reason per row, or None. statuses: of the rows with an error; None for
+    "invalid" in all of them.
     """
 
     columns: dict[str, pa.Array | list[Any]]
     lines: list[int]
     errors: list[str | None]
+    statuses: list[str] | None = None
 
 
 def format_of(path: str) -> tuple[str, str | None]:
@@ -88,8 +94,7 @@ def index(store: Store, path: str, unit_size: int) -> tuple[int, list[int], list
     kind, compression = format_of(path)
     try:
         if kind == "parquet":
-            with store.open(path) as file:
-                rows = pq.read_metadata(file).num_rows
+            rows = parquet_rows(store, path)
             starts = list(range(0, rows, unit_size))
             return rows, starts, [start + 1 for start in starts]
         rows, offsets, lines = 0, [], []
@@ -115,7 +120,7 @@ class ChunkReader:
     def read(self, chunk: int, rows: int) -> Chunk:
         """The `rows` rows of a chunk."""
         if self.kind == "parquet":
-            return self._read_parquet(chunk * self.unit_size, rows)
+            return read_parquet(self.store, self.path, chunk * self.unit_size, rows)
         if self.compression is None:
             return columns_of(list(islice(_rows(self.store, self.path, self.offsets[chunk], self.lines[chunk]), rows)))
         if self._forward is None or self._forward[0] > chunk:
@@ -129,19 +134,27 @@ class ChunkReader:
         self._forward = (chunk + 1, iterator)
         return columns_of(found)
 
-    def _read_parquet(self, start: int, rows: int) -> Chunk:
-        with self.store.open(self.path) as source:
-            file = pq.ParquetFile(source)
-            groups, first, seen = [], None, 0
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
-                if seen < start + rows and seen + size > start:
-                    first = seen if first is None else first
-                    groups.append(group)
-                seen += size
-            table = file.read_row_groups(groups).slice(start - (first or 0), rows)
-        columns = {name: _one(table[name]) for name in table.column_names}
-        return Chunk(columns, list(range(start + 1, start + 1 + rows)), [None] * rows)
+
+def parquet_rows(store: Store, path: str) -> int:
+    """How many rows a Parquet file has."""
+    with store.open(path) as file:
+        return pq.read_metadata(file).num_rows
+
+
+def read_parquet(store: Store, path: str, start: int, rows: int) -> Chunk:
+    """Rows start .. start + rows of a Parquet file; reads the row groups that hold them."""
+    with store.open(path) as source:
+        file = pq.ParquetFile(source)
+        groups, first, seen = [], None, 0
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            if seen < start + rows and seen + size > start:
+                first = seen if first is None else first
+                groups.append(group)
+            seen += size
+        table = file.read_row_groups(groups).slice(start - (first or 0), rows)
+    columns = {name: _one(table[name]) for name in table.column_names}
+    return Chunk(columns, list(range(start + 1, start + 1 + table.num_rows)), [None] * table.num_rows)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
@@ -152,7 +165,7 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
 def columns_of(rows: list[Row]) -> Chunk:
     names = dict.fromkeys(name for row in rows for name in row.values or ())
     columns: dict[str, Any] = {name: [None if row.values is None else row.values.get(name) for row in rows] for name in names}
-    return Chunk(columns, [row.line for row in rows], [row.error for row in rows])
+    return Chunk(columns, [row.line for row in rows], [row.error for row in rows], [row.status for row in rows])
 
 
 def array_of(values: list[Any]) -> pa.Array:

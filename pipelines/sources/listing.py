@@ -1,4 +1,4 @@
-"""What `--source` may name: a row file, a glob of them, or a folder (metadata.*, or name.jpg + name.txt|json)."""
+"""What `--source` may name: a row file or a tar, a glob of them, or a folder (metadata.*, tars, or name.jpg + name.txt|json)."""
 
 import glob
 import os
@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Final
 
 from pipelines.sources.formats import COMPRESSIONS, TEXT_FORMATS, SourceError, column_names, format_of
+from pipelines.sources.tars import beside_of, is_img2dataset
 from schemas.store import Store
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
-URL_LIST_UNIT, FOLDER_UNIT = 10_000, 1_000  # rows (DESIGN 3)
+TARS: Final = ("tar", "img2dataset")  # kinds whose images stay where they are
+URL_LIST_UNIT, FOLDER_UNIT = 10_000, 1_000  # rows (DESIGN 3); of tars as of url lists: no byte is copied
 
 
 @dataclass(frozen=True)
 class Entry:
     """One source file.
 
-    kind: "rows" for a row file, "folder" for the listing of a directory of images with sidecars. images: whether rows name files below the
-    root, not urls. columns: ours -> the file's. limit: rows from the top; sample: share of rows, by hash of their number; None for all.
+    kind: "rows" for a row file, "folder" for the listing of a directory of images with sidecars, "tar" for a WebDataset tar, "img2dataset"
+    for one of its tars with the Parquet file beside it. images: whether rows name images that are here, not urls. columns: ours -> the file's.
+    limit: rows from the top; sample: share of rows, by hash of their number; None for all.
     """
 
     root: str
@@ -32,7 +35,7 @@ class Entry:
 
     @property
     def default_unit_size(self) -> int:
-        return FOLDER_UNIT if self.images else URL_LIST_UNIT
+        return FOLDER_UNIT if self.images and self.kind not in TARS else URL_LIST_UNIT
 
 
 def list_source(spec: str, columns: Mapping[str, str], *, limit: int | None = None, sample: float | None = None) -> list[Entry]:
@@ -53,23 +56,40 @@ def _list(spec: str, columns: Mapping[str, str]) -> list[Entry]:
         if not os.access(path, os.R_OK):
             raise SourceError(f"{path}: not readable; mend its rights")
     root = Path(os.path.commonpath([str(Path(path).absolute().parent) for path in paths]))
-    return [_row_entry(root, str(Path(path).absolute().relative_to(root)), columns) for path in paths]
+    return [_entry(root, str(Path(path).absolute().relative_to(root)), columns) for path in paths]
+
+
+def _entry(root: Path, path: str, columns: Mapping[str, str]) -> Entry:
+    return _tar_entry(root, path, columns) if path.lower().endswith(".tar") else _row_entry(root, path, columns)
+
+
+def _tar_entry(root: Path, path: str, columns: Mapping[str, str]) -> Entry:
+    beside = beside_of(root, path)
+    if beside is not None:
+        _check_columns(root, beside, columns, {"caption"})
+    return Entry(str(root), path, "tar" if beside is None else "img2dataset", images=True, columns=dict(columns))
 
 
 def _row_entry(root: Path, path: str, columns: Mapping[str, str]) -> Entry:
+    known = _check_columns(root, path, columns, {"caption", "url"})
+    return Entry(str(root), path, "rows", images="url" not in known, columns=dict(columns))
+
+
+def _check_columns(root: Path, path: str, columns: Mapping[str, str], needed: set[str]) -> set[str]:
+    """The names that a row file has, ours for those that are mapped. Raises SourceError where the file lacks one that is mapped or needed."""
     format_of(path)
     there = column_names(Store(root), path)
     for ours, theirs in columns.items():
         if theirs not in there:
             raise SourceError(f"{root / path}: no column {theirs!r} (asked for as {ours}); the file has {', '.join(there) or 'none'}")
     known = {*there, *columns}
-    if "caption" not in known or not known & {"url", "file_name"}:
+    if "caption" not in known or ("url" in needed and not known & {"url", "file_name"}):
         lacking = "caption" if "caption" not in known else "url (or file_name)"
         raise SourceError(
             f"{root / path}: no column {lacking}; the file has {', '.join(there) or 'none'}: "
             "say which one it is, e.g. --columns caption=TEXT,url=URL"
         )
-    return Entry(str(root), path, "rows", images="url" not in known, columns=dict(columns))
+    return known
 
 
 def _list_folder(root: Path, columns: Mapping[str, str]) -> list[Entry]:
@@ -81,9 +101,21 @@ def _list_folder(root: Path, columns: Mapping[str, str]) -> list[Entry]:
         )
     if metadata:
         return [_row_entry(root, metadata[0].name, columns)]
+    tars = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.suffix.lower() == ".tar" and path.is_file())
     folders = sorted(
         {str(path.parent.relative_to(root)) for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()}
     )
+    if tars and folders:
+        raise SourceError(f"{root}: tars ({tars[0]}) and images ({folders[0]}); name one of them, the tars as '{root}/**/*.tar'")
+    if tars:
+        return _folder_of_tars(root, tars, columns)
     if not folders:
-        raise SourceError(f"{root}: no metadata.csv|tsv|jsonl|parquet and no images in it; a folder source needs one of them")
+        raise SourceError(f"{root}: no metadata.csv|tsv|jsonl|parquet, no tars and no images in it; a folder source needs one of them")
     return [Entry(str(root), folder, "folder", images=True, columns=dict(columns)) for folder in folders]
+
+
+def _folder_of_tars(root: Path, tars: list[str], columns: Mapping[str, str]) -> list[Entry]:
+    alone = sorted(path for path in root.rglob("*.parquet") if not path.with_suffix(".tar").is_file() and is_img2dataset(path))
+    if alone:
+        raise SourceError(f"{alone[0]}: img2dataset's tar of it is missing; put it back, or leave its rows out: --source '{root}/**/*.tar'")
+    return [_tar_entry(root, tar, columns) for tar in tars]

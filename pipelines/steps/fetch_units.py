@@ -14,8 +14,10 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipelines.fetch import shared
 from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.guard import read_host_map
+from pipelines.fetch.in_place import commit_in_place
 from pipelines.fetch.job import Work
 from pipelines.fetch.settings import FetchSettings
+from pipelines.sources.rows import InPlace
 from quality.block_lists import BlockLists, lists_here
 from quality.block_lists.match import Kind
 from schemas.pool import Pool, PoolError, split_unit
@@ -29,6 +31,9 @@ class RowReader(Protocol):
 
     def read_image(self, unit: str, file_name: str) -> bytes:
         """The bytes of a row's `file_name`. Raises FileNotFoundError. Called by several threads."""
+
+    def in_place(self, unit: str) -> InPlace | None:
+        """The rows of a unit whose images stay in a tar of the user's, and where they lie in it; None for all others."""
 
     def input_digest(self, unit: str) -> str:
         """Changes whenever the rows of the unit could."""
@@ -96,6 +101,7 @@ class _Fetch(beam.DoFn):
     def setup(self) -> None:
         lists = lists_here(self._digest)
         self._listed = partial(kinds_of, lists) if lists else None
+        self._lists = lists
         self._engine = shared.acquire(self._settings, lists, threads=self._threads)
 
     def start_bundle(self) -> None:
@@ -104,6 +110,12 @@ class _Fetch(beam.DoFn):
     def process(self, unit: str) -> Iterator[str]:
         digest = self._rows.input_digest(unit)
         if is_committed(self._pool, unit, digest):
+            yield unit
+            return
+        taken = self._rows.in_place(unit)
+        if taken is not None:
+            listed = None if self._listed is None else self._listed(taken.source)
+            commit_in_place(self._pool, unit, taken, self._settings, self._lists, listed=listed, input_digest=digest)
             yield unit
             return
         while len(self._flying) >= self._settings.units_ahead:
