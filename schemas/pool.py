@@ -46,6 +46,7 @@ class SourceFile:
     "folder" for the listing of a directory, "tar" for a WebDataset tar, "img2dataset" for one with its Parquet file beside it. rows:
     in the whole file. offsets: where each chunk starts: bytes for plain text formats, rows otherwise; lines: the line there, from 1.
     columns: ours -> the file's, as the user mapped them. sample: share of the rows taken, by hash of their number; None for all.
+    header: the columns of a file without a header line; None for all others.
     """
 
     file: str
@@ -60,6 +61,7 @@ class SourceFile:
     lines: tuple[int, ...]
     columns: Mapping[str, str] = field(default_factory=dict)
     sample: float | None = None
+    header: tuple[str, ...] | None = None
 
     @property
     def units(self) -> list[str]:
@@ -200,7 +202,8 @@ class Pool:
             data = json.loads(self.store.read(f"pool/files/{file}.json"))
         except FileNotFoundError:
             return None
-        return SourceFile(**{**data, "offsets": tuple(data["offsets"]), "lines": tuple(data["lines"])})
+        header = None if data.get("header") is None else tuple(data["header"])
+        return SourceFile(**{**data, "offsets": tuple(data["offsets"]), "lines": tuple(data["lines"]), "header": header})
 
     def files(self) -> list[SourceFile]:
         found = (self.file(Path(path).stem) for path, _ in self.store.list("pool/files"))

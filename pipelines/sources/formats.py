@@ -70,9 +70,14 @@ def format_of(path: str) -> tuple[str, str | None]:
     raise SourceError(f"{path}: unknown kind of file; a source is {known} (text also with .gz or .zst) or a folder")
 
 
-def column_names(store: Store, path: str) -> list[str]:
-    """The columns of a row file, from its header, its Parquet schema, or its first JSONL rows. Raises SourceError."""
+def column_names(store: Store, path: str, header: tuple[str, ...] | None = None) -> list[str]:
+    """The columns of a row file, from its header, its Parquet schema, or its first JSONL rows. Raises SourceError.
+
+    header: here and below, the columns of a CSV or TSV file without a header line, whose fields are not quoted: a row is a line.
+    """
     kind, _ = format_of(path)
+    if header is not None and kind in _SEPARATED:
+        return list(header)
     try:
         if kind == "parquet":
             with store.open(path) as file:
@@ -81,12 +86,12 @@ def column_names(store: Store, path: str) -> list[str]:
             names = dict.fromkeys(name for row in islice(_rows(store, path, 0, 1), 100) for name in row.values or ())
             return list(names)
         with _text(store, path, 0) as text:
-            return next(csv.reader(text, delimiter=_delimiter(kind)), [])
+            return next(_reader(text, kind, None), [])
     except (OSError, pa.ArrowException, csv.Error, UnicodeError, EOFError) as error:
         raise SourceError(f"{store.path_of(path)}: cannot be read as {kind}: {error}") from error
 
 
-def index(store: Store, path: str, unit_size: int) -> tuple[int, list[int], list[int]]:
+def index(store: Store, path: str, unit_size: int, header: tuple[str, ...] | None = None) -> tuple[int, list[int], list[int]]:
     """(rows, offsets, lines) of a row file: for each chunk of `unit_size` rows, where it starts and that place's line, from 1.
 
     Offsets are bytes for plain text, rows otherwise. Raises SourceError.
@@ -99,7 +104,7 @@ def index(store: Store, path: str, unit_size: int) -> tuple[int, list[int], list
             return rows, starts, [start + 1 for start in starts]
         rows, offsets, lines = 0, [], []
         with _text(store, path, 0, encoding="latin-1") as text:
-            for start, line in _starts(text, kind):
+            for start, line in _starts(text, kind, header):
                 if rows % unit_size == 0:
                     offsets.append(rows if compression else start)
                     lines.append(line)
@@ -112,7 +117,16 @@ def index(store: Store, path: str, unit_size: int) -> tuple[int, list[int], list
 class ChunkReader:
     """Reads chunks of one row file. Compressed text can only be read forwards, so the next chunk goes on where the last one ended."""
 
-    def __init__(self, store: Store, path: str, offsets: tuple[int, ...], lines: tuple[int, ...], unit_size: int):
+    def __init__(
+        self,
+        store: Store,
+        path: str,
+        offsets: tuple[int, ...],
+        lines: tuple[int, ...],
+        unit_size: int,
+        header: tuple[str, ...] | None = None,
+    ):
+        self.header = header
         self.store, self.path, self.offsets, self.lines, self.unit_size = store, path, offsets, lines, unit_size
         self.kind, self.compression = format_of(path)
         self._forward: tuple[int, Iterator[Row]] | None = None
@@ -122,9 +136,9 @@ class ChunkReader:
         if self.kind == "parquet":
             return read_parquet(self.store, self.path, chunk * self.unit_size, rows)
         if self.compression is None:
-            return columns_of(list(islice(_rows(self.store, self.path, self.offsets[chunk], self.lines[chunk]), rows)))
+            return columns_of(list(islice(self._rows(self.offsets[chunk], self.lines[chunk]), rows)))
         if self._forward is None or self._forward[0] > chunk:
-            self._forward = (0, _rows(self.store, self.path, 0, 1))
+            self._forward = (0, self._rows(0, 1))
         at, iterator = self._forward
         for _ in islice(iterator, (chunk - at) * self.unit_size):
             pass
@@ -133,6 +147,9 @@ class ChunkReader:
             pass
         self._forward = (chunk + 1, iterator)
         return columns_of(found)
+
+    def _rows(self, offset: int, line: int) -> Iterator[Row]:
+        return _rows(self.store, self.path, offset, line, self.header)
 
 
 def parquet_rows(store: Store, path: str) -> int:
@@ -181,8 +198,17 @@ def array_of(values: list[Any]) -> pa.Array:
 # ---- text
 
 
-def _delimiter(kind: str) -> str:
-    return "\t" if kind == "tsv" else ","
+_SEPARATED: Final = {"csv": ",", "tsv": "\t"}
+
+
+def _reader(lines: Iterable[str], kind: str, header: tuple[str, ...] | None) -> Any:
+    return csv.reader(iter(lines), delimiter=_SEPARATED[kind], quoting=csv.QUOTE_MINIMAL if header is None else csv.QUOTE_NONE)
+
+
+def _is_header(fields: list[str], header: tuple[str, ...]) -> bool:
+    """Whether somebody has put the header line into a file that comes without."""
+    marks = ("\ufeff", "\xef\xbb\xbf")  # a byte order mark as UTF-8 or Latin-1 reads it
+    return [fields[0].removeprefix(marks[0]).removeprefix(marks[1]), *fields[1:]] == list(header) if fields else False
 
 
 def _text(store: Store, path: str, offset: int, encoding: str | None = None) -> io.TextIOWrapper:
@@ -210,7 +236,7 @@ class _Counted:
             yield line
 
 
-def _starts(text: io.TextIOWrapper, kind: str) -> Iterator[tuple[int, int]]:
+def _starts(text: io.TextIOWrapper, kind: str, header: tuple[str, ...] | None) -> Iterator[tuple[int, int]]:
     """(byte offset, line) of each row's start. Blank lines are no rows."""
     counted = _Counted(text)
     if kind == "jsonl":
@@ -220,8 +246,9 @@ def _starts(text: io.TextIOWrapper, kind: str) -> Iterator[tuple[int, int]]:
                 yield start
             start = (counted.bytes, counted.lines + 1)
         return
-    reader = csv.reader(iter(counted), delimiter=_delimiter(kind))
-    next(reader, None)
+    reader = _reader(counted, kind, header)
+    if header is None:
+        next(reader, None)
     while True:
         start = (counted.bytes, counted.lines + 1)
         try:
@@ -230,21 +257,21 @@ def _starts(text: io.TextIOWrapper, kind: str) -> Iterator[tuple[int, int]]:
             fields = ["unreadable"]
         if fields is None:
             return
-        if fields:
+        if fields and (header is None or start[0] or not _is_header(fields, header)):
             yield start
 
 
-def _rows(store: Store, path: str, offset: int, line: int) -> Iterator[Row]:
+def _rows(store: Store, path: str, offset: int, line: int, told: tuple[str, ...] | None = None) -> Iterator[Row]:
     """Rows from a chunk's start. For CSV and TSV the header is read from the file's beginning."""
     kind, _ = format_of(path)
     if kind == "jsonl":
         with _text(store, path, offset) as text:
             yield from _json_rows(text, line)
         return
-    header = column_names(store, path)
+    header = column_names(store, path, told)
     with _text(store, path, offset) as text:
-        reader = csv.reader(text, delimiter=_delimiter(kind))
-        if not offset:
+        reader = _reader(text, kind, told)
+        if not offset and told is None:
             next(reader, None)
         base = line if offset else 1
         while True:
@@ -256,7 +283,7 @@ def _rows(store: Store, path: str, offset: int, line: int) -> Iterator[Row]:
                 continue
             if fields is None:
                 return
-            if fields:
+            if fields and (told is None or at > 1 or not _is_header(fields, told)):
                 yield _csv_row(header, fields, at)
 
 

@@ -39,7 +39,16 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
         size, digest = (root / entry.path).stat().st_size, tar.digest
     else:
         size, digest = (root / entry.path).stat().st_size, _digest(root / entry.path)
-    name = digest_of_json([entry.path, size, digest, *([] if limit is None else [limit]), *([] if sample is None else [sample])])[:16]
+    name = digest_of_json(
+        [
+            entry.path,
+            size,
+            digest,
+            *([] if limit is None else [limit]),
+            *([] if sample is None else [sample]),
+            *([] if entry.header is None else [list(entry.header)]),
+        ]
+    )[:16]
     standing = pool.file(name)
     if standing is not None:
         return standing
@@ -48,7 +57,7 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
         offsets = list(range(0, rows, unit_size))
         lines = [offset + 1 for offset in offsets]
     else:
-        rows, offsets, lines = index(Store(root), entry.path, unit_size)
+        rows, offsets, lines = index(Store(root), entry.path, unit_size, entry.header)
     rows = rows if limit is None else min(rows, limit)
     chunks = math.ceil(rows / unit_size)
     file = SourceFile(
@@ -64,6 +73,7 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
         tuple(lines[:chunks]),
         dict(entry.columns),
         sample,
+        entry.header,
     )
     pool.put_file(file)
     return file
@@ -130,7 +140,7 @@ class RowReader:
             found = read_folder(Path(file.source), file.path, start, rows)
         else:
             if file.file not in self._readers:
-                self._readers[file.file] = ChunkReader(Store(file.source), file.path, file.offsets, file.lines, file.unit_size)
+                self._readers[file.file] = ChunkReader(Store(file.source), file.path, file.offsets, file.lines, file.unit_size, file.header)
             found = self._readers[file.file].read(chunk, rows)
         if len(found.lines) != rows:
             raise SourceError(
@@ -169,7 +179,7 @@ def source_table(chunk: Chunk, mapping: Mapping[str, str]) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for name in KNOWN_SOURCE_COLUMNS:
         array = chunk.columns.get(theirs[name])
-        text, not_text = _text(array, n)
+        text, not_text = _text(_numbers_as_text(array) if name == "source_id" else array, n)
         wrong |= not_text
         columns[_POOL_NAMES.get(name, name)] = text
     for name, array in chunk.columns.items():
@@ -194,6 +204,13 @@ def source_table(chunk: Chunk, mapping: Mapping[str, str]) -> pa.Table:
     for name, array in columns.items():
         known = known.append_column(name, array)
     return known
+
+
+def _numbers_as_text(array: Any) -> Any:
+    """Whole numbers as text: an id may be either (coyo's `id`, laion's `SAMPLE_ID`)."""
+    if isinstance(array, list):
+        return [str(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in array]
+    return array.cast(pa.string()) if array is not None and pa.types.is_integer(array.type) else array
 
 
 def _text(array: Any, n: int) -> tuple[pa.Array, np.ndarray]:
