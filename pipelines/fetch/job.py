@@ -23,6 +23,8 @@ class Work:
 
     listed: the kind of block list that a row is on by what its source says; it is not asked for. None: no row is on any.
 
+    claims: the SHA-256 that a row's source says its bytes have (store.claims_of); others are not stored. None: no row claims any.
+
     read_image: the bytes of a file name; raises OSError. finish(outcomes, tar): called once in the commit thread when all rows have an
     outcome (just the status where it stood); tar is (path, SHA-256), removed afterwards, or None. The unit's future has what it returns.
     """
@@ -33,6 +35,7 @@ class Work:
     read_image: Callable[[str], bytes]
     finish: Callable[[Sequence[Outcome], tuple[Path, str] | None], Any]
     listed: Sequence[Kind | None] | None = None
+    claims: Sequence[str | None] | None = None
 
 
 class Job:

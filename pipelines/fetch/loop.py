@@ -16,7 +16,7 @@ from pipelines.fetch.hosts import Image, Queue
 from pipelines.fetch.job import WINDOW, Job, Work
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink
-from pipelines.fetch.store import Outcome, blocked, stored
+from pipelines.fetch.store import Outcome, blocked, stored_as_claimed
 from quality.block_lists import BlockLists
 from quality.evidence.original import OriginalReader
 from quality.urls import BadUrl, url_of
@@ -271,16 +271,16 @@ class Engine:
 
     def _take(self, image: Image, answer: Fetched | Failed | Outcome, reader: OriginalReader | None) -> bool:
         """Puts the outcome of an image into all of its rows; True when the unit is complete."""
-        final_url = None if image.url is None else str(image.url)
+        final_url, claims = None if image.url is None else str(image.url), image.job.work.claims
         if isinstance(answer, Fetched):
-            outcome, data = stored(answer.data, self.settings, self._lists, final_url=final_url, reader=reader)
-        elif isinstance(answer, Outcome):
-            outcome, data = answer, None
+            asked = [None if claims is None else claims[row] for row in image.rows]
+            found = stored_as_claimed(answer.data, asked, self.settings, self._lists, final_url=final_url, reader=reader)
         else:
-            outcome, data = Outcome(answer.status, answer.message), None
-        complete = image.job.sink.put(image.rows[0], outcome, data)
-        for row in image.rows[1:]:
-            complete = image.job.sink.put(row, replace(outcome, offset=None), data)
+            outcome = answer if isinstance(answer, Outcome) else Outcome(answer.status, answer.message)
+            found = [(replace(outcome), None) for _ in image.rows]
+        complete = False
+        for row, (outcome, data) in zip(image.rows, found, strict=True):
+            complete = image.job.sink.put(row, outcome, data)
         return complete
 
     def _commit(self, job: Job) -> None:

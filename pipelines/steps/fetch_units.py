@@ -17,6 +17,7 @@ from pipelines.fetch.guard import read_host_map
 from pipelines.fetch.in_place import commit_in_place
 from pipelines.fetch.job import Work
 from pipelines.fetch.settings import FetchSettings
+from pipelines.fetch.store import claims_of
 from pipelines.sources.rows import InPlace
 from quality.block_lists import BlockLists, lists_here
 from quality.block_lists.match import Kind
@@ -128,6 +129,7 @@ class _Fetch(beam.DoFn):
             read_image=partial(self._rows.read_image, unit),
             finish=partial(commit_unit, self._pool, unit, source, input_digest=digest),
             listed=None if self._listed is None else self._listed(source),
+            claims=claims_of(source),
         )
         self._flying[self._engine.submit(work)] = unit
         yield from self._landed({future for future in self._flying if future.done()})
