@@ -98,6 +98,18 @@ SOURCE_FIELDS: Final = (
 )  # fmt: skip
 SOURCE: Final = pa.schema([RAW.field(name) for name in SOURCE_FIELDS])
 
+# What asking for each row took, in the order of the raw commit. Beside the commit and part of no digest: it holds times of clocks.
+REQUESTS: Final = pa.schema(
+    [
+        field("row", pa.int32(), meaning="row in the unit, from 0"),
+        field("host", pa.string(), meaning="the host that was asked first; null for a file, and where nothing was asked"),
+        field("began", pa.timestamp("ms", tz="UTC"), meaning="when the first request began; null if there was none"),
+        field("seconds", pa.float32(), meaning="from the first request to the outcome, redirects and retries included", range=(0, None)),
+        field("requests", pa.int16(), meaning="how many were made, redirects and retries included", range=(0, None)),
+        field("bytes", pa.int64(), meaning="received on the wire, retries included", range=(0, None)),
+    ]
+)
+
 
 def carried_name(name: str) -> str:
     """The pool's name of a source column that we give no meaning: its own, or `source.<name>` where we use that name ourselves."""
