@@ -59,8 +59,16 @@ RAW: Final = pa.schema(
             pa.string(),
             meaning="what the bytes as they came say of their origin, as JSON, read when they are not kept; else null",
         ),
-        field("optout", pa.string(), meaning="may the pair be mined, as site and file say: allowed, disallowed; null where neither says anything"),
-        field("optout_signals", pa.string(), meaning="who says so and how, those that forbid first, joined by |; read when the unit was fetched"),
+        field(
+            "optout",
+            pa.string(),
+            meaning="may the pair be mined, as site and file say: allowed, disallowed; null where neither says anything",
+        ),
+        field(
+            "optout_signals",
+            pa.string(),
+            meaning="who says so and how, those that forbid first, joined by |; read when the unit was fetched",
+        ),
         field("offset", pa.int64(), meaning="of the stored bytes in the unit's tar"),
         field("size", pa.int64(), meaning="of the stored bytes"),
         field("final_url", pa.string(), meaning="where the bytes came from after redirects"),

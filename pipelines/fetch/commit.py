@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipelines.fetch.sink import key_of
 from pipelines.fetch.store import Outcome
 from quality.block_lists import blanked
-from schemas.columns import RAW, SOURCE, uid_of
+from schemas.columns import RAW, REQUESTS, SOURCE, table_of, uid_of
 from schemas.pool import Pool
 from schemas.reasons import error_word
 
@@ -20,7 +20,7 @@ NETWORK_WORDS: Final = frozenset({"connect", "dns", "timeout"})
 FEWEST_ROWS: Final = 20  # that all have to fail by the network before the fault is taken to be ours
 MOST: Final = 0.5  # share of a unit's rows that may be postponed before the unit is deferred
 _NEVER_ASKED: Final = frozenset({"invalid", "blocked"})  # so that such rows say nothing about the network
-_FETCHED: Final = tuple(field.name for field in fields(Outcome) if field.name != "blocked_by")
+_FETCHED: Final = tuple(field.name for field in fields(Outcome) if field.name not in ("blocked_by", "took"))
 
 
 def commit_unit(
@@ -38,9 +38,16 @@ def commit_unit(
     blocked = Counter[str](outcome.blocked_by for outcome in outcomes if outcome.blocked_by is not None)
     if blocked:
         pool.put_incident(unit, blocked)
+    pool.put_requests(unit, requests_table(outcomes))
     pool.commit(unit, raw_table(unit, source, outcomes), tar=path, input_digest=input_digest, tar_sha256=sha256)
     pool.undefer(unit)
     return True
+
+
+def requests_table(outcomes: Sequence[Outcome]) -> pa.Table:
+    """schemas.columns.REQUESTS of a unit."""
+    rows = [{} if outcome.took is None else asdict(outcome.took) for outcome in outcomes]
+    return table_of([{**took, "row": row} for row, took in enumerate(rows)], REQUESTS)
 
 
 def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:

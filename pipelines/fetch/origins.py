@@ -7,19 +7,18 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import pyarrow as pa
 from yarl import URL
 
-from pipelines.fetch.client import Answer, Client, Failed, Fetched, Moved
+from pipelines.fetch.client import Answer, Client, Failed, Fetched, Moved, refused_by
 from pipelines.fetch.settings import FetchSettings
 from quality.optouts import Reservations, Robots
 from quality.optouts.robots import LIMIT
 from quality.urls import BadUrl, url_of
-from schemas.columns import HOSTS
+from schemas.columns import HOSTS, table_of
 from schemas.pool import Pool
 
 MAX_AGE: Final = timedelta(hours=24)  # of a reading (RFC 9309, 2.4)
@@ -65,6 +64,11 @@ class Rules:
         self._robots = None if reading.robots is None else Robots(reading.robots, agent)
         self._reservations = None if reading.tdmrep is None else Reservations(reading.tdmrep)
 
+    @classmethod
+    def silent(cls) -> "Rules":
+        """Of a host that says nothing."""
+        return cls(Reading("", datetime.now(UTC), "http_404"), "")
+
     @property
     def crawl_delay(self) -> float | None:
         """Seconds between two requests that the host asks for."""
@@ -81,9 +85,9 @@ class Rules:
 
 
 class HostRules:
-    """The readings of a pool as this process knows them. For several threads at once."""
+    """The readings of a pool as this process knows them; pool None: of this process alone. For several threads at once."""
 
-    def __init__(self, pool: Pool, agent: str):
+    def __init__(self, pool: Pool | None, agent: str):
         self._pool, self._agent = pool, agent
         self._lock = threading.Lock()
         self._readings: dict[str, dict[str, Reading]] = {}  # by bucket and origin
@@ -104,7 +108,11 @@ class HostRules:
 
     def unread(self, origins: Iterable[str]) -> list[str]:
         """Those that nobody has read within MAX_AGE, sorted."""
-        return sorted({origin for origin in origins if self.of(origin) is None})
+        missing = {origin for origin in origins if self.of(origin) is None}
+        with self._lock:
+            for bucket in {bucket_of(origin) for origin in missing}:
+                self._readings.pop(bucket, None)  # another process may have read them since
+        return sorted(origin for origin in missing if self.of(origin) is None)
 
     def unreachable(self, origins: Iterable[str]) -> list[str]:
         """Those whose newest reading failed, sorted: a later run asks them again."""
@@ -116,8 +124,8 @@ class HostRules:
         for reading in sorted(readings, key=lambda reading: reading.origin):
             buckets.setdefault(bucket_of(reading.origin), []).append(reading)
         for bucket, group in buckets.items():
-            columns = {name: [getattr(reading, name) for reading in group] for name in HOSTS.names}
-            self._pool.put_hosts(bucket, pa.table({f.name: pa.array(columns[f.name], f.type) for f in HOSTS}, schema=HOSTS))
+            if self._pool is not None:
+                self._pool.put_hosts(bucket, table_of([asdict(reading) for reading in group], HOSTS))
         with self._lock:
             for bucket, group in buckets.items():
                 known = self._bucket(bucket)
@@ -131,7 +139,7 @@ class HostRules:
     def _bucket(self, bucket: str) -> dict[str, Reading]:
         known = self._readings.get(bucket)
         if known is None:
-            rows = self._pool.read_hosts(bucket).sort_by("read_at").to_pylist()
+            rows = [] if self._pool is None else self._pool.read_hosts(bucket).sort_by("read_at").to_pylist()
             known = self._readings[bucket] = {row["origin"]: Reading(**row) for row in rows}
         return known
 
@@ -193,6 +201,7 @@ async def _read(client: Client, url: URL, settings: FetchSettings) -> Fetched | 
 
 def verdict_of(rules: Rules, url: str, *, obeys: bool) -> tuple[Failed | None, Mapping[str, bool]]:
     """(why a url may not be asked for, or None; what its origin says of mining)."""
-    if not obeys:
-        return None, rules.signals(url)
-    return (rules.failure, {}) if rules.failure is not None else (None, rules.signals(url))
+    if obeys and rules.failure is not None:
+        return rules.failure, {}
+    signals = rules.signals(url)
+    return refused_by(signals) if obeys and not all(signals.values()) else None, signals
