@@ -11,7 +11,7 @@ from pipelines.fetch.loop import Engine
 from quality.images.convert import Target
 from schemas.pool import Pool
 from tests.pipelines.fetching import NO_LISTS, UNIT, Rows, fetch, host_map, of_urls, settings, submit
-from tests.web.hostile import MAX_BYTES, MAX_PIXELS, REDIRECTS, TABLE
+from tests.web.hostile import MAX_BYTES, MAX_PIXELS, REDIRECTS, TABLE, hosts_of
 from tests.web.hostile_server import HostileServer
 
 LIMITS: dict[str, Any] = {
@@ -35,7 +35,7 @@ MEMORY = 64_000_000  # bytes above what the process had: MAX_PIXELS as RGB sever
 def test_each_gets_its_words(tmp_path):
     assert len({row.host for row in TABLE}) == len(TABLE) >= 40
     pool = Pool(tmp_path / "data")
-    with HostileServer({row.host: row.serve for row in TABLE}) as server:
+    with HostileServer(hosts_of(TABLE)) as server:
         hosts = host_map(tmp_path, server.host_map())
         began = time.monotonic()
         found = fetch(pool, [row.url for row in TABLE], host_map=hosts, image_timeout_s=IMAGE_TIMEOUT_S, **LIMITS)
@@ -46,7 +46,7 @@ def test_each_gets_its_words(tmp_path):
 
 
 def test_each_is_bounded_in_time_and_memory(tmp_path):
-    with HostileServer({row.host: row.serve for row in TABLE}) as server:
+    with HostileServer(hosts_of(TABLE)) as server:
         hosts = host_map(tmp_path, server.host_map())
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:  # so that the server's memory is not counted
             measured = process.submit(measure, [row.url for row in TABLE], hosts).result()

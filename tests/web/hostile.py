@@ -38,6 +38,7 @@ class Hostile:
     status: str = "failed_to_download"
     side: int | None = None
     slow: bool = False
+    robots: Serve | None = None  # what stands at /robots.txt, which is read before a redirect is followed; 404 where it is None
 
     @property
     def host(self) -> str:
@@ -203,6 +204,17 @@ CONNECTIONS: Final = (
     _stored("late_half", "the same, and half of the other answer", once(raw(BUSY_IN_CHUNKS, whole(OTHER)[:30], pause=0.3, keep=True), OWN_AGAIN)),
 )  # fmt: skip
 
+_ASKS_ROBOTS: Final = by_path(raw(whole(b"", *MOVED, status="302 F"), keep=True), next=OWN_AGAIN)
+ROBOTS: Final = (
+    Hostile("robots_endless", "a robots.txt without end", _ASKS_ROBOTS, None, "success", 24, robots=endless(head(), b"# no\n")),
+    Hostile("robots_bytes", "a robots.txt of a NUL and all other bytes", _ASKS_ROBOTS, None, "success", 24, robots=raw(whole(bytes(range(256))))),
+    Hostile("robots_bomb", "a robots.txt of 400 MB in gzip", _ASKS_ROBOTS, None, "success", 24,
+            robots=raw(whole(gzip.compress(bytes(400 << 20), 6), GZIP))),
+    Hostile("robots_slow", "a robots.txt byte by byte", _ASKS_ROBOTS, "timeout: robots.txt", slow=True, robots=slowly(head(), bytes(999))),
+    Hostile("robots_moves", "a robots.txt that redirects to a private address", _ASKS_ROBOTS, None, "success", 24,
+            robots=raw(whole(b"", "Location: http://10.0.0.1/robots.txt", status="302 F"))),
+)  # fmt: skip
+
 REDIRECTIONS: Final = (
     Hostile("to_ever_new", "redirects without end, each elsewhere", moves_on, TOO_FAR),
     _to("to_itself", "/", TOO_FAR, "failed_to_download"),
@@ -238,12 +250,12 @@ REDIRECTIONS: Final = (
     _to("to_no_host", "http:///x", TOO_FAR, "failed_to_download"),
     _to("to_open_bracket", "http://[::1/"),
     _to("to_space_in_host", "http://to space.test/"),
-    _to("to_long_label", f"http://{'a' * 300}.test/", "dns", "failed_to_download"),
-    _to("to_long_name", f"http://{'a.' * 300}test/", "dns", "failed_to_download"),
+    _to("to_long_label", f"http://{'a' * 300}.test/", "dns: robots.txt", "failed_to_download"),
+    _to("to_long_name", f"http://{'a.' * 300}test/", "dns: robots.txt", "failed_to_download"),
     _to("to_bad_bytes", b"/\xff\xfe", TOO_FAR, "failed_to_download"),
     _to("to_bad_host_bytes", b"http://\xff\xfe.test/"),
     _to("to_giant", "/" + "x" * 20_000, NO_HTTP, "failed_to_download"),
-    _to("to_tls", "https://to-tls.hostile.test/", "connect", "failed_to_download"),
+    _to("to_tls", "https://to-tls.hostile.test/", "connect: robots.txt", "failed_to_download"),
     _stored("to_other_port", "302 to another port of the same name, as far as the host map goes",
             by_path(raw(whole(b"", "Location: http://to-other-port.hostile.test:22/next", status="302 F"), keep=True), next=OWN_AGAIN)),
 )  # fmt: skip
@@ -285,5 +297,11 @@ BOMBS: Final = (
 )  # fmt: skip
 
 TABLE: Final = (
-    *STATUS_LINES, *HEADERS, *LENGTHS, *CHUNKS, *ENCODINGS, *CONNECTIONS, *REDIRECTIONS, *NO_IMAGES, *BOMBS,
+    *STATUS_LINES, *HEADERS, *LENGTHS, *CHUNKS, *ENCODINGS, *CONNECTIONS, *ROBOTS, *REDIRECTIONS, *NO_IMAGES, *BOMBS,
 )  # fmt: skip
+
+
+def hosts_of(table: tuple[Hostile, ...]) -> dict[str, Serve]:
+    """What HostileServer takes."""
+    robots = {f"{row.host}/robots.txt": row.robots for row in table if row.robots is not None}
+    return {row.host: row.serve for row in table} | robots

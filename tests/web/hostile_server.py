@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 MOST_SENT: Final = 400_000_000  # bytes after which even an endless answer ends
+HOST_FILES: Final = ("/robots.txt", "/.well-known/tdmrep.json")
 PAUSE: Final = 0.03  # seconds between two bytes of a slow answer
 
 
@@ -106,6 +107,9 @@ async def moves_on(wire: Wire) -> bool:
     return True
 
 
+_NOT_FOUND: Final = raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", keep=True)
+
+
 async def resets(wire: Wire) -> None:
     wire.reset()
 
@@ -120,7 +124,10 @@ def resets_after(data: bytes) -> Serve:
 
 
 class HostileServer:
-    """Answers as `hosts` says, {host: what it does}, on one loopback port while it is entered."""
+    """Answers as `hosts` says, {host: what it does, host/robots.txt: what it does there}, on one loopback port while it is entered.
+
+    What else is asked about hosts gets 404, and counts for nothing.
+    """
 
     def __init__(self, hosts: Mapping[str, Serve]):
         self._hosts = hosts
@@ -148,7 +155,7 @@ class HostileServer:
         self._loop.close()
 
     def host_map(self) -> dict[str, str]:
-        return dict.fromkeys(self._hosts, f"127.0.0.1:{self._port}")
+        return dict.fromkeys((host for host in self._hosts if "/" not in host), f"127.0.0.1:{self._port}")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -158,6 +165,10 @@ class HostileServer:
         wire = Wire(reader, writer)
         try:
             while await wire.ask():
+                if wire.path in HOST_FILES:
+                    if not await self._hosts.get(wire.host + wire.path, _NOT_FOUND)(wire):
+                        break
+                    continue
                 self._requests[wire.host] += 1
                 wire.number = self._requests[wire.host]
                 if not await self._hosts[wire.host](wire):
