@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from pipelines.fetch.guard import GuardedResolver, NoContact, PrivateAddress, Unresolved, parse_resolver, read_host_map
-from pipelines.fetch.protocol import Reader
+from pipelines.fetch.protocol import Flood, NoHttp, Reader
 from pipelines.fetch.settings import FetchSettings
 from quality.optouts import signals_of_headers, text_of
 
@@ -82,7 +82,7 @@ class Client:
             contact=settings.contact is not None,
         )
         connector = aiohttp.TCPConnector(resolver=self._resolver, use_dns_cache=False, limit=0, limit_per_host=0)  # the caller limits
-        connector._factory = partial(Reader, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # aiohttp offers no public way
+        connector._factory = partial(Reader, loop=asyncio.get_running_loop(), most=2 * settings.max_bytes)  # type: ignore[assignment]  # aiohttp offers no public way
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -123,11 +123,13 @@ class Client:
             return Failed("connect", "no valid certificate")
         except aiohttp.ClientConnectorError:
             return Failed("connect", again=True, unreachable=True)
+        except Flood:
+            return Failed("too_large", f"more than {2 * self._max_bytes:,} bytes with what frames them")
         except aiohttp.ClientPayloadError:
             return Failed("truncated", again=True)
         except aiohttp.ClientConnectionError:  # reset, or closed without an answer
             return Failed("truncated" if answered else "connect", again=True)
-        except aiohttp.ClientResponseError:
+        except (aiohttp.ClientResponseError, NoHttp):
             return Failed("connect", "the answer is no HTTP")
         except aiohttp.InvalidURL:
             return Failed("bad_url", status="invalid")
@@ -137,7 +139,7 @@ class Client:
         signals = {} if first is not None else signals_of_headers(response.headers.items(), self._agent)
         if self._obeys and not all(signals.values()):
             return refused_by(signals)
-        if 200 <= code < 300:
+        if 200 <= code < 300 and code != 206:  # nobody asked for a part
             answer = await self._body(response, first)
             answer.signals = signals
             return answer
@@ -172,10 +174,10 @@ class Client:
             parts.append(part)
             if size > cap and first is not None:
                 return Fetched(b"".join(parts)[:cap], received=received)
-            if size > cap:
+            if size > cap or (first is None and received > cap):  # the latter where little or nothing comes out of much
                 too_large.received = received
                 return too_large
-            if content.at_eof():
+            if content.at_eof() or (inflate is not None and inflate.eof):
                 break
         if inflate is not None and size and not inflate.eof:
             return Failed("truncated", again=True, received=received)
