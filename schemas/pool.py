@@ -5,7 +5,9 @@
     pool/files/<file>.json              how a source file is cut into units
     pool/raw/<unit>-<sha8>.tar          the stored images of a unit, unless they lie in a tar of the user's
     pool/raw/<unit>.parquet             the commit of a unit: names the tar and its digest
+    pool/requests/<unit>.parquet        what asking for each of its rows took; beside the commit, in no digest
     pool/deferred/<unit>.json           a unit whose network was down: not committed
+    pool/hosts/<bucket>-<sha8>.parquet  robots.txt and TDMRep answers of hosts, as they came, with the time; readings are added, never replaced
     pool/incidents/<unit>.json          how many of its pairs a block list stopped, by kind of list; nothing else about them
     pool/scores/<pass>/pass.json        the scorers of a pass
     pool/scores/<pass>/<unit>.parquet   their columns, "<scorer>.<field>"
@@ -25,7 +27,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.columns import RAW
+from schemas.columns import HOSTS, RAW, REQUESTS
 from schemas.digest import digest_of_json, digest_of_table
 from schemas.store import Store
 from schemas.user_tar import UserTar
@@ -153,9 +155,10 @@ def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path, *, row_g
 
 
 # Columns with few distinct values; for all others a dictionary costs time and saves nothing.
-_DICTIONARY_COLUMNS: Final = frozenset(
-    {"status", "error_message", "format", "license", "license_url", "creator", "lang", "verdict", "error", "license.class", "image.error"}
-)
+_DICTIONARY_COLUMNS: Final = frozenset((
+    "status", "error_message", "format", "license", "license_url", "creator", "lang", "verdict", "error", "license.class", "image.error",
+    "host",
+))  # fmt: skip
 
 
 def footer_of(file: pq.ParquetFile | Mapping[bytes, bytes] | None, path: str) -> dict[str, Any]:
@@ -280,6 +283,23 @@ class Pool:
             assert tar is not None
         return self.store.read_ranges(tar, list(zip(offsets, sizes, strict=True)))
 
+    # ---- what asking for the rows took
+
+    def put_requests(self, unit: str, table: pa.Table) -> None:
+        """Puts the unit's times and sizes of requests, in place of an earlier attempt's: columns REQUESTS, one row a raw row, in order."""
+        assert table.schema.names == REQUESTS.names, "columns of requests are REQUESTS"
+        with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+            local = Path(folder, "requests.parquet")
+            write_parquet(table, {"unit": unit}, local)
+            self.store.put(f"pool/requests/{unit}.parquet", local)
+
+    def read_requests(self, unit: str, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """Columns of what :meth:`put_requests` put; None for a unit that has none: an older pool's, or one that is not fetched."""
+        try:
+            return self._read(f"pool/requests/{unit}.parquet", columns)
+        except FileNotFoundError:
+            return None
+
     # ---- units whose network was down
 
     def defer(self, unit: str, rows: int, why: str) -> None:
@@ -296,6 +316,17 @@ class Pool:
         committed = self.committed()
         paths = {Path(path).stem: path for path, _ in self.store.list("pool/deferred")}
         return {unit: json.loads(self.store.read(path)) for unit, path in paths.items() if unit not in committed}
+
+    # ---- what hosts said
+
+    def put_hosts(self, bucket: str, readings: pa.Table) -> None:
+        """Adds readings (schemas.columns.HOSTS) to those of a bucket."""
+        self._put_parquet(f"pool/hosts/{bucket}-{digest_of_table(readings)[:8]}.parquet", readings, {"bucket": bucket})
+
+    def read_hosts(self, bucket: str) -> pa.Table:
+        """All readings of a bucket, in no order."""
+        paths = [path for path, _ in self.store.list("pool/hosts") if Path(path).name.startswith(f"{bucket}-")]
+        return pa.concat_tables([HOSTS.empty_table(), *(self._read(path, HOSTS.names) for path in paths)])
 
     # ---- pairs on block lists
 

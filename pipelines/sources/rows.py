@@ -149,6 +149,10 @@ class RowReader:
         table = source_table(found, file.columns)
         return table if file.sample is None else table.take(pa.array(file.sampled(chunk)))
 
+    def is_in_place(self, unit: str) -> bool:
+        """Whether the unit's images stay in a tar of the user's."""
+        return self._file(unit).kind in TARS
+
     def in_place(self, unit: str) -> InPlace | None:
         """The unit's rows and where their images lie, for a unit of a tar of the user's; None for others. Raises SourceError."""
         file, chunk = self._file(unit), split_unit(unit)[1]

@@ -1,9 +1,11 @@
 """The pool: commits, adoption of a rival's, foreign inputs, sweep."""
 
+from datetime import UTC, datetime
+
 import pyarrow as pa
 import pytest
 
-from schemas.columns import RAW, table_of
+from schemas.columns import RAW, REQUESTS, table_of
 from schemas.pool import Pass, Pool, PoolError, ScorerInfo, split_unit
 from tests.pools import FILE, make_pool, unit
 
@@ -82,3 +84,17 @@ def test_a_pass_is_named_by_its_scorers_and_versions():
     other = Pass.of([ScorerInfo("clip", "m@2", ("clip.similarity",)), ScorerInfo("nsfw", "o@1", ())])
     assert one.name.startswith("clip+nsfw-") and one.name != other.name
     assert one.scorers[0].calibration == "clip:m"
+
+
+def test_requests_stand_beside_the_commit_and_the_last_attempt_counts(tmp_path):
+    pool = Pool(tmp_path / "d")
+    assert pool.read_requests(unit(0)) is None
+    began = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    for host in ("first.test", "second.test"):
+        asked = {"row": 0, "host": host, "began": began, "seconds": 0.5, "requests": 2, "bytes": 1 << 40}
+        pool.put_requests(unit(0), table_of([asked, {"row": 1, "requests": 0, "bytes": 0}], REQUESTS))
+    commit = pool.commit(unit(0), raw("a", "b"), tar=None, input_digest="i")
+    table = pool.read_requests(unit(0))
+    assert table.schema.equals(REQUESTS) and pool.read_requests(unit(0), ["host"])["host"].to_pylist() == ["second.test", None]
+    assert table.to_pylist()[0] == {**asked, "host": "second.test"} and table["began"].to_pylist() == [began, None]
+    assert pool.raw_commit(unit(0)) == commit and pool.committed() == {unit(0)} and pool.sweep() == []
