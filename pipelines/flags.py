@@ -85,6 +85,12 @@ def parser() -> Parser:
     fetch.add_argument("--units_ahead", metavar="N", type=positive, default=8, help="units in flight in one process")
     fetch.add_argument("--user_agent", metavar="TEXT", default="pigment/0.1 (text-image data sets)", help="how requests name themselves")
 
+    fetch.add_argument(
+        "--retry_failed",
+        action="store_true",
+        help="ask again for the pairs of committed units whose failure can pass (time-outs, network errors, 408, 425, 429, 5xx, postponed)",
+    )
+
     score = p.add_argument_group("score")
     score.add_argument(
         "--scorers",
