@@ -2,6 +2,7 @@
 
 import os
 
+from pipelines.fetch.failures import ENOUGH
 from pipelines.options import EXIT_CODES, GATES_HELP, Parser, mapping, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
 from quality.images.convert import FORMATS, RESIZES
@@ -89,6 +90,13 @@ def parser() -> Parser:
         "--retry_failed",
         action="store_true",
         help="ask again for the pairs of committed units whose failure can pass (time-outs, network errors, 408, 425, 429, 5xx, postponed)",
+    )
+
+    fetch.add_argument(
+        "--max_failure_rate",
+        metavar="SHARE",
+        type=share,
+        help=f"stop when a worker has asked for {ENOUGH:,} pairs and more than this share of them failed (default: go on)",
     )
 
     score = p.add_argument_group("score")

@@ -47,7 +47,9 @@ def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
     if job.fetches:
         units = pipeline | "Read" >> ReadUnits(job.pool, job.entries, unit_size=job.unit_size)
         units = units | "Follow up" >> FollowUps(job.pool, round=job.retry_round)
-        units = units | "Fetch" >> FetchUnits(job.pool, job.rows, job.fetch, workers=job.fetch_workers, lists=job.lists)
+        units = units | "Fetch" >> FetchUnits(
+            job.pool, job.rows, job.fetch, workers=job.fetch_workers, lists=job.lists, max_failure_rate=job.max_failure_rate
+        )
     else:
         units = pipeline | "Committed" >> beam.Create(job.committed)
     if job.scores:

@@ -37,6 +37,7 @@ RESIZED_UNREAD = (
 class PoolJob:
     """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
     lists: the block lists' digest, or None. evidence_read_as: see chosen_scorers. retry_round: of asking again for what failed, or None.
+    max_failure_rate: see FailureLimit.
     """
 
     pool: Pool
@@ -53,6 +54,7 @@ class PoolJob:
     lists: str | None
     evidence_read_as: str | None
     retry_round: int | None = None
+    max_failure_rate: float | None = None
 
     @property
     def runs(self) -> bool:
@@ -139,7 +141,7 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     retry_round = begin_round(pool) if args.retry_failed else None
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch, args.fetch_workers or args.workers,
-        scorers, reads, pass_, fetches, scores, lists, read_as, retry_round,
+        scorers, reads, pass_, fetches, scores, lists, read_as, retry_round, args.max_failure_rate,
     )  # fmt: skip
 
 
