@@ -18,7 +18,8 @@ from pipelines.sources.formats import Chunk, ChunkReader, SourceError, array_of,
 from pipelines.sources.listing import Entry
 from schemas.columns import KNOWN_SOURCE_COLUMNS, SOURCE, carried_name
 from schemas.digest import digest_of_json
-from schemas.pool import Pool, SourceFile, split_unit
+from schemas.follow_ups import follow_up
+from schemas.pool import Pool, SourceFile, base_of, number_of, split_unit
 from schemas.store import Store
 
 _POOL_NAMES = {"sha256": "expected_sha256"}  # a source's digest is a claim; the pool's `sha256` is measured
@@ -92,12 +93,16 @@ class RowReader:
         return self._files[name]
 
     def input_digest(self, unit: str) -> str:
-        """What the unit was made from: file, chunk, and everything that fetch was told that changes bytes."""
+        """What the unit was made from: file, chunk, and everything that fetch was told that changes bytes; of a follow-up its rows too."""
+        if number_of(unit):
+            return digest_of_json([self.input_digest(base_of(unit)), list(follow_up(self.pool, unit).rows)])
         file, chunk = self._file(unit), split_unit(unit)[1]
         return digest_of_json([file.file, file.digest, chunk, file.unit_size, dict(file.columns), dict(self.identity)])
 
     def read(self, unit: str) -> pa.Table:
         """SOURCE's columns, then carried ones; one row per source row, in order. Bad rows have status `invalid` and an error."""
+        if number_of(unit):
+            return self.read(base_of(unit)).take(pa.array(follow_up(self.pool, unit).rows))
         file, chunk = self._file(unit), split_unit(unit)[1]
         start, rows = chunk * file.unit_size, min(file.unit_size, file.rows - chunk * file.unit_size)
         if file.kind == "folder":
