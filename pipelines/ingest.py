@@ -18,6 +18,7 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from pipelines.fetch.in_place import tars_that_hold_listed
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
 from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
@@ -195,9 +196,8 @@ def _retried_text(job: PoolJob) -> str:
 
 
 def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
-    return (
-        f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}\nnext: {_python()} -m pipelines.ingest --dataset {args.dataset}"
-    )
+    done = f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}"
+    return "\n".join([done, *_tars_lines(job.pool), f"next: {_python()} -m pipelines.ingest --dataset {args.dataset}"])
 
 
 def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, already: bool, seconds: float, finished: bool) -> list[str]:
@@ -259,9 +259,16 @@ def _lists_lines(job: ReleaseJob, funnel: Funnel) -> list[str]:
             f"  {listed - never_stored:,} were fetched before they were listed: in no shard and no decision of this release, but still in the "
             "pool and in releases that were made before; pipelines.forget, which is to come, removes them"
         )
+    lines += _tars_lines(job.pool)
     if job.lists_of_bytes:
         lines.append("  MD5 and SHA-1 lists were held against what was fetched since they were given, not against older pairs of the pool")
     return ["", *lines] if lines else []
+
+
+def _tars_lines(pool: Pool) -> list[str]:
+    holding = tars_that_hold_listed(pool)
+    told = ["  your own tars are never changed; these still hold images that a list stopped:"] if holding else []
+    return told + [f"    {tar}" for tar in holding]
 
 
 def _python() -> str:

@@ -169,7 +169,7 @@ class _Known:
         told = pa.table({name: columns[name] for name in sorted(columns)})
         if self.redact:
             told = without_personal_data(told)
-        tar = pa.array([commit.tar] * raw.num_rows, pa.string())
+        tar = pa.array([self.pool.images_of(commit)] * raw.num_rows, pa.string())
         columns = dict(zip(told.column_names, told.columns, strict=True))
         return pa.table({**columns, "#tar": tar, "#offset": raw["offset"], "#size": raw["size"], "#shard": members["shard"]})  # "#": ours
 

@@ -34,7 +34,9 @@ FETCH_ERRORS: Final = {
     "redirects": "a redirect loop, or too many redirects",
     "private_address": "the host resolves to an address that is not public",
     "bad_redirect": "a redirect leaves http and https",
-    "missing_file": "the folder has no such file",
+    "missing_file": "the folder or the tar has no such file",
+    "img2dataset": "img2dataset did not fetch it, and gives a reason of its own",
+    "sha256": "the bytes are not those whose SHA-256 the source names, or it names none",
     "optout": "the site or the file forbids mining (robots.txt, X-Robots-Tag, TDMRep, C2PA, IPTC/PLUS), and the pool obeys",
     "robots_unreachable": "the host's robots.txt could not be read, which forbids every request (RFC 9309, 2.3.1.4)",
     "no_contact": "the host is not this machine, and no contact address was given to ask it with",
@@ -54,6 +56,7 @@ REASONS: Final = {
         "no_caption": "the row has no caption",
         "wrong_type": "a known column holds something else than text",
         "bad_row": "the line could not be parsed",
+        "sha256": "the source's digest of the image is no SHA-256",
     },
     "fetch": {status: text for status, text in FETCH_STATUSES.items() if status not in ("success", "invalid", "blocked")},
     "image": {

@@ -23,7 +23,7 @@ from pipelines.fetch.job import WINDOW, Job, Work, outcome_of
 from pipelines.fetch.origins import HostRules, Reading, Rules, origin_of, read_origin, verdict_of
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink
-from pipelines.fetch.store import Outcome, Readers, Took, blocked, stored
+from pipelines.fetch.store import Outcome, Readers, Took, blocked, stored_as_claimed
 from quality.block_lists import BlockLists
 from quality.urls import BadUrl, url_of
 
@@ -347,19 +347,23 @@ class Engine:
 
     def _take(self, image: Image, answer: Fetched | Failed | Outcome, readers: Readers) -> bool:
         """Puts the outcome of an image into all of its rows; True when the unit is complete."""
-        final_url = None if image.url is None else str(image.url)
+        final_url, claims = None if image.url is None else str(image.url), image.job.work.claims
         if isinstance(answer, Fetched):
-            outcome, data = stored(answer.data, self.settings, self._lists, final_url=final_url, readers=readers, signals=image.signals)
-        elif isinstance(answer, Outcome):
-            outcome, data = answer, None
+            claimed = [None if claims is None else claims[row] for row in image.rows]
+            found = stored_as_claimed(
+                answer.data, claimed, self.settings, self._lists, final_url=final_url, readers=readers, signals=image.signals
+            )
         else:
-            outcome, data = outcome_of(answer, image.signals), None
-        if image.asked is not None and outcome.blocked_by is None:  # of a listed pair nothing is told
+            outcome = answer if isinstance(answer, Outcome) else outcome_of(answer, image.signals)
+            found = [(replace(outcome), None) for _ in image.rows]
+        if (
+            image.asked is not None and found[0][0].blocked_by is None
+        ):  # of a listed pair nothing is told; further rows of a url took nothing
             asked = image.asked
-            outcome.took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
-        complete = image.job.sink.put(image.rows[0], outcome, data)
-        for row in image.rows[1:]:
-            complete = image.job.sink.put(row, replace(outcome, offset=None, took=None), data)
+            found[0][0].took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
+        complete = False
+        for row, (outcome, data) in zip(image.rows, found, strict=True):
+            complete = image.job.sink.put(row, outcome, data)
         return complete
 
     def _commit(self, job: Job) -> None:
