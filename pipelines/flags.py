@@ -65,7 +65,10 @@ def parser() -> Parser:
         default="original",
         help="keep the bytes as they came, or resized ones: smaller; their metadata, C2PA and watermarks are then read once, while fetching",
     )
-    fetch.add_argument("--store_size", metavar="PIXELS", type=positive, default=1024, help="with --store resized: the larger side")
+    fetch.add_argument(
+        "--store_size", metavar="PIXELS", type=positive, default=1024, help="with --store resized: the side that --store_resize bounds"
+    )
+    fetch.add_argument("--store_resize", choices=RESIZES, default="keep_ratio_largest", help="with --store resized: how")
     fetch.add_argument(
         "--host_map", metavar="FILE", help="JSON of {host: address:port}, for mirrors and tests; alone passes the address guard"
     )

@@ -236,7 +236,7 @@ def _fetch_settings(args: argparse.Namespace, fixed: dict[str, Any] | None) -> F
     evidence = resized and (fixed is None or "evidence" in fixed["fetch"])  # a pool goes on as it was begun, before fetching could read it
     return FetchSettings(
         store=args.store,
-        target=Target(resize="keep_ratio_largest", size=args.store_size, format="jpeg", quality=args.image_quality) if resized else None,
+        target=Target(resize=args.store_resize, size=args.store_size, format="jpeg", quality=args.image_quality) if resized else None,
         evidence=evidence,
         trust_anchors=read_anchors(Path(args.c2pa_trust)) if evidence and args.c2pa_trust is not None else None,
         max_bytes=args.max_image_bytes,

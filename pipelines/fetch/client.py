@@ -18,6 +18,7 @@ from pipelines.fetch.protocol import Flood, NoHttp, Reader
 from pipelines.fetch.settings import FetchSettings
 from quality.optouts import signals_of_headers, text_of
 
+NETWORK_WORDS: Final = frozenset({"connect", "dns", "timeout"})  # of failures that may be our own network's
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _PASSING: Final = frozenset({408, 425, 429})  # and all of 5xx: the same request may succeed later
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS  # zlib finds out which of the two

@@ -14,6 +14,7 @@ from pipelines.fetch.store import Outcome, blocked
 from quality.block_lists.match import Kind
 from quality.urls import BadUrl, url_of
 
+NetworkUp = Callable[[], bool | None]  # whether hosts that answered before answer now; None where there are none. Asks them, and waits.
 Verdict = tuple[Failed | None, Mapping[str, bool]]
 _ASK: Final[Verdict] = (None, {})
 WINDOW: Final = 0.1  # of unit_timeout_s
@@ -28,7 +29,7 @@ class Work:
     verdicts: by url, why it may not be asked for, or None, and what its host says of mining; urls that are not in it may be asked for.
     delays: seconds that hosts ask for between two requests of this process, by Image.host.
 
-    read_image: the bytes of a file name; raises OSError. finish(outcomes, tar): called once in the commit thread when all rows have an
+    read_image: the bytes of a file name; raises OSError. finish(outcomes, tar, network_up): called once in the commit thread when all rows have an
     outcome (just the status where it stood); tar is (path, SHA-256), removed afterwards, or None. The unit's future has what it returns.
     """
 
@@ -36,7 +37,7 @@ class Work:
     files: Sequence[str | None]
     statuses: Sequence[str | None]
     read_image: Callable[[str], bytes]
-    finish: Callable[[Sequence[Outcome], tuple[Path, str] | None], Any]
+    finish: Callable[[Sequence[Outcome], tuple[Path, str] | None, NetworkUp], Any]
     listed: Sequence[Kind | None] | None = None
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     delays: Mapping[str, float] = field(default_factory=dict)

@@ -9,14 +9,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from yarl import URL
 
-from pipelines.fetch.client import Answer, Client, Failed, Fetched, Moved
+from pipelines.fetch.canaries import Canaries
+from pipelines.fetch.client import NETWORK_WORDS, Answer, Client, Failed, Fetched, Moved
 from pipelines.fetch.hosts import Asked, Image, Queue
 from pipelines.fetch.job import WINDOW, Job, Work, outcome_of
 from pipelines.fetch.origins import HostRules, Reading, Rules, origin_of, read_origin, verdict_of
@@ -63,6 +64,7 @@ class Engine:
         self._checks = asyncio.Semaphore(CHECKS)
         self._checking: dict[str, asyncio.Task[Rules]] = {}
         self._client = self._loop.run_until_complete(self._make_client())
+        self._canaries = Canaries(self._client, self._loop.time)
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="fetch-loop", daemon=True)
         self._workers = [
             threading.Thread(target=self._work, args=(Readers(settings),), name=f"fetch-work-{number}", daemon=True)
@@ -90,6 +92,13 @@ class Engine:
             part = origins[first : first + _HOSTS_AT_A_TIME]
             self.hosts.add(asyncio.run_coroutine_threadsafe(self._read_origins(part), self._loop).result())
 
+    def network_up(self) -> bool | None:
+        """Whether one of the last hosts that answered answers now; None where none did before. Blocks; not for the engine's loop."""
+        try:
+            return asyncio.run_coroutine_threadsafe(self._canaries.any_answers(), self._loop).result()
+        except CancelledError:  # the engine is closed
+            return None
+
     def close(self) -> None:
         """Ends all requests and threads; units that are not committed stay so, their futures are cancelled."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
@@ -110,7 +119,7 @@ class Engine:
         for job in jobs:
             job.closed = True
             job.future.cancel()
-        tasks = [*self._tasks, *self._checking.values()]
+        tasks = [*self._tasks, *self._checking.values(), *self._canaries.asking]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,7 +132,10 @@ class Engine:
 
     async def _read_origin(self, origin: str) -> Reading:
         async with self._checks:
-            return await read_origin(self._client, origin, self.settings)
+            reading = await read_origin(self._client, origin, self.settings)
+        if reading.robots_answer not in NETWORK_WORDS:
+            self._canaries.answered(origin)
+        return reading
 
     async def _rules_of(self, origin: str) -> Rules:
         """What a host that a redirect points to says, asked once."""
@@ -217,6 +229,8 @@ class Engine:
         answer = await self._client.get(url, deadline=image.give_up or 0.0)
         image.received += answer.received
         image.signals |= answer.signals
+        if not isinstance(answer, Failed) or answer.word.startswith("http_"):
+            self._canaries.answered(origin_of(url))
         return answer
 
     async def _read_file(self, image: Image) -> Answer:
@@ -350,7 +364,7 @@ class Engine:
 
     def _commit(self, job: Job) -> None:
         try:
-            job.future.set_result(job.work.finish(job.sink.whole(), job.sink.close()))
+            job.future.set_result(job.work.finish(job.sink.whole(), job.sink.close(), self.network_up))
         except Exception as error:  # goes to the one who asked for the unit
             self._abandon(job, error)
         finally:

@@ -13,7 +13,7 @@ from typing import Final
 
 from yarl import URL
 
-from pipelines.fetch.client import Answer, Client, Failed, Fetched, Moved, refused_by
+from pipelines.fetch.client import NETWORK_WORDS, Answer, Client, Failed, Fetched, Moved, refused_by
 from pipelines.fetch.settings import FetchSettings
 from quality.optouts import Reservations, Robots
 from quality.optouts.robots import LIMIT
@@ -25,7 +25,6 @@ MAX_AGE: Final = timedelta(hours=24)  # of a reading (RFC 9309, 2.4)
 MAX_REDIRECTS: Final = 5  # of robots.txt (RFC 9309, 2.3.1.2)
 BUCKETS: Final = 64  # files that readings are spread over
 _RULES: Final = 20_000  # origins whose files are kept parsed
-_NETWORK: Final = frozenset({"connect", "dns", "timeout"})
 _REFUSED: Final = frozenset({"private_address", "no_contact"})
 
 
@@ -47,7 +46,7 @@ class Reading:
         4xx means that there are no rules; 429 and 5xx that nobody can know them yet, and so does an answer that breaks off.
         """
         word = self.robots_answer
-        if word in _NETWORK:
+        if word in NETWORK_WORDS:
             return Failed(word, "robots.txt", unreachable=True)
         if word in _REFUSED:
             return Failed(word, status="refused")

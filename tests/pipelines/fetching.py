@@ -68,11 +68,12 @@ class Server:
     """Answers GET by path: the n-th request to a path gets the n-th of its replies, further ones the last; other paths get 404.
 
     `log`: (host, path, time of arrival) of all requests but those for HOST_FILES, which are in `host_files`; they get 404 unless they are
-    among the replies of a dict. `connections`: how many were opened. `most`: open requests at the same time.
+    among the replies of a dict. port: 0 for a free one. `connections`: how many were opened. `most`: open requests at the same time.
     """
 
-    def __init__(self, replies: dict[str, Reply | Sequence[Reply]] | Callable[[str], Reply]):
+    def __init__(self, replies: dict[str, Reply | Sequence[Reply]] | Callable[[str], Reply], *, port: int = 0):
         self.replies = replies
+        self.port = port
         self.log: list[tuple[str, str, float]] = []
         self.host_files: list[tuple[str, str, float]] = []
         self.connections = 0
@@ -82,7 +83,7 @@ class Server:
     def __enter__(self) -> "Server":
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
         self.port = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
