@@ -2,6 +2,7 @@
 
 import os
 
+from pipelines.fetch.failures import ENOUGH
 from pipelines.fetch.settings import OPTOUTS, USER_AGENT
 from pipelines.options import EXIT_CODES, GATES_HELP, Parser, mapping, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
@@ -120,6 +121,19 @@ def parser() -> Parser:
         help="robots.txt, X-Robots-Tag, TDMRep, C2PA, IPTC: what forbids mining is not fetched or stored; or fetched, and left to the policy",
     )
     fetch.add_argument("--resolver", metavar="ADDRESS", help="name server to ask in the place of the system's, as in 127.0.0.1:5353")
+
+    fetch.add_argument(
+        "--retry_failed",
+        action="store_true",
+        help="ask again for the pairs of committed units whose failure can pass (time-outs, network errors, 408, 425, 429, 5xx, postponed)",
+    )
+
+    fetch.add_argument(
+        "--max_failure_rate",
+        metavar="SHARE",
+        type=share,
+        help=f"stop when a worker has asked for {ENOUGH:,} pairs and more than this share of them failed (default: go on)",
+    )
 
     score = p.add_argument_group("score")
     score.add_argument(

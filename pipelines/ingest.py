@@ -31,6 +31,7 @@ from pipelines.reviews import check_reviews
 from pipelines.run import command, logs_to, run_graph, screen
 from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
+from pipelines.steps.follow_ups import FollowUps
 from pipelines.steps.read_units import ReadUnits
 from pipelines.steps.score_units import ScoreUnits
 from pipelines.steps.select_pairs import SelectPairs
@@ -47,9 +48,12 @@ def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
     """Source rows to committed and scored units."""
     if job.fetches:
         units = pipeline | "Read" >> ReadUnits(job.pool, job.entries, unit_size=job.unit_size)
+        units = units | "Follow up" >> FollowUps(job.pool, round=job.retry_round)
         if job.asks_hosts:
             units = units | "Check hosts" >> CheckHosts(job.pool, job.rows, job.fetch, lists=job.lists)
-        units = units | "Fetch" >> FetchUnits(job.pool, job.rows, job.fetch, workers=job.fetch.workers, lists=job.lists)
+        units = units | "Fetch" >> FetchUnits(
+            job.pool, job.rows, job.fetch, workers=job.fetch.workers, lists=job.lists, max_failure_rate=job.max_failure_rate
+        )
     else:
         units = pipeline | "Committed" >> beam.Create(job.committed)
     if job.scores:
@@ -106,6 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 before = pool_job.rows_done()
                 with took.step(pool_job.step, lambda: pool_job.rows_done() - before):
                     run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph)
+            pool_job.end_retrying()
+            if args.retry_failed:
+                say(_retried_text(pool_job), out=shown)
         deferred = pool_job.deferred()
         if deferred and not args.allow_missing:
             say(_deferred_text(deferred, args), out=shown)
@@ -162,6 +169,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--what_if decides about stored scores: add --start_at select")
     if args.against is not None and not args.what_if:
         raise UsageError("--against compares policies without writing anything: add --what_if")
+    if args.retry_failed and args.start_at != "fetch":
+        raise UsageError(f"--retry_failed fetches again: leave --start_at {args.start_at} out")
     if args.add_source and args.source is None:
         raise UsageError("--add_source needs --source")
 
@@ -170,6 +179,19 @@ def _deferred_text(deferred: dict[str, int], args: argparse.Namespace) -> str:
     return (
         f"{len(deferred)} units ({sum(deferred.values()):,} pairs) were deferred: their hosts could not be reached.\n"
         f"Run the same command again to fetch them; nothing that is done is done twice. To publish without them: --allow_missing"
+    )
+
+
+def _retried_text(job: PoolJob) -> str:
+    """What asking again has brought, or that there was nothing to ask for."""
+    plans = job.retried()
+    if not plans:
+        return "nothing to retry: no pair of a committed unit failed in a way that can pass"
+    asked = sum(len(plan.rows) for plan in plans.values())
+    came = sum(commit.statuses.get("success", 0) for unit in plans if (commit := job.pool.raw_commit(unit)) is not None)
+    return (
+        f"asked again for {asked:,} pairs that had failed, of {len(plans):,} unit{'s' if len(plans) != 1 else ''} "
+        f"(round {job.retry_round}): {came:,} came"
     )
 
 
@@ -265,7 +287,7 @@ def _an_uid(job: ReleaseJob) -> str:
     for unit in job.release.decided():
         table = job.release.read_decisions(unit.unit, ["uid", "verdict"])
         for uid, verdict in zip(table["uid"].to_pylist(), table["verdict"].to_pylist(), strict=True):
-            if verdict != "keep" and uid is not None:
+            if verdict not in (None, "keep") and uid is not None:
                 return uid
     return "UID"
 

@@ -20,6 +20,7 @@ from quality.images.convert import Target
 from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
+from schemas.follow_ups import FollowUp, begin_round, end_round, planned_follow_ups
 from schemas.pool import Pass, Pool, ScorerInfo
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
@@ -36,7 +37,8 @@ RESIZED_UNREAD = (
 @dataclass(frozen=True)
 class PoolJob:
     """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
-    lists: the block lists' digest, or None. evidence_read_as: see chosen_scorers.
+    lists: the block lists' digest, or None. evidence_read_as: see chosen_scorers. retry_round: of asking again for what failed, or None.
+    max_failure_rate: see FailureLimit.
     """
 
     pool: Pool
@@ -51,6 +53,8 @@ class PoolJob:
     scores: bool
     lists: str | None
     evidence_read_as: str | None
+    retry_round: int | None = None
+    max_failure_rate: float | None = None
 
     @property
     def runs(self) -> bool:
@@ -68,7 +72,8 @@ class PoolJob:
     def rows_done(self) -> int:
         """Rows of the units that are through, scored where this job scores."""
         through = self.pool.scored(self.pass_.name) if self.scores else self.pool.committed()
-        return sum(rows for unit, rows in self.pool.planned_units().items() if unit in through)
+        follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()}
+        return sum(rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit in through)
 
     def deferred(self) -> dict[str, int]:
         """Rows of planned units that are not committed."""
@@ -79,6 +84,15 @@ class PoolJob:
     def asks_hosts(self) -> bool:
         """Whether anything is asked for over HTTP."""
         return any(not entry.images for entry in self.entries)
+
+    def retried(self) -> dict[str, FollowUp]:
+        """The follow-ups that this job's round of retrying has planned."""
+        return {unit: plan for unit, plan in planned_follow_ups(self.pool).items() if plan.round == self.retry_round}
+
+    def end_retrying(self) -> None:
+        """Notes that the round is through: the next one asks for what failed in it too."""
+        if self.retry_round is not None:
+            end_round(self.pool, self.retry_round)
 
     def headline(self) -> str:
         """What is about to happen, in one line; another for what hosts are asked, and where scores cannot mean what they say."""
@@ -151,9 +165,10 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         if engines != pool.settings("engines"):
             pool.replace_settings("engines", engines)
         pool.put_pass(pass_)
+    retry_round = begin_round(pool) if args.retry_failed else None
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch,
-        scorers, reads, pass_, fetches, scores, lists, read_as,
+        scorers, reads, pass_, fetches, scores, lists, read_as, retry_round, args.max_failure_rate,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.selection import plan_selection
 from schemas.digest import digest_of_json
-from schemas.pool import Pool
+from schemas.pool import Pool, number_of
 from schemas.release import Release, ReleaseError, heartbeat, is_alive, latest
 
 _BEAT_S = 20.0
@@ -105,7 +105,8 @@ def release_digest(
         raw = pool.raw_commit(unit)
         assert raw is not None
         scores = [commit.content_digest for name in passes if (commit := pool.score_commit(name, unit)) is not None]
-        commits[unit] = [raw.content_digest, raw.tar_sha256, *scores]
+        held = [raw.input_digest] if number_of(unit) else []  # which rows of its base a follow-up decides
+        commits[unit] = [raw.content_digest, raw.tar_sha256, *scores, *held]
     functions = {name: function.version for name, function in COLUMN_FUNCTIONS.items()}
     more = [*([] if lists is None else [lists]), *([] if reviews is None else [["reviews", reviews]])]
     return digest_of_json([_REVISION, commits, functions, policy, target, list(sizes), *more])

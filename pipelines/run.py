@@ -14,10 +14,12 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from pipelines.options import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from pipelines.fetch.failures import TooManyFailures
+from pipelines.options import EXIT_BUG, EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
 from pipelines.steps.score_units import ScorerBug
+from pipelines.workers import WorkerDied, deaths
 from quality.block_lists import BlockListError
 from quality.deepfake import NamesError, ProbeError
 from quality.embedded_clip import MissingWeights
@@ -48,7 +50,7 @@ def run_graph(
     beam_flags: Sequence[str] = (),
     shuffles: bool = False,
 ) -> None:
-    """Builds and runs a graph to its end. Raises what a step raised.
+    """Builds and runs a graph to its end. Raises what a step raised; WorkerDied where a process of the FnApiRunner ended by itself.
 
     runner: "DirectRunner" is Beam's in-process FnApiRunner, pinned (by itself it tries Prism, and to download it); else a name for Beam.
     mode and workers are the FnApiRunner's. shuffles: whether the graph moves many rows; the workers then start with one heap each.
@@ -66,7 +68,13 @@ def run_graph(
         options.view_as(StandardOptions).runner = runner
         pipeline = beam.Pipeline(options=options)
     build(pipeline)
-    pipeline.run().wait_until_finish()
+    before = len(deaths)
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:
+        if len(deaths) > before:
+            raise WorkerDied(deaths[-1]) from error
+        raise
 
 
 @contextlib.contextmanager
@@ -133,8 +141,9 @@ _USER_ERRORS = (
     StoreError,
     ListError,
     ReleaseError,
+    TooManyFailures,
 )
-_IN_A_WORKER = re.compile(rf"(?:{'|'.join(error.__name__ for error in _USER_ERRORS)}): (.+?)(?: \[while running|\n|\\n|$)")
+_IN_A_WORKER = re.compile(rf"({'|'.join(error.__name__ for error in _USER_ERRORS)}): (.+?)(?: \[while running|\n|\\n|$)")
 
 
 def command(main: Callable[[], int]) -> int:
@@ -146,17 +155,24 @@ def command(main: Callable[[], int]) -> int:
         # Threads of the runner may still wait for workers that the signal ended; nothing of ours is left to be written.
         sys.stdout.flush()
         os._exit(EXIT_INTERRUPTED)
+    except WorkerDied as error:
+        _complain(f"error: {error}")
+        return EXIT_BUG
     except _USER_ERRORS as error:
         _complain(f"error: {error}")
-        return EXIT_USAGE
+        return _code_of(type(error).__name__)
     except Exception as error:
         found = _IN_A_WORKER.search(str(error))
         if found is None:
             traceback.print_exc()
             _complain("this is a bug of pigment or of a scorer; what is committed stays")
             return EXIT_BUG
-        _complain(f"error: {found[1]}")
-        return EXIT_USAGE
+        _complain(f"error: {found[2]}")
+        return _code_of(found[1])
+
+
+def _code_of(error: str) -> int:
+    return EXIT_FAILURES if error == TooManyFailures.__name__ else EXIT_USAGE
 
 
 def _complain(text: str) -> None:

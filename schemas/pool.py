@@ -6,6 +6,7 @@
     pool/raw/<unit>-<sha8>.tar          the stored images of a unit, unless they lie in a tar of the user's
     pool/raw/<unit>.parquet             the commit of a unit: names the tar and its digest
     pool/requests/<unit>.parquet        what asking for each of its rows took; beside the commit, in no digest
+    pool/retries/<unit>.rN.json         a follow-up of a unit: rows that are asked for again, see schemas.follow_ups
     pool/deferred/<unit>.json           a unit whose network was down: not committed
     pool/hosts/<bucket>-<sha8>.parquet  robots.txt and TDMRep answers of hosts, as they came, with the time; readings are added, never replaced
     pool/incidents/<unit>.json          how many of its pairs a block list stopped, by kind of list; nothing else about them
@@ -33,7 +34,7 @@ from schemas.store import Store
 from schemas.user_tar import UserTar
 
 META: Final = b"pigment"  # key of our JSON in a Parquet file's metadata
-_UNIT: Final = re.compile(r"([0-9a-f]{16})-(\d{5,})")
+_UNIT: Final = re.compile(r"([0-9a-f]{16})-(\d{5,})(?:\.r([1-9]\d*))?")
 
 
 class PoolError(Exception):
@@ -139,11 +140,21 @@ def unit_name(file: str, chunk: int) -> str:
 
 
 def split_unit(unit: str) -> tuple[str, int]:
-    """(file, chunk) of a unit's name. Raises PoolError for anything else."""
+    """(file, chunk) of a unit's name, a follow-up's too. Raises PoolError for anything else."""
     match = _UNIT.fullmatch(unit)
     if match is None:
         raise PoolError(f"{unit!r} is no unit's name (16 hex digits, '-', number)")
     return match[1], int(match[2])
+
+
+def base_of(unit: str) -> str:
+    """The unit whose rows a follow-up (schemas.follow_ups) holds; any other unit itself."""
+    return unit.partition(".r")[0]
+
+
+def number_of(unit: str) -> int:
+    """Which follow-up of its base a unit is, from 1; 0 for any other unit."""
+    return int(unit.partition(".r")[2] or 0)
 
 
 def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path, *, row_group_size: int = 1 << 20) -> None:

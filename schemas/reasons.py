@@ -3,6 +3,7 @@
 A reason is ``<family>:<word>``. A word that is not in this file cannot enter the ledger: :func:`check_reason` raises.
 """
 
+import re
 from typing import Final, Literal
 
 Verdict = Literal["keep", "review", "drop"]
@@ -158,6 +159,16 @@ def reason_of_fetch(status: str, error: str) -> str:
     if status == "refused" and error == "optout":
         return "optout:refused"
     return check_reason(f"source:{error}" if status == "invalid" else f"fetch:{status}")
+
+
+# Errors that say nothing lasting about the pair: the same request may succeed another day.
+PASSING: Final = frozenset({"timeout", "connect", "dns", "truncated", "deadline", "robots_unreachable"})
+
+
+def can_pass(status: str, error_message: str | None) -> bool:
+    """Whether a row that ended so is worth asking for again: a postponed one, one of PASSING, or HTTP's 408, 425, 429 and 5xx."""
+    word = error_word(error_message) or ""
+    return status == "postponed" or word in PASSING or re.fullmatch(r"http_(408|425|429|5\d\d)", word) is not None
 
 
 def error_word(error_message: str | None) -> str | None:

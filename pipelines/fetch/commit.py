@@ -15,7 +15,7 @@ from pipelines.fetch.sink import key_of
 from pipelines.fetch.store import Outcome
 from quality.block_lists import blanked
 from schemas.columns import RAW, REQUESTS, SOURCE, table_of, uid_of
-from schemas.pool import Pool
+from schemas.pool import Pool, number_of
 from schemas.reasons import error_word
 
 FEWEST_ROWS: Final = 20  # that all have to fail by the network before the fault is taken to be ours, where no host answered before
@@ -36,10 +36,13 @@ def commit_unit(
 ) -> bool:
     """Commits the unit, adopting a rival's commit; or, when the network was down, notes it as deferred. Returns whether it is committed.
 
+    A follow-up is never deferred: all of its rows had failed before, so that they fail again says nothing of our network, and the next one
+    asks for them again.
+
     source: the reader's rows, columns SOURCE, then carried ones. outcomes: one a row. tar: its path and SHA-256 (hex), None without images.
     network_up: see why_deferred.
     """
-    why = why_deferred(source, outcomes, network_up)
+    why = None if number_of(unit) else why_deferred(source, outcomes, network_up)
     if why is not None:
         pool.defer(unit, source.num_rows, why)
         return False

@@ -8,7 +8,6 @@ import mmap
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from pipelines.fetch.commit import raw_table
@@ -41,16 +40,16 @@ def commit_in_place(
     rows = range(taken.source.num_rows)
     statuses = taken.source["status"].to_pylist()
     kinds = listed or [None] * len(rows)
-    take = partial(_outcome, settings=settings, lists=lists, readers=Readers(settings))
     with open(taken.tar.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as tar:
-        outcomes = [take(tar, taken.places[row], statuses[row], kinds[row])[0] for row in rows]
+        readers = Readers(settings)
+        outcomes = [_outcome(tar, taken.places[row], statuses[row], kinds[row], settings, lists, readers)[0] for row in rows]
         hits = [row for row in rows if outcomes[row].blocked_by is not None]
         keys = [key_of(row) if place is None else place.key for row, place in enumerate(taken.places)]
         with tempfile.TemporaryDirectory(prefix="pigment-fetch-") as folder:
             if any(taken.places[row] is not None for row in hits):
                 sink = Sink(Path(folder, "unit.tar"), len(rows))
                 for row in rows:
-                    sink.put(row, *take(tar, taken.places[row], statuses[row], kinds[row]))
+                    sink.put(row, *_outcome(tar, taken.places[row], statuses[row], kinds[row], settings, lists, readers))
                 outcomes, keys, copied = sink.whole(), [key_of(row) for row in rows], sink.close()
                 images: Path | UserTar | None = None if copied is None else copied[0]
             else:
@@ -78,7 +77,6 @@ def _outcome(
     place: Place | None,
     status: str | None,
     kind: Kind | None,
-    *,
     settings: FetchSettings,
     lists: BlockLists,
     readers: Readers,
@@ -90,8 +88,7 @@ def _outcome(
         return Outcome(status or "invalid"), None
     if place.size > settings.max_bytes:
         return Outcome("failed_to_download", f"too_large: more than {settings.max_bytes:,} bytes"), None
-    image = tar[place.offset : place.offset + place.size]
-    outcome, data = stored(image, settings, lists, final_url=None, readers=readers, signals={})  # no host is asked
+    outcome, data = stored(tar[place.offset : place.offset + place.size], settings, lists, final_url=None, readers=readers, signals={})
     if data is not None:
         outcome.offset, outcome.exif = place.offset, place.exif
         outcome.original_width = place.original_width or outcome.original_width

@@ -41,9 +41,9 @@ class Work:
     read_image: Callable[[str], bytes]
     finish: Callable[[Sequence[Outcome], tuple[Path, str] | None, NetworkUp], Any]
     listed: Sequence[Kind | None] | None = None
-    claims: Sequence[str | None] | None = None
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     delays: Mapping[str, float] = field(default_factory=dict)
+    claims: Sequence[str | None] | None = None
 
 
 def outcome_of(failed: Failed, signals: Mapping[str, bool]) -> Outcome:

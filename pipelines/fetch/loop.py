@@ -356,9 +356,11 @@ class Engine:
         else:
             outcome = answer if isinstance(answer, Outcome) else outcome_of(answer, image.signals)
             found = [(replace(outcome), None) for _ in image.rows]
-        first, asked = found[0][0], image.asked
-        if asked is not None and first.blocked_by is None:  # of a listed pair nothing is told
-            first.took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
+        if (
+            image.asked is not None and found[0][0].blocked_by is None
+        ):  # of a listed pair nothing is told; further rows of a url took nothing
+            asked = image.asked
+            found[0][0].took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
         complete = False
         for row, (outcome, data) in zip(image.rows, found, strict=True):
             complete = image.job.sink.put(row, outcome, data)

@@ -134,8 +134,8 @@ def stored(
     """The outcome for a body that came whole, and the bytes to store; None where it is no image that we take, on a list, or not to be mined.
 
     Lists of digests come before anything looks at the bytes, PDQ lists as soon as there are pixels. signals: what sites said of mining; what
-    the bytes say comes to it. An image whose evidence cannot be read is not stored where the bytes are converted: nobody could look again. sha256: of
-    data, when the caller has it at hand.
+    the bytes say comes to it. An image whose evidence cannot be read is not stored where the bytes are converted: nobody could look again.
+    sha256: of data, when the caller has it at hand.
     """
     kind = lists.kind_of_bytes(data)
     if kind is not None:

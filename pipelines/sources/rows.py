@@ -19,7 +19,8 @@ from pipelines.sources.listing import TARS, Entry
 from pipelines.sources.tars import Place, TarReader, beside_of
 from schemas.columns import KNOWN_SOURCE_COLUMNS, SOURCE, carried_name
 from schemas.digest import digest_of_json
-from schemas.pool import Pool, SourceFile, split_unit
+from schemas.follow_ups import follow_up
+from schemas.pool import Pool, SourceFile, base_of, number_of, split_unit
 from schemas.store import Store
 from schemas.user_tar import UserTar
 
@@ -125,12 +126,16 @@ class RowReader:
         return self._files[name]
 
     def input_digest(self, unit: str) -> str:
-        """What the unit was made from: file, chunk, and everything that fetch was told that changes bytes."""
+        """What the unit was made from: file, chunk, and everything that fetch was told that changes bytes; of a follow-up its rows too."""
+        if number_of(unit):
+            return digest_of_json([self.input_digest(base_of(unit)), list(follow_up(self.pool, unit).rows)])
         file, chunk = self._file(unit), split_unit(unit)[1]
         return digest_of_json([file.file, file.digest, chunk, file.unit_size, dict(file.columns), dict(self.identity)])
 
     def read(self, unit: str) -> pa.Table:
         """SOURCE's columns, then carried ones; one row per source row, in order. Bad rows have status `invalid` and an error."""
+        if number_of(unit):
+            return self._asked_again(unit)
         in_place = self.in_place(unit)
         if in_place is not None:
             return in_place.source
@@ -149,15 +154,29 @@ class RowReader:
         table = source_table(found, file.columns)
         return table if file.sample is None else table.take(pa.array(file.sampled(chunk)))
 
+    def _asked_again(self, unit: str) -> pa.Table:
+        """The rows of a follow-up. What a tar of the user's does not hold is asked for at its url, whatever kept its maker from getting it."""
+        base = base_of(unit)
+        table = self.read(base).take(pa.array(follow_up(self.pool, unit).rows))
+        if self._file(base).kind in TARS:
+            has_url = pc.is_valid(table["url"])
+            for name in ("status", "error_message"):
+                kept = pc.if_else(has_url, pa.scalar(None, pa.string()), table[name])
+                table = table.set_column(table.column_names.index(name), SOURCE.field(name), kept)
+        return table
+
     def is_in_place(self, unit: str) -> bool:
-        """Whether the unit's images stay in a tar of the user's."""
-        return self._file(unit).kind in TARS
+        """Whether the unit's images stay in a tar of the user's; those of a follow-up come from the web."""
+        return not number_of(unit) and self._file(unit).kind in TARS
 
     def in_place(self, unit: str) -> InPlace | None:
-        """The unit's rows and where their images lie, for a unit of a tar of the user's; None for others. Raises SourceError."""
-        file, chunk = self._file(unit), split_unit(unit)[1]
-        if file.kind not in TARS:
+        """The unit's rows and where their images lie, for a unit of a tar of the user's; None for others, and for a follow-up.
+
+        Raises SourceError.
+        """
+        if not self.is_in_place(unit):
             return None
+        file, chunk = self._file(unit), split_unit(unit)[1]
         if self._tar is None or self._tar[0] != file.file:
             self._tar = (file.file, _open_tar(Path(file.source), file.path, file.kind))
         tar, start = self._tar[1], chunk * file.unit_size

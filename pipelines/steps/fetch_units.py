@@ -16,6 +16,7 @@ from yarl import URL
 
 from pipelines.fetch import shared
 from pipelines.fetch.commit import commit_unit
+from pipelines.fetch.failures import FailureLimit
 from pipelines.fetch.guard import read_host_map
 from pipelines.fetch.hosts import host_of
 from pipelines.fetch.in_place import commit_in_place
@@ -55,11 +56,20 @@ class FetchUnits(beam.PTransform):
     In: names of units. Out: names of committed units, as they are done; a unit that is committed already is adopted, a deferred one
     (Pool.deferred) is left out. workers: exactly so many keys share the work, and what may be taken of a host; None leaves that to the
     runner, and to settings.workers. lists: the digest of the launcher's block lists, which every worker reads for itself; None where there
-    are none. Hosts that CheckHosts has not read, or a day ago, are read before a unit that names them.
-    Raises PoolError for a unit that was committed from another input.
+    are none. max_failure_rate: of a worker's pairs, see FailureLimit. Hosts that CheckHosts has not read, or a day ago, are read before a unit
+    that names them. Raises PoolError for a unit that was committed from another input, and TooManyFailures.
     """
 
-    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, *, workers: int | None = None, lists: str | None = None):
+    def __init__(
+        self,
+        pool: Pool,
+        rows: RowReader,
+        settings: FetchSettings,
+        *,
+        workers: int | None = None,
+        lists: str | None = None,
+        max_failure_rate: float | None = None,
+    ):
         super().__init__()
         if workers is not None and workers < 1:
             raise ValueError(f"workers is {workers}; it must be at least 1, or None")
@@ -67,13 +77,15 @@ class FetchUnits(beam.PTransform):
             read_host_map(settings.host_map)
         settings = settings if workers is None else replace(settings, workers=workers)
         self._pool, self._rows, self._settings, self._workers, self._lists = pool, rows, settings, workers, lists
+        self._limit = FailureLimit(max_failure_rate)
 
     def expand(self, units):
         threads = threads_of(self._settings)
         return (
             units
             | "Spread" >> Spread(self._workers)
-            | "Fetch" >> beam.ParDo(_Fetch(self._pool, self._rows, self._settings, threads, self._lists)).with_output_types(str)
+            | "Fetch"
+            >> beam.ParDo(_Fetch(self._pool, self._rows, self._settings, threads, self._lists, self._limit)).with_output_types(str)
         )
 
 
@@ -111,8 +123,9 @@ def _in_order(group: tuple[int, Iterable[str]]) -> list[str]:
 
 
 class _Fetch(beam.DoFn):
-    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, threads: int, digest: str | None):
+    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, threads: int, digest: str | None, limit: FailureLimit):
         self._pool, self._rows, self._settings, self._threads, self._digest = pool, rows, settings, threads, digest
+        self._limit = limit
         self._flying: dict[Future[bool], str] = {}
 
     def setup(self) -> None:
@@ -129,6 +142,7 @@ class _Fetch(beam.DoFn):
         if is_committed(self._pool, unit, digest):
             yield unit
             return
+        self._limit.check()
         taken = self._rows.in_place(unit)
         if taken is not None:
             listed = None if self._listed is None else self._listed(taken.source)
@@ -145,11 +159,11 @@ class _Fetch(beam.DoFn):
             files=source.column("file_name").to_pylist(),
             statuses=source.column("status").to_pylist(),
             read_image=partial(self._rows.read_image, unit),
-            finish=partial(commit_unit, self._pool, unit, source, input_digest=digest),
+            finish=self._limit.counting(unit, partial(commit_unit, self._pool, unit, source, input_digest=digest)),
             listed=listed,
-            claims=claims_of(source),
             verdicts=verdicts,
             delays=delays,
+            claims=claims_of(source),
         )
         self._flying[self._engine.submit(work)] = unit
         yield from self._landed({future for future in self._flying if future.done()})
@@ -187,6 +201,7 @@ class _Fetch(beam.DoFn):
             unit = self._flying.pop(future)
             if future.result():
                 yield unit
+        self._limit.check()
 
 
 def urls_to_ask(source: pa.Table, listed: Sequence[Kind | None] | None) -> dict[str, URL]:
