@@ -5,13 +5,15 @@ import tarfile
 
 import pytest
 
-from pipelines.fetch.store import Outcome, claims_of, stored_as_claimed
+from pipelines.fetch.store import Outcome, Readers, claims_of, stored_as_claimed
 from quality.images.convert import Target
 from schemas.columns import SOURCE, table_of
 from schemas.pool import Pool
 from tests.block_lists import lists_of
 from tests.pipelines.fetching import NO_LISTS, UNIT, Reply, Rows, Server, fetch, image_of, of_urls, settings
 from tests.tars import shot
+
+NOTHING = {"readers": Readers(settings()), "signals": {}}  # was said of mining
 
 
 def sha256(data: bytes) -> str:
@@ -61,12 +63,12 @@ def test_a_listed_image_is_blocked_whatever_was_claimed(pool, tmp_path):
         found = fetch(pool, rows_of(server, [sha256(GOOD), sha256(BAD), None]), lists=lists)
     assert found is not None and [row["status"] for row in found] == ["blocked"] * 3
     assert pool.incidents() == {UNIT: {"md5": 3}}
-    found = stored_as_claimed(BAD, [sha256(GOOD)], settings(), lists, final_url=None)
+    found = stored_as_claimed(BAD, [sha256(GOOD)], settings(), lists, final_url=None, **NOTHING)
     assert [(outcome.status, data) for outcome, data in found] == [("blocked", None)]
 
 
 def test_what_no_claim_fits_is_not_even_looked_at():
-    (found,) = stored_as_claimed(b"no image", [sha256(GOOD)], settings(), NO_LISTS, final_url="http://a.test/")
+    (found,) = stored_as_claimed(b"no image", [sha256(GOOD)], settings(), NO_LISTS, final_url="http://a.test/", **NOTHING)
     assert found == (
         Outcome(
             "failed_to_download",
@@ -75,7 +77,7 @@ def test_what_no_claim_fits_is_not_even_looked_at():
         ),
         None,
     )
-    (found,) = stored_as_claimed(b"no image", [None], settings(), NO_LISTS, final_url=None)
+    (found,) = stored_as_claimed(b"no image", [None], settings(), NO_LISTS, final_url=None, **NOTHING)
     assert found[0].error_message == "not_image"
 
 
