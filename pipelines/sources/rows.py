@@ -165,16 +165,18 @@ class RowReader:
                 table = table.set_column(table.column_names.index(name), SOURCE.field(name), kept)
         return table
 
+    def is_in_place(self, unit: str) -> bool:
+        """Whether the unit's images stay in a tar of the user's; those of a follow-up come from the web."""
+        return not number_of(unit) and self._file(unit).kind in TARS
+
     def in_place(self, unit: str) -> InPlace | None:
         """The unit's rows and where their images lie, for a unit of a tar of the user's; None for others, and for a follow-up.
 
         Raises SourceError.
         """
-        if number_of(unit):
+        if not self.is_in_place(unit):
             return None
         file, chunk = self._file(unit), split_unit(unit)[1]
-        if file.kind not in TARS:
-            return None
         if self._tar is None or self._tar[0] != file.file:
             self._tar = (file.file, _open_tar(Path(file.source), file.path, file.kind))
         tar, start = self._tar[1], chunk * file.unit_size

@@ -40,6 +40,9 @@ class RowReader(Protocol):
     def read_image(self, unit: str, file_name: str) -> bytes:
         """The bytes of a row's `file_name`. Raises FileNotFoundError. Called by several threads."""
 
+    def is_in_place(self, unit: str) -> bool:
+        """Whether the images of a unit stay in a tar of the user's: nothing is asked for."""
+
     def in_place(self, unit: str) -> InPlace | None:
         """The rows of a unit whose images stay in a tar of the user's, and where they lie in it; None for all others."""
 

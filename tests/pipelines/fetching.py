@@ -166,6 +166,9 @@ class Rows:
         assert self.folder is not None
         return Path(self.folder, file_name).read_bytes()
 
+    def is_in_place(self, unit: str) -> bool:
+        return False
+
     def in_place(self, unit: str) -> None:
         return None
 

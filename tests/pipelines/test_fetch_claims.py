@@ -6,14 +6,13 @@ import tarfile
 import pytest
 
 from pipelines.fetch.store import Outcome, Readers, claims_of, stored_as_claimed
+from quality.block_lists import BlockLists
 from quality.images.convert import Target
 from schemas.columns import SOURCE, table_of
 from schemas.pool import Pool
 from tests.block_lists import lists_of
 from tests.pipelines.fetching import NO_LISTS, UNIT, Reply, Rows, Server, fetch, image_of, of_urls, settings
 from tests.tars import shot
-
-NOTHING = {"readers": Readers(settings()), "signals": {}}  # was said of mining
 
 
 def sha256(data: bytes) -> str:
@@ -63,22 +62,22 @@ def test_a_listed_image_is_blocked_whatever_was_claimed(pool, tmp_path):
         found = fetch(pool, rows_of(server, [sha256(GOOD), sha256(BAD), None]), lists=lists)
     assert found is not None and [row["status"] for row in found] == ["blocked"] * 3
     assert pool.incidents() == {UNIT: {"md5": 3}}
-    found = stored_as_claimed(BAD, [sha256(GOOD)], settings(), lists, final_url=None, **NOTHING)
-    assert [(outcome.status, data) for outcome, data in found] == [("blocked", None)]
+    found = judged(BAD, sha256(GOOD), lists)
+    assert (found[0].status, found[1]) == ("blocked", None)
+
+
+def judged(data: bytes, claim: str | None, lists: BlockLists = NO_LISTS) -> tuple[Outcome, bytes | None]:
+    told = settings()
+    (found,) = stored_as_claimed(data, [claim], told, lists, final_url="http://a.test/", readers=Readers(told), signals={"robots": True})
+    return found
 
 
 def test_what_no_claim_fits_is_not_even_looked_at():
-    (found,) = stored_as_claimed(b"no image", [sha256(GOOD)], settings(), NO_LISTS, final_url="http://a.test/", **NOTHING)
-    assert found == (
-        Outcome(
-            "failed_to_download",
-            f"sha256: the source says {sha256(GOOD)[:12]}, {sha256(b'no image')[:12]} came",
-            final_url="http://a.test/",
-        ),
-        None,
-    )
-    (found,) = stored_as_claimed(b"no image", [None], settings(), NO_LISTS, final_url=None, **NOTHING)
-    assert found[0].error_message == "not_image"
+    outcome, data = judged(b"no image", sha256(GOOD))
+    assert (outcome.status, data) == ("failed_to_download", None)
+    assert outcome.error_message == f"sha256: the source says {sha256(GOOD)[:12]}, {sha256(b'no image')[:12]} came"
+    assert outcome.optout is not None, "what the site said of mining is told all the same"
+    assert judged(b"no image", None)[0].error_message == "not_image"
 
 
 def test_failures_of_the_request_stay_what_they_are(pool):

@@ -14,12 +14,13 @@ from apache_beam.testing.util import assert_that, equal_to
 from pipelines.fetch.in_place import tars_that_hold_listed
 from pipelines.sources.listing import list_source
 from pipelines.sources.rows import RowReader, index_file
+from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
 from quality.block_lists import ENVIRONMENT, listed_pairs, read_lists
 from schemas.pool import Pool
 from schemas.store import StoreError
 from tests.block_lists import write_lists
-from tests.pipelines.fetching import settings
+from tests.pipelines.fetching import Server, settings
 from tests.tars import sample, shot, write_tar
 
 
@@ -135,3 +136,30 @@ def test_images_that_are_listed_later_are_found_in_the_users_tar(tmp_path, tar, 
 def test_images_that_are_too_large_are_told(tmp_path, tar):
     pool, (unit,) = take(tmp_path / "d", tar, max_bytes=100)
     assert set(pool.read_raw(unit)["error_message"].to_pylist()[:4]) == {"too_large: more than 100 bytes"}
+
+
+def test_no_host_of_a_tar_is_asked(tmp_path):
+    with Server({}) as server:
+        tar = write_tar(tmp_path / "mine" / "a.tar", sample("0001", 1, url=server.url("/1.jpg")))
+        pool = Pool(tmp_path / "d")
+        reader, (entry,) = RowReader(pool), list_source(str(tar), {})
+        units = index_file(pool, entry, unit_size=10).units
+        with beam.Pipeline(FnApiRunner(), options=PipelineOptions(direct_running_mode="in_memory")) as pipeline:
+            named = pipeline | beam.Create(units) | CheckHosts(pool, reader, settings())
+            assert_that(named | FetchUnits(pool, reader, settings()), equal_to(units))
+        assert server.log == [] and pool.read_raw(units[0])["status"].to_pylist() == ["success"]
+
+
+@pytest.mark.parametrize("optouts", ["obey", "record"])
+def test_what_an_image_says_of_mining_is_obeyed(tmp_path, optouts):
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        b'xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/" plus:DataMining="http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED"/></rdf:RDF></x:xmpmeta>'
+    )
+    said = b"http://ns.adobe.com/xap/1.0/\0" + xmp
+    image = shot(1)[:2] + b"\xff\xe1" + (len(said) + 2).to_bytes(2, "big") + said + shot(1)[2:]
+    tar = write_tar(tmp_path / "mine" / "a.tar", [("0001.jpg", image), ("0001.txt", b"c")])
+    pool, (unit,) = take(tmp_path / "d", tar, optouts=optouts)
+    (row,) = pool.read_raw(unit).to_pylist()
+    assert (row["optout"], row["optout_signals"]) == ("disallowed", "plus:DMI-PROHIBITED")
+    assert (row["status"], row["offset"] is None) == (("refused", True) if optouts == "obey" else ("success", False))
