@@ -3,6 +3,7 @@
 import os
 
 from pipelines.fetch.failures import ENOUGH
+from pipelines.fetch.settings import OPTOUTS, USER_AGENT
 from pipelines.options import EXIT_CODES, GATES_HELP, Parser, mapping, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
 from quality.images.convert import FORMATS, RESIZES
@@ -13,7 +14,7 @@ STEPS = ("fetch", "score", "select", "shard")
 _EXAMPLES = """examples:
   python -m pipelines.ingest --runner DirectRunner
       the packaged sample, offline, into ./pigment-sample
-  python -m pipelines.ingest --dataset cats --source 'lists/*.parquet' --columns url=URL,caption=TEXT
+  python -m pipelines.ingest --dataset cats --source 'lists/*.parquet' --columns url=URL,caption=TEXT --contact you@example.org
       a list of urls, fetched politely, into ./cats
   python -m pipelines.ingest --dataset cats --source my-photos/ --policy my-policy.toml
       a folder of images (metadata.csv, or name.jpg + name.txt)
@@ -65,7 +66,10 @@ def parser() -> Parser:
         default="original",
         help="keep the bytes as they came, or resized ones: smaller; their metadata, C2PA and watermarks are then read once, while fetching",
     )
-    fetch.add_argument("--store_size", metavar="PIXELS", type=positive, default=1024, help="with --store resized: the larger side")
+    fetch.add_argument(
+        "--store_size", metavar="PIXELS", type=positive, default=1024, help="with --store resized: the side that --store_resize bounds"
+    )
+    fetch.add_argument("--store_resize", choices=RESIZES, default="keep_ratio_largest", help="with --store resized: how")
     fetch.add_argument(
         "--host_map", metavar="FILE", help="JSON of {host: address:port}, for mirrors and tests; alone passes the address guard"
     )
@@ -80,18 +84,40 @@ def parser() -> Parser:
         "--max_image_bytes", metavar="SIZE", type=size_in_bytes, default="50MB", help="larger bodies are cut off and refused"
     )
     fetch.add_argument("--connections", metavar="N", type=positive, default=64, help="open requests of one process")
-    fetch.add_argument("--connections_per_host", metavar="N", type=positive, default=8, help="open requests of one process to one host")
-    fetch.add_argument("--rate_per_host", metavar="R", type=float, help="requests a second of one process to one host (default: no bound)")
-    fetch.add_argument("--fetch_workers", metavar="N", type=positive, help="how many workers fetch (default: all)")
+    fetch.add_argument(
+        "--connections_per_host", metavar="N", type=positive, default=8, help="open requests to one host, of all workers together"
+    )
+    fetch.add_argument("--rate_per_host", metavar="R", type=float, help="requests a second to one host, of all workers (default: no bound)")
+    fetch.add_argument(
+        "--hosts", metavar="FILE", help='TOML of hosts with other limits: [hosts."*.example.org"], connections = 2, rate = 5'
+    )
+    fetch.add_argument(
+        "--fetch_workers",
+        metavar="N",
+        type=positive,
+        help="how many workers fetch and share a host (default: all that a host has connections for)",
+    )
     fetch.add_argument("--units_ahead", metavar="N", type=positive, default=8, help="units in flight in one process")
-    fetch.add_argument("--user_agent", metavar="TEXT", default="pigment/0.1 (text-image data sets)", help="how requests name themselves")
-
+    fetch.add_argument(
+        "--contact",
+        metavar="ADDRESS",
+        help="an e-mail address or url where a site's owner reaches you, sent along; needed to ask other machines",
+    )
+    fetch.add_argument(
+        "--user_agent", metavar="NAME", default=USER_AGENT, help="how requests name themselves, and what robots.txt calls them"
+    )
+    fetch.add_argument(
+        "--optouts",
+        choices=OPTOUTS,
+        default="obey",
+        help="robots.txt, X-Robots-Tag, TDMRep, C2PA, IPTC: what forbids mining is not fetched or stored; or fetched, and left to the policy",
+    )
+    fetch.add_argument("--resolver", metavar="ADDRESS", help="name server to ask in the place of the system's, as in 127.0.0.1:5353")
     fetch.add_argument(
         "--retry_failed",
         action="store_true",
         help="ask again for the pairs of committed units whose failure can pass (time-outs, network errors, 408, 425, 429, 5xx, postponed)",
     )
-
     fetch.add_argument(
         "--max_failure_rate",
         metavar="SHARE",

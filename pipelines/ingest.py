@@ -28,6 +28,7 @@ from pipelines.publish import ALREADY, GateFailed, ListedPairs, publish
 from pipelines.release_job import ReleaseJob, open_release_job
 from pipelines.reviews import check_reviews
 from pipelines.run import command, logs_to, run_graph, screen
+from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.follow_ups import FollowUps
 from pipelines.steps.read_units import ReadUnits
@@ -47,8 +48,10 @@ def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
     if job.fetches:
         units = pipeline | "Read" >> ReadUnits(job.pool, job.entries, unit_size=job.unit_size)
         units = units | "Follow up" >> FollowUps(job.pool, round=job.retry_round)
+        if job.asks_hosts:
+            units = units | "Check hosts" >> CheckHosts(job.pool, job.rows, job.fetch, lists=job.lists)
         units = units | "Fetch" >> FetchUnits(
-            job.pool, job.rows, job.fetch, workers=job.fetch_workers, lists=job.lists, max_failure_rate=job.max_failure_rate
+            job.pool, job.rows, job.fetch, workers=job.fetch.workers, lists=job.lists, max_failure_rate=job.max_failure_rate
         )
     else:
         units = pipeline | "Committed" >> beam.Create(job.committed)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.chosen_scorers import UNREAD, chosen_scorers
+from pipelines.fetch.politeness import HostsError, Politeness, read_hosts_file
 from pipelines.fetch.settings import FetchSettings
 from pipelines.options import UsageError
 from pipelines.sources.formats import SourceError
@@ -45,7 +46,6 @@ class PoolJob:
     unit_size: int
     rows: RowReader
     fetch: FetchSettings
-    fetch_workers: int | None
     scorers: Sequence[Scorer]
     reads: Sequence[ScorerInfo]
     pass_: Pass
@@ -76,27 +76,35 @@ class PoolJob:
         return sum(rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit in through)
 
     def deferred(self) -> dict[str, int]:
-        """Rows of planned units that are not committed."""
+        """Rows of planned units that are not committed; where this job fetches, of follow-ups too."""
         committed = self.pool.committed()
-        return {unit: rows for unit, rows in self.pool.planned_units().items() if unit not in committed}
+        follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()} if self.fetches else {}
+        return {unit: rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit not in committed}
 
     def retried(self) -> dict[str, FollowUp]:
         """The follow-ups that this job's round of retrying has planned."""
         return {unit: plan for unit, plan in planned_follow_ups(self.pool).items() if plan.round == self.retry_round}
 
     def end_retrying(self) -> None:
-        """Notes that the round is through: the next one asks for what failed in it too."""
-        if self.retry_round is not None:
+        """Notes that the round is through, once all of its follow-ups are committed: the next one asks for what failed in it too."""
+        if self.retry_round is not None and self.retried().keys() <= self.pool.committed():
             end_round(self.pool, self.retry_round)
 
+    @property
+    def asks_hosts(self) -> bool:
+        """Whether anything is asked for over HTTP."""
+        return any(not entry.images for entry in self.entries)
+
     def headline(self) -> str:
-        """What is about to happen, in one line; another where scores cannot mean what they say."""
+        """What is about to happen, in one line; another for what hosts are asked, and where scores cannot mean what they say."""
         files = f"{len(self.entries)} source file{'s' if len(self.entries) != 1 else ''}, units of {self.unit_size:,} rows"
         what = files if self.fetches else f"{len(self.committed):,} units"
         scorers = (
             ", ".join(f"{scorer.name} ({scorer.version.partition('@')[0]})" for scorer in self.scorers) if self.scores else "no scoring"
         )
         told = f"{Path(self.pool.store.root).name}: {what}; {scorers}"
+        if self.asks_hosts:
+            told += "\n" + self._politeness()
         if self.evidence_read_as is not None and (self.fetches or "evidence" in {scorer.name for scorer in self.scorers}):
             _, listed, trust = self.evidence_read_as.partition("+trust-")
             unread = self.evidence_read_as == UNREAD
@@ -104,6 +112,17 @@ class PoolJob:
                 RESIZED_UNREAD if unread else RESIZED.format(f"with the C2PA trust list {trust}" if listed else "trusting no signer")
             )
         return told
+
+    def _politeness(self) -> str:
+        """What hosts are asked, by whom, and how much of all workers together."""
+        settings = self.fetch
+        limit = settings.politeness.of("")
+        rate = "no bound on their rate" if limit.rate is None else f"{limit.rate:g} requests/s"
+        others = f", {len(settings.hosts)} hosts by --hosts" if settings.hosts else ""
+        return (
+            f"asking as {settings.header}; of one host at most {limit.connections} requests at a time and {rate}, of "
+            f"{settings.workers} worker{'s' if settings.workers != 1 else ''} together{others}; opt-outs: {settings.optouts}"
+        )
 
 
 def open_pool_job(args: argparse.Namespace) -> PoolJob:
@@ -120,8 +139,13 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         raise UsageError("the source mixes url lists and file lists; ingest them as two sources, the second with --add_source")
     try:
         fetch = _fetch_settings(args, fixed)
-    except (ValueError, TrustError) as error:
+    except (ValueError, TrustError, HostsError) as error:
         raise UsageError(str(error)) from error
+    if any(not entry.images for entry in entries) and fetch.contact is None and fetch.host_map is None and not fetch.allow_private_hosts:
+        raise UsageError(
+            "--source names urls: say who asks, with an address at which a site's owner can reach you, as in --contact you@example.org; "
+            "it is sent with every request, and kept nowhere"
+        )
     wanted = {"fetch": fetch.identity(), **source}
     if fetches:
         _check_fixed(args, fixed, wanted)
@@ -140,7 +164,7 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         pool.put_pass(pass_)
     retry_round = begin_round(pool) if args.retry_failed else None
     return PoolJob(
-        pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch, args.fetch_workers or args.workers,
+        pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch,
         scorers, reads, pass_, fetches, scores, lists, read_as, retry_round, args.max_failure_rate,
     )  # fmt: skip
 
@@ -223,10 +247,12 @@ def _evidence_read_as(source: Mapping[str, Any]) -> str | None:
 
 def _fetch_settings(args: argparse.Namespace, fixed: dict[str, Any] | None) -> FetchSettings:
     resized = args.store == "resized"
+    hosts = () if args.hosts is None else read_hosts_file(Path(args.hosts))
+    politeness = Politeness(connections=args.connections_per_host, rate=args.rate_per_host, hosts=hosts)
     evidence = resized and (fixed is None or "evidence" in fixed["fetch"])  # a pool goes on as it was begun, before fetching could read it
     return FetchSettings(
         store=args.store,
-        target=Target(resize="keep_ratio_largest", size=args.store_size, format="jpeg", quality=args.image_quality) if resized else None,
+        target=Target(resize=args.store_resize, size=args.store_size, format="jpeg", quality=args.image_quality) if resized else None,
         evidence=evidence,
         trust_anchors=read_anchors(Path(args.c2pa_trust)) if evidence and args.c2pa_trust is not None else None,
         max_bytes=args.max_image_bytes,
@@ -237,6 +263,11 @@ def _fetch_settings(args: argparse.Namespace, fixed: dict[str, Any] | None) -> F
         connections=args.connections,
         connections_per_host=args.connections_per_host,
         rate_per_host=args.rate_per_host,
+        hosts=hosts,
+        workers=args.fetch_workers or min(args.workers, politeness.most_workers),
+        optouts=args.optouts,
+        contact=args.contact,
+        resolver=args.resolver,
         user_agent=args.user_agent,
         allow_private_hosts=args.allow_private_hosts,
         host_map=None if args.host_map is None else os.path.abspath(args.host_map),

@@ -160,6 +160,8 @@ class _Known:
         raw = self.pool.read_raw(unit).take(rows)
         if commit is None or commit.tar is None or not raw["uid"].equals(members["uid"]) or raw["offset"].null_count:
             raise ShardError(f"unit {unit}: decisions and pool do not fit, a kept pair has no stored image or another uid; select again")
+        for name in {"optout", "optout_signals"} - {*raw.column_names}:  # a commit may be older than these columns
+            raw = raw.append_column(name, pa.nulls(raw.num_rows, pa.string()))
         columns = {name: raw[name] for name in raw.column_names if name not in _UNTOLD}
         for pass_name, names in self.score_columns:
             columns.update(zip(names, self.pool.read_scores(pass_name, unit, names).take(rows).columns, strict=True))

@@ -33,8 +33,16 @@ def url_of(text: str) -> URL:
     if parts.scheme not in ("http", "https") or not host or port == 0 or "@" in parts.netloc:
         raise BadUrl
     where = _written_host(host) + ("" if port is None else f":{port}")
-    target = quote(parts.path or "/", safe=_SENT_AS_IS) + ("?" + quote(parts.query, safe=_SENT_AS_IS) if parts.query else "")
+    try:
+        target = _escaped(parts.path or "/") + ("?" + _escaped(parts.query) if parts.query else "")
+    except UnicodeEncodeError as error:  # half a pair of surrogates
+        raise BadUrl from error
     return URL(f"{parts.scheme}://{where}{target}", encoded=True)
+
+
+def _escaped(part: str) -> str:
+    """Bytes of a header that are no UTF-8 stand for themselves."""
+    return quote(part, safe=_SENT_AS_IS, errors="surrogateescape")
 
 
 def _written_host(host: str) -> str:

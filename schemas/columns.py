@@ -59,6 +59,16 @@ RAW: Final = pa.schema(
             pa.string(),
             meaning="what the bytes as they came say of their origin, as JSON, read when they are not kept; else null",
         ),
+        field(
+            "optout",
+            pa.string(),
+            meaning="may the pair be mined, as site and file say: allowed, disallowed; null where neither says anything",
+        ),
+        field(
+            "optout_signals",
+            pa.string(),
+            meaning="who says so and how, those that forbid first, joined by |; read when the unit was fetched",
+        ),
         field("offset", pa.int64(), meaning="of the stored bytes in the unit's tar"),
         field("size", pa.int64(), meaning="of the stored bytes"),
         field("final_url", pa.string(), meaning="where the bytes came from after redirects"),
@@ -75,7 +85,19 @@ RAW: Final = pa.schema(
 )
 
 # What every commit has. The others came later: a commit that was made before them is read as having nulls there.
-RAW_ALWAYS: Final = pa.schema([column for column in RAW if column.name not in ("evidence",)])
+RAW_ALWAYS: Final = pa.schema([column for column in RAW if column.name not in ("evidence", "optout", "optout_signals")])
+
+# What a host said when it was asked: one row a reading, kept as it came. The newest reading of an origin counts.
+HOSTS: Final = pa.schema(
+    [
+        field("origin", pa.string(), meaning="scheme, host and port, as in http://images.example.org:80"),
+        field("read_at", pa.timestamp("ms", "UTC"), meaning="when the host was asked"),
+        field("robots_answer", pa.string(), meaning="of /robots.txt: ok, http_<code>, or a word of schemas.reasons.FETCH_ERRORS"),
+        field("robots", pa.binary(), meaning="the first 500 KiB of /robots.txt; null where the answer was another"),
+        field("tdmrep_answer", pa.string(), meaning="of /.well-known/tdmrep.json, likewise; null where robots.txt could not be reached"),
+        field("tdmrep", pa.binary(), meaning="the first 500 KiB of /.well-known/tdmrep.json; null where the answer was another"),
+    ]
+)
 
 # What a source's reader hands to fetching: RAW's columns that the source knows, then carried columns.
 SOURCE_FIELDS: Final = (

@@ -8,6 +8,7 @@
     pool/requests/<unit>.parquet        what asking for each of its rows took; beside the commit, in no digest
     pool/retries/<unit>.rN.json         a follow-up of a unit: rows that are asked for again, see schemas.follow_ups
     pool/deferred/<unit>.json           a unit whose network was down: not committed
+    pool/hosts/<bucket>-<sha8>.parquet  robots.txt and TDMRep answers of hosts, as they came, with the time; readings are added, never replaced
     pool/incidents/<unit>.json          how many of its pairs a block list stopped, by kind of list; nothing else about them
     pool/scores/<pass>/pass.json        the scorers of a pass
     pool/scores/<pass>/<unit>.parquet   their columns, "<scorer>.<field>"
@@ -27,7 +28,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.columns import RAW, REQUESTS
+from schemas.columns import HOSTS, RAW, REQUESTS
 from schemas.digest import digest_of_json, digest_of_table
 from schemas.store import Store
 
@@ -299,6 +300,17 @@ class Pool:
         committed = self.committed()
         paths = {Path(path).stem: path for path, _ in self.store.list("pool/deferred")}
         return {unit: json.loads(self.store.read(path)) for unit, path in paths.items() if unit not in committed}
+
+    # ---- what hosts said
+
+    def put_hosts(self, bucket: str, readings: pa.Table) -> None:
+        """Adds readings (schemas.columns.HOSTS) to those of a bucket."""
+        self._put_parquet(f"pool/hosts/{bucket}-{digest_of_table(readings)[:8]}.parquet", readings, {"bucket": bucket})
+
+    def read_hosts(self, bucket: str) -> pa.Table:
+        """All readings of a bucket, in no order."""
+        paths = [path for path, _ in self.store.list("pool/hosts") if Path(path).name.startswith(f"{bucket}-")]
+        return pa.concat_tables([HOSTS.empty_table(), *(self._read(path, HOSTS.names) for path in paths)])
 
     # ---- pairs on block lists
 

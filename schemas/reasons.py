@@ -35,6 +35,9 @@ FETCH_ERRORS: Final = {
     "private_address": "the host resolves to an address that is not public",
     "bad_redirect": "a redirect leaves http and https",
     "missing_file": "the folder has no such file",
+    "optout": "the site or the file forbids mining (robots.txt, X-Robots-Tag, TDMRep, C2PA, IPTC/PLUS), and the pool obeys",
+    "robots_unreachable": "the host's robots.txt could not be read, which forbids every request (RFC 9309, 2.3.1.4)",
+    "no_contact": "the host is not this machine, and no contact address was given to ask it with",
     "no_url": "the row has no url or file name",
     "bad_url": "the url is no http or https url, or the file name leaves the folder",
     "no_caption": "the row has no caption",
@@ -106,7 +109,10 @@ REASONS: Final = {
         "caption": "the caption is one of an evaluation set",
         "missing": "the picture or the caption was not measured",
     },
-    "optout": {"disallowed": "the owner reserved text and data mining"},
+    "optout": {
+        "disallowed": "the owner reserved text and data mining",
+        "refused": "the site or the file forbids mining, and the pool obeys: nothing is stored",
+    },
     "list": {"blocked": "the pair is on a block list"},
     "deepfake": {
         "high": "the evidence for a deepfake risk is strong",
@@ -125,7 +131,7 @@ _FACTS: Final = frozenset({"source", "fetch", "list", "duplicate"})
 
 def is_fact(reason: str) -> bool:
     """Whether a reason is none that a person could overrule: the pair was not fetched, is blocked, undecodable or a duplicate."""
-    return reason.partition(":")[0] in _FACTS or reason == "image:undecodable"
+    return reason.partition(":")[0] in _FACTS or reason in ("image:undecodable", "optout:refused")
 
 
 def reason_text(reason: str) -> str:
@@ -144,9 +150,11 @@ def check_reason(reason: str) -> str:
 
 
 def reason_of_fetch(status: str, error: str) -> str:
-    """The reason of a pair that was not fetched: `source:<error>` for an invalid row, `list:blocked`, else `fetch:<status>`."""
+    """The reason of a pair that was not fetched: `source:<error>` for an invalid row, `list:blocked`, `optout:refused`, else `fetch:<status>`."""
     if status == "blocked":
         return "list:blocked"
+    if status == "refused" and error == "optout":
+        return "optout:refused"
     return check_reason(f"source:{error}" if status == "invalid" else f"fetch:{status}")
 
 

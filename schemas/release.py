@@ -62,6 +62,11 @@ INDEX: Final = pa.schema(
         column("title", pa.string(), meaning="as the source says it, or redacted by the policy"),
         column("source_page", pa.string(), meaning="as the source says it"),
         column("url", pa.string(), meaning="where the image came from"),
+        column(
+            "optout",
+            pa.string(),
+            meaning="may the pair be mined, as site and file said: allowed, disallowed; null where neither said anything",
+        ),
         column("unit", pa.string(), meaning="the pool's unit"),
         column("row", pa.int32(), meaning="the row in the unit"),
     ]

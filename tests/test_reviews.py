@@ -111,7 +111,7 @@ def test_from_log_in_in_a_browser_to_a_new_release(copied):
         lead.click("text=Export decisions")
         lead.wait_for_selector(".notice")
         assert ann.problems == ben.problems == lead.problems == []
-    run = command("calibrate", "--dataset", copied, "--column", "clip.similarity", "--rule", "14", "--target_precision", "0.1", "--json")
+    run = command("calibrate", "--dataset", copied, "--column", "clip.similarity", "--rule", "15", "--target_precision", "0.1", "--json")
     assert run.returncode == 0, run.stdout + run.stderr
     select(copied)
     manifest = manifest_of(copied)

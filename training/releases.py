@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ from schemas.store import Store
 
 LICENSES: Final = ("public-domain", "attribution", "share-alike")  # classes that may be learned from unless the user says otherwise
 MINING: Final = "evidence.mining"  # what a file says of itself: "disallowed" is an opt-out
+OPTOUT: Final = (
+    "optout"  # what the site said too, when the file was fetched; releases that were made before it was asked have no such column
+)
 _COLUMNS: Final = ("uid", "offset", "size", "width", "height", "caption")
 _READERS: Final = 8  # indexes read at a time
 
@@ -89,7 +93,7 @@ def open_release(
     refused = sum(count or 0 for _, count in read)
     if refused:
         raise ReleaseError(
-            f"release {release.name}: {refused:,} of its files forbid mining in their own metadata ({MINING} = disallowed); select them out "
+            f"release {release.name}: {refused:,} of its files forbid mining by their metadata ({MINING}) or their site ({OPTOUT}); select them out "
             "with a policy that drops optout:disallowed, or allow them with optouts=False"
         )
     tables = [table for table, _ in read]
@@ -145,8 +149,10 @@ def _read_index(release: Release, number: int, columns: Sequence[str], weight: s
         return release.read_index(number, columns), 0
     if MINING not in names:
         return release.read_index(number, columns), None
-    table = release.read_index(number, [*columns, MINING])
-    return table.select(list(columns)), pc.sum(pc.equal(table[MINING], "disallowed")).as_py() or 0
+    said = [name for name in (MINING, OPTOUT) if name in names]
+    table = release.read_index(number, [*columns, *said])
+    forbids = [pc.fill_null(pc.equal(table[name], "disallowed"), False) for name in said]
+    return table.select(list(columns)), pc.sum(reduce(pc.or_, forbids)).as_py() or 0
 
 
 def _numbers(uids: pa.ChunkedArray) -> np.ndarray:

@@ -3,7 +3,8 @@
 import asyncio
 import time
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Final
@@ -12,10 +13,12 @@ from urllib.parse import urljoin
 import aiohttp
 from yarl import URL
 
-from pipelines.fetch.guard import GuardedResolver, PrivateAddress, Unresolved, read_host_map
-from pipelines.fetch.protocol import Reader
+from pipelines.fetch.guard import GuardedResolver, NoContact, PrivateAddress, Unresolved, parse_resolver, read_host_map
+from pipelines.fetch.protocol import Flood, NoHttp, Reader
 from pipelines.fetch.settings import FetchSettings
+from quality.optouts import signals_of_headers, text_of
 
+NETWORK_WORDS: Final = frozenset({"connect", "dns", "timeout"})  # of failures that may be our own network's
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _PASSING: Final = frozenset({408, 425, 429})  # and all of 5xx: the same request may succeed later
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS  # zlib finds out which of the two
@@ -24,9 +27,11 @@ _BUFFER: Final = 1 << 18  # bytes of a body that may wait to be taken: fewer pau
 
 @dataclass(slots=True)
 class Fetched:
-    """The body, with Content-Encoding undone."""
+    """The body, with Content-Encoding undone. signals: what the headers say of mining (quality.optouts). received: bytes on the wire."""
 
     data: bytes
+    signals: dict[str, bool] = field(default_factory=dict)
+    received: int = 0
 
 
 @dataclass(slots=True)
@@ -34,13 +39,15 @@ class Moved:
     """A redirect to `target`, an absolute url as the server wrote it."""
 
     target: str
+    signals: dict[str, bool] = field(default_factory=dict)
+    received: int = 0
 
 
 @dataclass(slots=True)
 class Failed:
     """status, word, detail: for the row. again: another attempt may succeed. wait_s: what the server asked for by Retry-After.
 
-    unreachable: no connection could be made, which says something about the host and not about the url.
+    unreachable: no connection could be made, which says something about the host and not about the url. signals, received: as of Fetched.
     """
 
     word: str
@@ -49,6 +56,8 @@ class Failed:
     again: bool = False
     wait_s: float | None = None
     unreachable: bool = False
+    signals: dict[str, bool] = field(default_factory=dict)
+    received: int = 0
 
     @property
     def message(self) -> str:
@@ -63,16 +72,22 @@ class Client:
 
     def __init__(self, settings: FetchSettings):
         self._max_bytes = settings.max_bytes
+        self._agent = settings.agent
+        self._obeys = settings.optouts == "obey"
         host_map = {} if settings.host_map is None else read_host_map(settings.host_map)
         self._resolver = GuardedResolver(
-            host_map=host_map, allow_private=settings.allow_private_hosts, timeout_s=settings.connect_timeout_s
+            host_map=host_map,
+            allow_private=settings.allow_private_hosts,
+            timeout_s=settings.connect_timeout_s,
+            resolver=None if settings.resolver is None else parse_resolver(settings.resolver),
+            contact=settings.contact is not None,
         )
         connector = aiohttp.TCPConnector(resolver=self._resolver, use_dns_cache=False, limit=0, limit_per_host=0)  # the caller limits
-        connector._factory = partial(Reader, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # aiohttp offers no public way
+        connector._factory = partial(Reader, loop=asyncio.get_running_loop(), most=2 * settings.max_bytes)  # type: ignore[assignment]  # aiohttp offers no public way
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": settings.user_agent, "Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"},
+            headers={"User-Agent": settings.header, "Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_timeout_s),
             auto_decompress=False,
             read_bufsize=_BUFFER,
@@ -83,8 +98,8 @@ class Client:
         await self._session.close()
         await self._resolver.close()
 
-    async def get(self, url: URL, *, deadline: float) -> Answer:
-        """Asks once, until `deadline` of the loop's clock."""
+    async def get(self, url: URL, *, deadline: float, first: int | None = None) -> Answer:
+        """Asks once, until `deadline` of the loop's clock. first: only so many bytes of the body are read, and no opt-out of it is heeded."""
         answered = False
         try:
             self._resolver.check_literal(url)
@@ -92,11 +107,13 @@ class Client:
                 response = await self._session.get(url, allow_redirects=False)
                 answered = True
                 try:
-                    return await self._take(response, url)
+                    return await self._take(response, url, first)
                 finally:
                     response.release()  # keeps the connection only if the whole body has come
         except PrivateAddress:
             return Failed("private_address", status="refused")
+        except NoContact:
+            return Failed("no_contact", "say who asks: --contact", status="refused")
         except Unresolved as error:
             return Failed("dns", again=error.passing, unreachable=True)
         except aiohttp.ConnectionTimeoutError:
@@ -107,53 +124,71 @@ class Client:
             return Failed("connect", "no valid certificate")
         except aiohttp.ClientConnectorError:
             return Failed("connect", again=True, unreachable=True)
+        except Flood:
+            return Failed("too_large", f"more than {2 * self._max_bytes:,} bytes with what frames them")
         except aiohttp.ClientPayloadError:
             return Failed("truncated", again=True)
         except aiohttp.ClientConnectionError:  # reset, or closed without an answer
             return Failed("truncated" if answered else "connect", again=True)
-        except aiohttp.ClientResponseError:
+        except (aiohttp.ClientResponseError, NoHttp):
             return Failed("connect", "the answer is no HTTP")
         except aiohttp.InvalidURL:
             return Failed("bad_url", status="invalid")
 
-    async def _take(self, response: aiohttp.ClientResponse, url: URL) -> Answer:
+    async def _take(self, response: aiohttp.ClientResponse, url: URL, first: int | None) -> Answer:
         code = response.status
-        if 200 <= code < 300:
-            return await self._body(response)
+        signals = {} if first is not None else signals_of_headers(response.headers.items(), self._agent)
+        if self._obeys and not all(signals.values()):
+            return refused_by(signals)
+        if 200 <= code < 300 and code != 206:  # nobody asked for a part
+            answer = await self._body(response, first)
+            answer.signals = signals
+            return answer
         if code in _REDIRECTS and (location := response.headers.get("Location")):
             try:
-                return Moved(urljoin(str(url), location))
+                return Moved(urljoin(str(url), location), signals)
             except ValueError:
                 return Failed("bad_redirect", status="refused")
         again = code in _PASSING or code >= 500
         return Failed(f"http_{code}", again=again, wait_s=_retry_after(response.headers.get("Retry-After")) if again else None)
 
-    async def _body(self, response: aiohttp.ClientResponse) -> Answer:
-        cap = self._max_bytes
+    async def _body(self, response: aiohttp.ClientResponse, first: int | None) -> Fetched | Failed:
+        cap = self._max_bytes if first is None else first
         too_large = Failed("too_large", f"more than {cap:,} bytes")
-        if (response.content_length or 0) > cap:
+        if first is None and (response.content_length or 0) > cap:
             return too_large
         encoded = response.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate")
         inflate = zlib.decompressobj(_GZIP_OR_ZLIB) if encoded else None
-        content, parts, size = response.content, [], 0
+        content, parts, size, received = response.content, [], 0, 0
         while True:
             part = await content.readany()
             if not part and content.at_eof():
                 break
+            received += len(part)
             if inflate is not None:
                 try:
                     part = inflate.decompress(part, cap + 1 - size)
                 except zlib.error:
-                    return Failed("truncated", f"bad {response.headers['Content-Encoding'].strip().lower()}", again=True)
+                    bad = f"bad {response.headers['Content-Encoding'].strip().lower()}"
+                    return Failed("truncated", bad, again=True, received=received)
             size += len(part)
-            if size > cap:
-                return too_large
             parts.append(part)
-            if content.at_eof():
+            if size > cap and first is not None:
+                return Fetched(b"".join(parts)[:cap], received=received)
+            if size > cap or (first is None and received > cap):  # the latter where little or nothing comes out of much
+                too_large.received = received
+                return too_large
+            if content.at_eof() or (inflate is not None and inflate.eof):
                 break
         if inflate is not None and size and not inflate.eof:
-            return Failed("truncated", again=True)
-        return Fetched(parts[0] if len(parts) == 1 else b"".join(parts))
+            return Failed("truncated", again=True, received=received)
+        return Fetched(parts[0] if len(parts) == 1 else b"".join(parts), received=received)
+
+
+def refused_by(signals: Mapping[str, bool]) -> Failed:
+    """The answer for a url that may not be mined: it is not asked for, or its body is not read."""
+    return Failed("optout", text_of({signal: allows for signal, allows in signals.items() if not allows}) or "", status="refused",
+                  signals=dict(signals))  # fmt: skip
 
 
 def _retry_after(text: str | None) -> float | None:

@@ -2,38 +2,44 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.fetch.client import NETWORK_WORDS
+from pipelines.fetch.job import NetworkUp
 from pipelines.fetch.sink import key_of
 from pipelines.fetch.store import Outcome
 from quality.block_lists import blanked
-from schemas.columns import RAW, SOURCE, uid_of
+from schemas.columns import RAW, REQUESTS, SOURCE, table_of, uid_of
 from schemas.pool import Pool, number_of
 from schemas.reasons import error_word
 
-NETWORK_WORDS: Final = frozenset({"connect", "dns", "timeout"})
-FEWEST_ROWS: Final = 20  # that all have to fail by the network before the fault is taken to be ours
-MOST: Final = 0.5  # share of a unit's rows that may be postponed before the unit is deferred
+FEWEST_ROWS: Final = 20  # that all have to fail by the network before the fault is taken to be ours, where no host answered before
+MOST: Final = 0.5  # share of a unit's rows that may be postponed, or fail by the network, before it is asked whether the unit is deferred
 _NEVER_ASKED: Final = frozenset({"invalid", "blocked"})  # so that such rows say nothing about the network
-_FETCHED: Final = tuple(field.name for field in fields(Outcome) if field.name != "blocked_by")
+_FETCHED: Final = tuple(field.name for field in fields(Outcome) if field.name not in ("blocked_by", "took"))
 
 
 def commit_unit(
-    pool: Pool, unit: str, source: pa.Table, outcomes: Sequence[Outcome], tar: tuple[Path, str] | None, *, input_digest: str
+    pool: Pool,
+    unit: str,
+    source: pa.Table,
+    outcomes: Sequence[Outcome],
+    tar: tuple[Path, str] | None,
+    network_up: NetworkUp,
+    *,
+    input_digest: str,
 ) -> bool:
     """Commits the unit, adopting a rival's commit; or, when the network was down, notes it as deferred. Returns whether it is committed.
 
-    A follow-up is never deferred: all of its rows had failed before, so that they fail again says nothing of our network, and the next one
-    asks for them again.
-
     source: the reader's rows, columns SOURCE, then carried ones. outcomes: one a row. tar: its path and SHA-256 (hex), None without images.
+    network_up: see why_deferred.
     """
-    why = None if number_of(unit) else why_deferred(source, outcomes)
+    why = why_deferred(source, outcomes, network_up, again=number_of(unit) > 0)
     if why is not None:
         pool.defer(unit, source.num_rows, why)
         return False
@@ -41,9 +47,16 @@ def commit_unit(
     blocked = Counter[str](outcome.blocked_by for outcome in outcomes if outcome.blocked_by is not None)
     if blocked:
         pool.put_incident(unit, blocked)
+    pool.put_requests(unit, requests_table(outcomes))
     pool.commit(unit, raw_table(unit, source, outcomes), tar=path, input_digest=input_digest, tar_sha256=sha256)
     pool.undefer(unit)
     return True
+
+
+def requests_table(outcomes: Sequence[Outcome]) -> pa.Table:
+    """schemas.columns.REQUESTS of a unit."""
+    rows = [{} if outcome.took is None else asdict(outcome.took) for outcome in outcomes]
+    return table_of([{**took, "row": row} for row, took in enumerate(rows)], REQUESTS)
 
 
 def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
@@ -77,14 +90,26 @@ def _uid(unit: str, row: int, url: str | None, file_name: str | None, caption: s
     return uid_of(url=url, sha256=sha256 or file_name or f"{unit}:{row}", caption=caption)
 
 
-def why_deferred(source: pa.Table, outcomes: Sequence[Outcome]) -> str | None:
-    """Why the unit must not be committed: too much of it failed in a way that says nothing about the images. None when it may be."""
+def why_deferred(source: pa.Table, outcomes: Sequence[Outcome], network_up: NetworkUp, *, again: bool = False) -> str | None:
+    """Why the unit must not be committed: too much of it failed in a way that says nothing about the images. None when it may be.
+
+    network_up: asked where most rows failed by the network. Hosts that answered before and do not now: the network is down. Some that do: the
+    unit's hosts are. None that answered before: the network is down if all of at least FEWEST_ROWS rows failed.
+    again: of a follow-up, whose rows had all failed before: that they fail again says nothing of our network, and the next one asks for them
+    again. It is deferred only where hosts that answered before do not any more.
+    """
     given = source.column("status").to_pylist()
     asked = [outcome for status, outcome in zip(given, outcomes, strict=True) if status is None and outcome.status not in _NEVER_ASKED]
     postponed = sum(outcome.status == "postponed" for outcome in asked)
-    if postponed > MOST * len(asked):
+    if postponed > MOST * len(asked) and not again:
         return f"{postponed} of {len(asked)} rows were postponed at the unit's deadline"
-    words = Counter(error_word(outcome.error_message) for outcome in asked)
-    if len(asked) >= FEWEST_ROWS and set(words) <= NETWORK_WORDS:
-        return "all rows failed: " + ", ".join(f"{word} {count}" for word, count in sorted(words.items()))
-    return None
+    words = Counter(word for outcome in asked if (word := error_word(outcome.error_message)) in NETWORK_WORDS)
+    failed = words.total()
+    if failed <= MOST * len(asked):
+        return None
+    up = network_up()
+    if up or (up is None and (again or failed < len(asked) or failed < FEWEST_ROWS)):
+        return None
+    told = f"{'all' if failed == len(asked) else f'{failed} of {len(asked)}'} rows failed: "
+    told += ", ".join(f"{word} {count}" for word, count in sorted(words.items()))
+    return told if up is None else f"{told}; hosts that answered before do not answer either"

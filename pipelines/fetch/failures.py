@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from pipelines.fetch.job import NetworkUp
 from pipelines.fetch.store import Outcome
 from quality.gates.shares import FAILED
 from schemas.pool import number_of
@@ -15,7 +16,7 @@ from schemas.reasons import FETCH_ERRORS, error_word
 ENOUGH: Final = 1_000  # pairs that a worker has asked for in a run before their share of failures says anything
 _NAMED: Final = 3  # of the commonest reasons
 
-Finish = Callable[[Sequence[Outcome], tuple[Path, str] | None], bool]
+Finish = Callable[[Sequence[Outcome], tuple[Path, str] | None, NetworkUp], bool]
 
 
 class TooManyFailures(Exception):
@@ -39,8 +40,8 @@ class FailureLimit:
         if self._most is None or number_of(unit):
             return finish
 
-        def counted(outcomes: Sequence[Outcome], tar: tuple[Path, str] | None) -> bool:
-            done = finish(outcomes, tar)
+        def counted(outcomes: Sequence[Outcome], tar: tuple[Path, str] | None, network_up: NetworkUp) -> bool:
+            done = finish(outcomes, tar, network_up)
             with _lock:
                 _asked.setdefault(self._run, Counter()).update(
                     (error_word(outcome.error_message) or outcome.status) if outcome.status in FAILED else "success"

@@ -4,13 +4,15 @@ A resolver's answer is what aiohttp connects to, port included, so a name cannot
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import aiodns
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
@@ -20,10 +22,15 @@ _TUNNELS: Final = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("20
 _WIRE_SERVER: Final = ipaddress.IPv4Address("168.63.129.16")  # a public address that answers as metadata service inside one cloud
 _KEPT_S: Final = 300.0  # a name's addresses are asked for again after this time
 _KEPT_FAILURE_S: Final = 30.0
+_TRIES: Final = 2  # questions to a name server that is asked directly, before a name counts as unresolved
 
 
 class PrivateAddress(Exception):
     """The host is, or resolves to, an address that is not public."""
+
+
+class NoContact(Exception):
+    """The host is neither this machine nor in the host map, and whoever asks says not who they are."""
 
 
 class Unresolved(Exception):
@@ -62,31 +69,62 @@ def read_host_map(path: str | Path) -> dict[str, tuple[str, int]]:
         raise ValueError(f'host map {path}: {error}; it has to be JSON like {{"images.example.org": "127.0.0.1:8080"}}') from error
 
 
+def parse_resolver(text: str) -> tuple[str, int]:
+    """(address, port) of "192.0.2.1", "192.0.2.1:5353", "[2001:db8::1]:53". Raises ValueError that says what to write."""
+    address, colon, port = text.rpartition(":") if "]" not in text or not text.endswith("]") else (text, "", "")
+    if not colon or (":" in address and not address.startswith("[")):  # no port, or a bare IPv6 address
+        address, port = text, "53"
+    try:
+        return str(ipaddress.ip_address(address.strip("[]"))), int(port)
+    except ValueError as error:
+        raise ValueError(f"resolver is {text!r}; write the address of a name server, as in 127.0.0.1 or 127.0.0.1:5353") from error
+
+
 class GuardedResolver(AbstractResolver):
     """Resolves names for aiohttp by `host_map`, then by the system; remembers answers and failures; refuses what is not public.
 
     A name is refused when any of its addresses is: which of them is connected to would be chance.
+    resolver: (address, port) of a name server that is asked in the place of the system. contact: whether requests say who asks; if not, only
+    this machine is asked. Make it inside the loop.
     """
 
-    def __init__(self, *, host_map: Mapping[str, tuple[str, int]], allow_private: bool, timeout_s: float):
+    def __init__(
+        self,
+        *,
+        host_map: Mapping[str, tuple[str, int]],
+        allow_private: bool,
+        timeout_s: float,
+        resolver: tuple[str, int] | None = None,
+        contact: bool = True,
+    ):
         self._host_map = host_map
         self._timeout_s = timeout_s
         self._allow_private = allow_private
+        self._contact = contact
+        self._server: aiodns.DNSResolver | None = None
+        if resolver is not None:
+            address, port = resolver
+            self._server = aiodns.DNSResolver(
+                [address], udp_port=port, tcp_port=port, lookups="b", timeout=timeout_s / _TRIES, tries=_TRIES
+            )
         self._known: dict[tuple[str, int], tuple[float, asyncio.Task[list[ResolveResult]]]] = {}
 
     def check_literal(self, url: URL) -> None:
-        """Raises PrivateAddress when the url's host is an address that is not public; aiohttp asks no resolver for those."""
+        """Raises PrivateAddress or NoContact when the url's host is an address that may not be asked; aiohttp asks no resolver for those."""
         host = url.raw_host or ""
-        if (":" in host or host[-1:].isdigit()) and not self._allow_private:
-            try:
-                public = is_public(host)
-            except ValueError:  # a name that ends in a digit
-                return
-            if not public:
-                raise PrivateAddress
+        if ":" in host or host[-1:].isdigit():
+            with contextlib.suppress(ValueError):  # a name that ends in a digit
+                self._check([host])
+
+    def _check(self, addresses: Sequence[str]) -> None:
+        """Raises PrivateAddress, NoContact; ValueError where one is no address."""
+        if not self._allow_private and not all(is_public(address) for address in addresses):
+            raise PrivateAddress
+        if not self._contact and not all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses):
+            raise NoContact
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        """Raises PrivateAddress and Unresolved."""
+        """Raises PrivateAddress, NoContact and Unresolved."""
         mapped = self._host_map.get(host.rstrip("."))
         if mapped is not None:
             return [_result(host, mapped[0], mapped[1])]
@@ -104,22 +142,37 @@ class GuardedResolver(AbstractResolver):
     async def _ask(self, host: str, port: int) -> list[ResolveResult]:
         loop = asyncio.get_running_loop()
         try:
-            infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a label that is empty or too long
+            addresses = await (self._by_system(host, port) if self._server is None else self._by_server(self._server, host))
+        except (OSError, UnicodeError, aiodns.error.DNSError) as error:  # UnicodeError: a label that is empty or too long
             self._known[host, port] = loop.time() + _KEPT_FAILURE_S, self._known[host, port][1]
-            raise Unresolved(passing=isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN) from error
-        addresses = [str(info[4][0]) for info in infos]
+            raise Unresolved(passing=_passing(error)) from error
         if not addresses:
             raise Unresolved(passing=False)
-        if not self._allow_private and not all(is_public(address) for address in addresses):
-            raise PrivateAddress
+        self._check(addresses)
         return [_result(host, address, port) for address in addresses]
 
+    async def _by_system(self, host: str, port: int) -> list[str]:
+        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        return [str(info[4][0]) for info in infos]
+
+    async def _by_server(self, server: aiodns.DNSResolver, host: str) -> list[str]:
+        found = await server.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+        return [node.addr[0].decode() for node in found.nodes]
+
     async def close(self) -> None:
+        if self._server is not None:
+            await self._server.close()
         for _, task in self._known.values():
             task.cancel()
         await asyncio.gather(*(task for _, task in self._known.values()), return_exceptions=True)
         self._known.clear()
+
+
+def _passing(error: Exception) -> bool:
+    """Whether another question may have an answer: the name server did not say that there is no such name."""
+    if isinstance(error, aiodns.error.DNSError):
+        return error.args[0] not in (aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA, aiodns.error.ARES_EBADNAME)
+    return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
 
 
 def _result(host: str, address: str, port: int) -> ResolveResult:

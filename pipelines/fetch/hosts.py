@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from yarl import URL
 
 from pipelines.fetch.client import Failed
+from pipelines.fetch.politeness import Share
 
 if TYPE_CHECKING:
     from pipelines.fetch.job import Job
@@ -22,6 +23,8 @@ class Image:
     """One url, or one file (url None), of a unit, for all of its rows that name it; rows[0] is the first.
 
     hops: redirects followed. attempts: requests that failed so far. give_up: time of the loop's clock, set by the first request.
+    signals: what its hosts and answers say of mining. asked: the first request; requests, received: how many, and the bytes that came.
+    ended: time of the loop's clock when its outcome stood.
     """
 
     job: "Job"
@@ -31,11 +34,29 @@ class Image:
     hops: int = 0
     attempts: int = 0
     give_up: float | None = None
+    signals: dict[str, bool] = field(default_factory=dict)
+    asked: "Asked | None" = None
+    requests: int = 0
+    received: int = 0
+    ended: float = 0.0
 
     @property
     def host(self) -> str:
         """Host and port: what limits, pauses and being down are about; "" for a file."""
-        return "" if self.url is None else f"{self.url.raw_host}:{self.url.port}"
+        return "" if self.url is None else host_of(self.url)
+
+
+def host_of(url: URL) -> str:
+    return f"{url.raw_host}:{url.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An image's first request. host: its name. began: Unix time. clock: the loop's."""
+
+    host: str
+    began: float
+    clock: float
 
 
 @dataclass(slots=True)
@@ -43,6 +64,8 @@ class Host:
     """Images that wait for one host, and what is known about it. Times are of the loop's clock."""
 
     name: str
+    connections: int
+    gap_s: float  # between the beginnings of two requests
     waiting: list[tuple[int, int, Image]] = field(default_factory=list)  # a heap: the oldest unit's lowest row first
     active: int = 0
     not_before: float = 0.0
@@ -56,12 +79,13 @@ class Host:
 class Queue:
     """Images by host. Single-threaded: everything is called inside the loop.
 
-    call_at: the loop's. wake: called when an image may have become ready by the passing of time.
+    share: of a host's name, what this process may do there. call_at: the loop's. wake: called when an image may have become ready by the
+    passing of time.
     """
 
-    def __init__(self, *, per_host: int, rate: float | None, call_at: Callable[..., object], wake: Callable[[], None]):
-        self._per_host = per_host
-        self._gap_s = 0.0 if rate is None else 1.0 / rate
+    def __init__(self, *, share: Callable[[str], Share], call_at: Callable[..., object], wake: Callable[[], None]):
+        self._share = share
+        self._gaps: dict[str, float] = {}  # by host, where it asked for one itself
         self._call_at = call_at
         self._wake = wake
         self._hosts: dict[str, Host] = {}
@@ -73,7 +97,8 @@ class Queue:
         if host is None:
             if len(self._hosts) >= self._forget_at:
                 self._forget(now)
-            host = self._hosts[image.host] = Host(image.host)
+            share = self._share(image.host.rpartition(":")[0])
+            host = self._hosts[image.host] = Host(image.host, share.connections, max(share.gap_s, self._gaps.get(image.host, 0.0)))
         heapq.heappush(host.waiting, (image.job.number, image.rows[0], image))
         self._offer(host, now)
 
@@ -94,7 +119,7 @@ class Queue:
             down = host.down if now < host.down_until else None
             if down is None and image.url is not None:
                 host.active += 1
-                host.not_before = max(host.not_before, now) + self._gap_s
+                host.not_before = max(host.not_before, now) + host.gap_s
             self._offer(host, now)
             return image, down
         return None
@@ -111,6 +136,13 @@ class Queue:
         else:
             host.unreachable = 0
         self._offer(host, now)
+
+    def slow_down(self, name: str, gap_s: float) -> None:
+        """The host asks for so many seconds between two requests of this process."""
+        if gap_s > self._gaps.get(name, 0.0):
+            self._gaps[name] = gap_s
+            if (host := self._hosts.get(name)) is not None:
+                host.gap_s = max(host.gap_s, gap_s)
 
     def paused_until(self, name: str) -> float:
         """When the host may be asked again; 0 for one that never asked to be left alone."""
@@ -129,7 +161,7 @@ class Queue:
         return [entry[2] for entry in late]
 
     def _may_start(self, host: Host, now: float) -> bool:
-        return now < host.down_until or not host.name or (host.active < self._per_host and now >= host.not_before)
+        return now < host.down_until or not host.name or (host.active < host.connections and now >= host.not_before)
 
     def _offer(self, host: Host, now: float) -> None:
         if host.ready or not host.waiting:
@@ -137,7 +169,7 @@ class Queue:
         if self._may_start(host, now):
             host.ready = True
             heapq.heappush(self._ready, (*host.waiting[0][:2], host.name))
-        elif host.active < self._per_host and not host.timer:
+        elif host.active < host.connections and not host.timer:
             host.timer = True
             self._call_at(host.not_before, self._rung, host)
 

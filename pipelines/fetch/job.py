@@ -1,18 +1,22 @@
 """One unit while it is being fetched: which rows need a request, what is still open, and when it has to end."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pipelines.fetch.client import Failed
 from pipelines.fetch.hosts import Image
 from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome, blocked
 from quality.block_lists.match import Kind
 from quality.urls import BadUrl, url_of
 
+NetworkUp = Callable[[], bool | None]  # whether hosts that answered before answer now; None where there are none. Asks them, and waits.
+Verdict = tuple[Failed | None, Mapping[str, bool]]
+_ASK: Final[Verdict] = (None, {})
 WINDOW: Final = 0.1  # of unit_timeout_s
 MOVES: Final = 0.01  # share of a unit's rows that has to come in a window for the unit to go on beyond its deadline
 
@@ -22,8 +26,10 @@ class Work:
     """What a unit asks of the engine, row by row: a url, or a file name, or a status that stands already.
 
     listed: the kind of block list that a row is on by what its source says; it is not asked for. None: no row is on any.
+    verdicts: by url, why it may not be asked for, or None, and what its host says of mining; urls that are not in it may be asked for.
+    delays: seconds that hosts ask for between two requests of this process, by Image.host.
 
-    read_image: the bytes of a file name; raises OSError. finish(outcomes, tar): called once in the commit thread when all rows have an
+    read_image: the bytes of a file name; raises OSError. finish(outcomes, tar, network_up): called once in the commit thread when all rows have an
     outcome (just the status where it stood); tar is (path, SHA-256), removed afterwards, or None. The unit's future has what it returns.
     """
 
@@ -31,8 +37,15 @@ class Work:
     files: Sequence[str | None]
     statuses: Sequence[str | None]
     read_image: Callable[[str], bytes]
-    finish: Callable[[Sequence[Outcome], tuple[Path, str] | None], Any]
+    finish: Callable[[Sequence[Outcome], tuple[Path, str] | None, NetworkUp], Any]
     listed: Sequence[Kind | None] | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    delays: Mapping[str, float] = field(default_factory=dict)
+
+
+def outcome_of(failed: Failed, signals: Mapping[str, bool]) -> Outcome:
+    """The outcome of a row whose bytes did not come. signals: what was said of mining until then."""
+    return Outcome(failed.status, failed.message).say({**signals, **failed.signals})
 
 
 class Job:
@@ -65,8 +78,12 @@ class Job:
             elif url is None:
                 found[text, True] = Image(self, [row], None, file_name=file)
             else:
+                refused, signals = self.work.verdicts.get(url, _ASK)
+                if refused is not None:
+                    self._settle(row, outcome_of(refused, signals))
+                    continue
                 try:
-                    found[text, False] = Image(self, [row], url_of(url))
+                    found[text, False] = Image(self, [row], url_of(url), signals=dict(signals))
                 except BadUrl:
                     self._settle(row, Outcome("invalid", "bad_url"))
         return {image.rows[0]: image for image in found.values()}

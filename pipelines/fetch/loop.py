@@ -4,34 +4,47 @@ import asyncio
 import contextlib
 import hashlib
 import queue
+import resource
 import tempfile
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pipelines.fetch.client import Answer, Client, Failed, Fetched, Moved
-from pipelines.fetch.hosts import Image, Queue
-from pipelines.fetch.job import WINDOW, Job, Work
+from yarl import URL
+
+from pipelines.fetch.canaries import Canaries
+from pipelines.fetch.client import NETWORK_WORDS, Answer, Client, Failed, Fetched, Moved
+from pipelines.fetch.hosts import Asked, Image, Queue
+from pipelines.fetch.job import WINDOW, Job, Work, outcome_of
+from pipelines.fetch.origins import HostRules, Reading, Rules, origin_of, read_origin, verdict_of
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink
-from pipelines.fetch.store import Outcome, blocked, stored
+from pipelines.fetch.store import Outcome, Readers, Took, blocked, stored
 from quality.block_lists import BlockLists
-from quality.evidence.original import OriginalReader
 from quality.urls import BadUrl, url_of
 
 BACKLOG: Final = 16_000_000  # bytes that wait to be hashed and converted before no further request is begun
-_LOOKUPS: Final = 16  # names that are resolved at a time
+CHECKS: Final = 512  # hosts that are asked for their robots.txt at a time: another host each
+_HOSTS_AT_A_TIME: Final = 5_000  # of them, between two puts into the pool
+_LOOKUPS: Final = 64  # names that the system resolves at a time, each in a thread that mostly waits
 _READERS: Final = 4  # files of a folder that are read at a time
 _LATE: Final = Failed("deadline", status="postponed")
 
 
 class Engine:
-    """Fetches units side by side. Starts its threads at once; :meth:`close` ends them and removes temporary files."""
+    """Fetches units side by side. Starts its threads at once; :meth:`close` ends them and removes temporary files.
 
-    def __init__(self, settings: FetchSettings, lists: BlockLists, *, threads: int):
+    hosts: what hosts say of being asked, which redirects are held against too; None: it is asked for, and not kept.
+    """
+
+    def __init__(self, settings: FetchSettings, lists: BlockLists, *, threads: int, hosts: HostRules | None = None):
+        _allow_connections()
         self.settings = settings
+        self.hosts = HostRules(None, settings.agent) if hosts is None else hosts
         self._lists = lists
         self._folder = tempfile.TemporaryDirectory(prefix="pigment-fetch-")
         self._came: queue.SimpleQueue[tuple[Image, Fetched | Failed | Outcome] | None] = queue.SimpleQueue()
@@ -47,16 +60,15 @@ class Engine:
         self._loop = asyncio.new_event_loop()
         self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="fetch-dns")
         self._loop.set_default_executor(self._lookups)
-        self._queue = Queue(
-            per_host=settings.connections_per_host, rate=settings.rate_per_host, call_at=self._loop.call_at, wake=self._pump
-        )
+        self._queue = Queue(share=settings.politeness.share, call_at=self._loop.call_at, wake=self._pump)
+        self._checks = asyncio.Semaphore(CHECKS)
+        self._checking: dict[str, asyncio.Task[Rules]] = {}
         self._client = self._loop.run_until_complete(self._make_client())
+        self._canaries = Canaries(self._client, self._loop.time)
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="fetch-loop", daemon=True)
-        # One a thread: a reader is not for several at once.
-        readers = [OriginalReader(settings.trust_anchors) if settings.evidence else None for _ in range(threads)]
         self._workers = [
-            threading.Thread(target=self._work, args=(reader,), name=f"fetch-work-{number}", daemon=True)
-            for number, reader in enumerate(readers)
+            threading.Thread(target=self._work, args=(Readers(settings),), name=f"fetch-work-{number}", daemon=True)
+            for number in range(threads)
         ]
         for thread in (self._loop_thread, *self._workers):
             thread.start()
@@ -73,6 +85,19 @@ class Engine:
         else:
             self._loop.call_soon_threadsafe(self._add, job)
         return job.future
+
+    def ask_hosts(self, origins: Sequence[str]) -> None:
+        """Reads what origins say of being asked, side by side, and puts it into the pool. Blocks. For threads that are not the engine's."""
+        for first in range(0, len(origins), _HOSTS_AT_A_TIME):
+            part = origins[first : first + _HOSTS_AT_A_TIME]
+            self.hosts.add(asyncio.run_coroutine_threadsafe(self._read_origins(part), self._loop).result())
+
+    def network_up(self) -> bool | None:
+        """Whether one of the last hosts that answered answers now; None where none did before. Blocks; not for the engine's loop."""
+        try:
+            return asyncio.run_coroutine_threadsafe(self._canaries.any_answers(), self._loop).result()
+        except CancelledError:  # the engine is closed
+            return None
 
     def close(self) -> None:
         """Ends all requests and threads; units that are not committed stay so, their futures are cancelled."""
@@ -94,15 +119,44 @@ class Engine:
         for job in jobs:
             job.closed = True
             job.future.cancel()
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._checking.values(), *self._canaries.asking]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
 
     # ---- in the loop
 
+    async def _read_origins(self, origins: Sequence[str]) -> list[Reading]:
+        return await asyncio.gather(*map(self._read_origin, origins))
+
+    async def _read_origin(self, origin: str) -> Reading:
+        async with self._checks:
+            reading = await read_origin(self._client, origin, self.settings)
+        if reading.robots_answer not in NETWORK_WORDS:
+            self._canaries.answered(origin)
+        return reading
+
+    async def _rules_of(self, origin: str) -> Rules:
+        """What a host that a redirect points to says, asked once."""
+        rules = self.hosts.of(origin)
+        if rules is None:
+            task = self._checking.get(origin)
+            if task is None:
+                task = self._checking[origin] = asyncio.create_task(self._learn(origin))
+                task.add_done_callback(lambda _: self._checking.pop(origin, None))
+            rules = await asyncio.shield(task)
+        return rules
+
+    async def _learn(self, origin: str) -> Rules:
+        reading = await self._read_origin(origin)
+        await self._loop.run_in_executor(self._readers, self.hosts.add, [reading])
+        return Rules(reading, self.settings.agent)
+
     def _add(self, job: Job) -> None:
         self._jobs.add(job)
+        for host, gap_s in job.work.delays.items():
+            self._queue.slow_down(host, gap_s)
         now = self._loop.time()
         for image in list(job.open.values()):
             self._enqueue(image, now)
@@ -135,6 +189,8 @@ class Engine:
                 continue
             if image.give_up is None:
                 image.give_up = now + self.settings.image_timeout_s
+                if image.url is not None:
+                    image.asked = Asked(image.url.raw_host or "", time.time(), now)
             self._requests += 1
             task = self._loop.create_task(self._ask(image))
             self._tasks[task] = image
@@ -144,7 +200,7 @@ class Engine:
         answer: Answer | None = None
         host = image.host
         try:
-            answer = await (self._read_file(image) if image.url is None else self._client.get(image.url, deadline=image.give_up or 0.0))
+            answer = await (self._read_file(image) if image.url is None else self._get(image, image.url))
         except asyncio.CancelledError:
             if not image.job.closed:
                 raise
@@ -157,6 +213,25 @@ class Engine:
         if answer is not None and not image.job.closed:
             self._heed(image, answer)
         self._pump()
+
+    async def _get(self, image: Image, url: URL) -> Answer:
+        if image.hops:  # where the list points to was looked at before
+            try:
+                async with asyncio.timeout_at(image.give_up):
+                    rules = await self._rules_of(origin_of(url))
+            except TimeoutError:
+                return Failed("timeout", "robots.txt")
+            refused, signals = verdict_of(rules, str(url), obeys=self.settings.optouts == "obey")
+            image.signals |= signals
+            if refused is not None:
+                return refused
+        image.requests += 1
+        answer = await self._client.get(url, deadline=image.give_up or 0.0)
+        image.received += answer.received
+        image.signals |= answer.signals
+        if not isinstance(answer, Failed) or answer.word.startswith("http_"):
+            self._canaries.answered(origin_of(url))
+        return answer
 
     async def _read_file(self, image: Image) -> Answer:
         assert image.file_name is not None
@@ -218,6 +293,7 @@ class Engine:
 
     def _settle(self, image: Image, answer: Fetched | Failed | Outcome) -> None:
         del image.job.open[image.rows[0]]
+        image.ended = self._loop.time()
         if isinstance(answer, Fetched):
             with self._backlog_lock:
                 self._backlog += len(answer.data)
@@ -252,12 +328,12 @@ class Engine:
 
     # ---- in the worker and commit threads
 
-    def _work(self, reader: OriginalReader | None) -> None:
+    def _work(self, readers: Readers) -> None:
         while (taken := self._came.get()) is not None:
             image, answer = taken
             job = image.job
             try:
-                if not job.future.done() and self._take(image, answer, reader):
+                if not job.future.done() and self._take(image, answer, readers):
                     self._committer.submit(self._commit, job)
             except Exception as error:  # a bug of ours: the job's owner gets it, the other jobs go on
                 self._abandon(job, error)
@@ -269,26 +345,37 @@ class Engine:
                     with contextlib.suppress(RuntimeError):  # the loop is closed
                         self._loop.call_soon_threadsafe(self._pump)
 
-    def _take(self, image: Image, answer: Fetched | Failed | Outcome, reader: OriginalReader | None) -> bool:
+    def _take(self, image: Image, answer: Fetched | Failed | Outcome, readers: Readers) -> bool:
         """Puts the outcome of an image into all of its rows; True when the unit is complete."""
         final_url = None if image.url is None else str(image.url)
         if isinstance(answer, Fetched):
-            outcome, data = stored(answer.data, self.settings, self._lists, final_url=final_url, reader=reader)
+            outcome, data = stored(answer.data, self.settings, self._lists, final_url=final_url, readers=readers, signals=image.signals)
         elif isinstance(answer, Outcome):
             outcome, data = answer, None
         else:
-            outcome, data = Outcome(answer.status, answer.message), None
+            outcome, data = outcome_of(answer, image.signals), None
+        if image.asked is not None and outcome.blocked_by is None:  # of a listed pair nothing is told
+            asked = image.asked
+            outcome.took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
         complete = image.job.sink.put(image.rows[0], outcome, data)
         for row in image.rows[1:]:
-            complete = image.job.sink.put(row, replace(outcome, offset=None), data)
+            complete = image.job.sink.put(row, replace(outcome, offset=None, took=None), data)
         return complete
 
     def _commit(self, job: Job) -> None:
         try:
-            job.future.set_result(job.work.finish(job.sink.whole(), job.sink.close()))
+            job.future.set_result(job.work.finish(job.sink.whole(), job.sink.close(), self.network_up))
         except Exception as error:  # goes to the one who asked for the unit
             self._abandon(job, error)
         finally:
             job.sink.discard()
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._jobs.discard, job)
+
+
+def _allow_connections() -> None:
+    """As many open files as this process may have: the usual 1,024 are fewer than the hosts that are asked at a time."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -4,20 +4,23 @@ import atexit
 import threading
 
 from pipelines.fetch.loop import Engine
+from pipelines.fetch.origins import HostRules
 from pipelines.fetch.settings import FetchSettings
 from quality.block_lists import BlockLists
+from schemas.pool import Pool
 
-_engines: dict[tuple[FetchSettings, str | None, int], tuple[Engine, int]] = {}
+_engines: dict[tuple[FetchSettings, str | None, int, str], tuple[Engine, int]] = {}
 _engines_lock = threading.Lock()
 
 
-def acquire(settings: FetchSettings, lists: BlockLists, *, threads: int) -> Engine:
-    """The process's engine for these settings and block lists, made when first asked for; :func:`release` it."""
+def acquire(settings: FetchSettings, lists: BlockLists, pool: Pool, *, threads: int) -> Engine:
+    """The process's engine for these settings, block lists and pool, made when first asked for; :func:`release` it."""
+    key = (settings, lists.digest, threads, pool.store.root)
     with _engines_lock:
-        engine, users = _engines.get((settings, lists.digest, threads), (None, 0))
+        engine, users = _engines.get(key, (None, 0))
         if engine is None:
-            engine = Engine(settings, lists, threads=threads)
-        _engines[settings, lists.digest, threads] = engine, users + 1
+            engine = Engine(settings, lists, threads=threads, hosts=HostRules(pool, settings.agent))
+        _engines[key] = engine, users + 1
         return engine
 
 

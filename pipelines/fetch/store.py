@@ -3,19 +3,24 @@
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from pipelines.fetch.client import refused_by
 from pipelines.fetch.settings import FetchSettings
 from quality.block_lists import LISTED, BlockLists
 from quality.block_lists.match import Kind
+from quality.evidence.manifest import ManifestReader
 from quality.evidence.original import OriginalReader
+from quality.evidence.reading import mining_signals
 from quality.images.convert import convert
 from quality.images.decode import ImageError
 from quality.images.header import read_header
+from quality.optouts import DISALLOWED, state_of, text_of
 from quality.scorers.batch import PairBatch
 from quality.scorers.image import pdq_of
 
@@ -26,7 +31,7 @@ EXTENSIONS: Final = {"jpeg": "jpg", "png": "png", "gif": "gif", "webp": "webp", 
 class Outcome:
     """What fetching adds to a row, by RAW's names; offset is filled in when the bytes are written.
 
-    blocked_by: the kind of block list, for the incident record alone.
+    blocked_by: the kind of block list, for the incident record alone. asked: what the requests took, for their own table.
     """
 
     status: str
@@ -42,7 +47,26 @@ class Outcome:
     final_url: str | None = None
     offset: int | None = None
     size: int | None = None
+    optout: str | None = None
+    optout_signals: str | None = None
     blocked_by: Kind | None = None
+    took: "Took | None" = None
+
+    def say(self, signals: Mapping[str, bool]) -> "Outcome":
+        """Notes what site and file say of mining; returns itself."""
+        self.optout, self.optout_signals = state_of(signals), text_of(signals)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What asking for an image took: the columns of schemas.columns.REQUESTS but `row`. began: Unix time in ms."""
+
+    host: str
+    began: int
+    seconds: float
+    requests: int
+    bytes: int
 
 
 def blocked(kind: Kind) -> Outcome:
@@ -50,13 +74,21 @@ def blocked(kind: Kind) -> Outcome:
     return Outcome("blocked", LISTED, blocked_by=kind)
 
 
-def stored(
-    data: bytes, settings: FetchSettings, lists: BlockLists, *, final_url: str | None, reader: OriginalReader | None = None
-) -> tuple[Outcome, bytes | None]:
-    """The outcome for a body that came whole, and the bytes to store; None where it is no image that we take, or on a list.
+class Readers:
+    """Of what stands in bytes: for one thread. evidence: all of it, where settings want it kept."""
 
-    Lists of digests come before anything looks at the bytes, PDQ lists as soon as there are pixels. reader: of evidence, for bytes that are
-    converted; an image that it fails on is not stored, for nobody could ever look again.
+    def __init__(self, settings: FetchSettings):
+        self.manifests = ManifestReader(settings.trust_anchors)
+        self.evidence = OriginalReader(settings.trust_anchors) if settings.evidence else None
+
+
+def stored(
+    data: bytes, settings: FetchSettings, lists: BlockLists, *, final_url: str | None, readers: Readers, signals: Mapping[str, bool]
+) -> tuple[Outcome, bytes | None]:
+    """The outcome for a body that came whole, and the bytes to store; None where it is no image that we take, on a list, or not to be mined.
+
+    Lists of digests come before anything looks at the bytes, PDQ lists as soon as there are pixels. signals: what sites said of mining; what
+    the bytes say comes to it. An image whose evidence cannot be read is not stored where the bytes are converted: nobody could look again.
     """
     kind = lists.kind_of_bytes(data)
     if kind is not None:
@@ -69,6 +101,10 @@ def stored(
     if width * height > settings.max_pixels:
         outcome.status, outcome.error_message = "failed_to_resize", f"pixels: {width} x {height}"
         return outcome, None
+    signals = {**signals, **mining_signals(data, readers.manifests)}
+    if outcome.say(signals).optout == DISALLOWED and settings.optouts == "obey":
+        refused = refused_by(signals)
+        return Outcome(refused.status, refused.message, final_url=final_url).say(signals), None
     if lists.decodes:
         [pixels] = (batch := PairBatch([None], [data], max_pixels=settings.max_pixels)).pixels()  # as the image scorer gets them
         if pixels is None:  # what cannot be held against the list is not stored
@@ -87,9 +123,9 @@ def stored(
         except ImageError as error:
             outcome.status, outcome.error_message = "failed_to_resize", error.word
             return outcome, None
-        if reader is not None:
+        if readers.evidence is not None:
             try:
-                outcome.evidence = reader.read(data, next(iter(decoded), None))
+                outcome.evidence = readers.evidence.read(data, next(iter(decoded), None))
             except Exception as error:  # it is not to raise, whatever the bytes; should it, the row pays for it and not the unit
                 outcome.status, outcome.error_message = "failed_to_resize", f"evidence: {type(error).__name__}"
                 return outcome, None

@@ -1,8 +1,10 @@
 """Fetches units: one event loop per process, several units in flight, each passed on when it is committed."""
 
+import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -10,15 +12,19 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
+from yarl import URL
 
 from pipelines.fetch import shared
 from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.failures import FailureLimit
 from pipelines.fetch.guard import read_host_map
-from pipelines.fetch.job import Work
+from pipelines.fetch.hosts import host_of
+from pipelines.fetch.job import Verdict, Work
+from pipelines.fetch.origins import Rules, origin_of, verdict_of
 from pipelines.fetch.settings import FetchSettings
 from quality.block_lists import BlockLists, lists_here
 from quality.block_lists.match import Kind
+from quality.urls import BadUrl, url_of
 from schemas.pool import Pool, PoolError, split_unit
 
 
@@ -39,9 +45,10 @@ class FetchUnits(beam.PTransform):
     """Fetches the images of units and commits each to the pool.
 
     In: names of units. Out: names of committed units, as they are done; a unit that is committed already is adopted, a deferred one
-    (Pool.deferred) is left out. workers: exactly so many keys share the work; None leaves that to the runner. lists: the digest of the
-    launcher's block lists, which every worker reads for itself; None where there are none. max_failure_rate: of a worker's pairs, see
-    FailureLimit. Raises PoolError for a unit that was committed from another input, and TooManyFailures.
+    (Pool.deferred) is left out. workers: exactly so many keys share the work, and what may be taken of a host; None leaves that to the
+    runner, and to settings.workers. lists: the digest of the launcher's block lists, which every worker reads for itself; None where there
+    are none. Hosts that CheckHosts has not read, or a day ago, are read before a unit that names them. max_failure_rate: of a worker's pairs,
+    see FailureLimit. Raises PoolError for a unit that was committed from another input, and TooManyFailures.
     """
 
     def __init__(
@@ -59,17 +66,23 @@ class FetchUnits(beam.PTransform):
             raise ValueError(f"workers is {workers}; it must be at least 1, or None")
         if settings.host_map is not None:
             read_host_map(settings.host_map)
+        settings = settings if workers is None else replace(settings, workers=workers)
         self._pool, self._rows, self._settings, self._workers, self._lists = pool, rows, settings, workers, lists
         self._limit = FailureLimit(max_failure_rate)
 
     def expand(self, units):
-        threads = self._settings.threads or max(1, len(os.sched_getaffinity(0)) // (self._workers or 1))
+        threads = threads_of(self._settings)
         return (
             units
             | "Spread" >> Spread(self._workers)
             | "Fetch"
             >> beam.ParDo(_Fetch(self._pool, self._rows, self._settings, threads, self._lists, self._limit)).with_output_types(str)
         )
+
+
+def threads_of(settings: FetchSettings) -> int:
+    """Threads of one process that hash and convert."""
+    return settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.workers)
 
 
 class Spread(beam.PTransform):
@@ -109,7 +122,7 @@ class _Fetch(beam.DoFn):
     def setup(self) -> None:
         lists = lists_here(self._digest)
         self._listed = partial(kinds_of, lists) if lists else None
-        self._engine = shared.acquire(self._settings, lists, threads=self._threads)
+        self._engine = shared.acquire(self._settings, lists, self._pool, threads=self._threads)
 
     def start_bundle(self) -> None:
         self._flying = {}
@@ -123,16 +136,39 @@ class _Fetch(beam.DoFn):
         while len(self._flying) >= self._settings.units_ahead:
             yield from self._landed(wait(self._flying, return_when=FIRST_COMPLETED).done)
         source = self._rows.read(unit)
+        listed = None if self._listed is None else self._listed(source)
+        verdicts, delays = self._hosts_say(source, listed)
         work = Work(
             urls=source.column("url").to_pylist(),
             files=source.column("file_name").to_pylist(),
             statuses=source.column("status").to_pylist(),
             read_image=partial(self._rows.read_image, unit),
             finish=self._limit.counting(unit, partial(commit_unit, self._pool, unit, source, input_digest=digest)),
-            listed=None if self._listed is None else self._listed(source),
+            listed=listed,
+            verdicts=verdicts,
+            delays=delays,
         )
         self._flying[self._engine.submit(work)] = unit
         yield from self._landed({future for future in self._flying if future.done()})
+
+    def _hosts_say(self, source: pa.Table, listed: Sequence[Kind | None] | None) -> tuple[dict[str, Verdict], dict[str, float]]:
+        """(by url, whether it may be asked for; the seconds between two requests that hosts ask of this process)."""
+        urls = urls_to_ask(source, listed)
+        origins = {text: origin_of(url) for text, url in urls.items()}
+        hosts, settings = self._engine.hosts, self._settings
+        if unread := hosts.unread(origins.values()):
+            self._engine.ask_hosts(unread)
+        verdicts: dict[str, Verdict] = {}
+        delays: dict[str, float] = {}
+        rules = {origin: hosts.of(origin) or Rules.silent() for origin in set(origins.values())}
+        for text, url in urls.items():
+            said = rules[origins[text]]
+            verdict = verdict_of(said, str(url), obeys=settings.optouts == "obey")
+            if verdict != (None, {}):
+                verdicts[text] = verdict
+            if said.crawl_delay is not None:
+                delays[host_of(url)] = said.crawl_delay * settings.workers
+        return verdicts, delays
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
@@ -149,6 +185,17 @@ class _Fetch(beam.DoFn):
             if future.result():
                 yield unit
         self._limit.check()
+
+
+def urls_to_ask(source: pa.Table, listed: Sequence[Kind | None] | None) -> dict[str, URL]:
+    """The different urls of a unit that would be asked for, as the source writes them and as they are sent."""
+    urls: dict[str, URL] = {}
+    kinds = listed or [None] * source.num_rows
+    for text, status, kind in zip(source.column("url").to_pylist(), source.column("status").to_pylist(), kinds, strict=True):
+        if text is not None and status is None and kind is None and text not in urls:
+            with contextlib.suppress(BadUrl):
+                urls[text] = url_of(text)
+    return urls
 
 
 def kinds_of(lists: BlockLists, source: pa.Table) -> list[Kind | None]:

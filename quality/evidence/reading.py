@@ -14,6 +14,7 @@ from quality.evidence.text import LONG, cleaned
 from quality.evidence.xmp import AI_FIELDS, Xmp, read_xmp
 
 _SIGNALS: Final = 32  # of mining that are kept; all of them decide
+_UNSPECIFIED: Final = "plus:DMI-UNSPECIFIED"  # which decides nothing
 _STRUCTURES: Final = 4  # EXIF structures, XMP packets, blocks of IIM that are read, of each
 
 # IPTC's list (cv.iptc.org/newscodes/digitalsourcetype), the most generated first. A word that is not in it comes last.
@@ -60,6 +61,12 @@ def evidence_of(data: bytes, manifests: ManifestReader) -> dict[str, Any]:
         "mining_signals": signals,
         "problems": _problems(read),
     }
+
+
+def mining_signals(data: bytes, manifests: ManifestReader) -> dict[str, bool]:
+    """What a file says of its own mining: {signal: whether it allows it}, what decides nothing left out. Never raises, see evidence_of."""
+    signals = _signals(_Read(data, manifests))
+    return {cleaned(signal): allows for signal, allows in signals.items() if signal != _UNSPECIFIED}
 
 
 class _Read:
@@ -150,15 +157,21 @@ def _editor(read: _Read, generator: str | None, camera: str | None) -> str | Non
 
 
 def _mining(read: _Read) -> tuple[str | None, str | None]:
-    """(state, signals). `constrained` reads as not allowed, and so does every DMI-PROHIBITED of PLUS; what is unspecified decides nothing."""
+    """(state, signals)."""
+    signals = _signals(read)
+    deciding = [allowed for signal, allowed in signals.items() if signal != _UNSPECIFIED]
+    state = None if not deciding else "allowed" if all(deciding) else "disallowed"
+    return state, _joined(sorted(cleaned(signal).replace("|", " ") for signal in signals)[:_SIGNALS])
+
+
+def _signals(read: _Read) -> dict[str, bool]:
+    """{signal: whether it allows mining}. `constrained` reads as not allowed, and so does every DMI-PROHIBITED of PLUS."""
     signals = {f"{label}:{entry}={use}": use == "allowed" for label, entry, use in read.manifest.uses}
     for value in read.xmp("plus:DataMining"):
         word = cleaned(value.rstrip("/").rpartition("/")[2])
         if word.startswith("DMI-"):
             signals["plus:" + word] = word == "DMI-ALLOWED"
-    deciding = [allowed for signal, allowed in signals.items() if signal != "plus:DMI-UNSPECIFIED"]
-    state = None if not deciding else "allowed" if all(deciding) else "disallowed"
-    return state, _joined(sorted(cleaned(signal).replace("|", " ") for signal in signals)[:_SIGNALS])
+    return signals
 
 
 def _problems(read: _Read) -> str | None:

@@ -11,6 +11,7 @@ from typing import Final
 
 MAX_PIXELS: Final = 100_000_000  # width * height that decoding takes on unless told otherwise: 300 MB as RGB
 
+_LONGEST: Final = 2**31 - 1  # pixels of a side: PNG's own bound, and that of the columns that hold it
 PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112  # TIFF tags
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15, without DHT, JPG and DAC
@@ -35,7 +36,7 @@ def read_header(data: bytes) -> ImageHeader | None:
         header = _read(data)
     except (IndexError, struct.error):  # the bytes end before the header does
         return None
-    return header if header is not None and header.width > 0 and header.height > 0 else None
+    return header if header is not None and 0 < header.width <= _LONGEST and 0 < header.height <= _LONGEST else None
 
 
 def _read(data: bytes) -> ImageHeader | None:

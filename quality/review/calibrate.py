@@ -20,7 +20,7 @@ from schemas.release import Release
 from schemas.reviews import TASKS_PATH
 
 _EXAMPLES = """examples:
-  python -m quality.review calibrate --dataset cats --column clip.similarity --rule 14 --target_precision 0.9
+  python -m quality.review calibrate --dataset cats --column clip.similarity --rule 15 --target_precision 0.9
       where a bound must be so that 9 of 10 pairs that it calls are rightly called
   python -m quality.review calibrate --dataset cats --column nsfw.open_nsfw --question nsfw:high --target_recall 0.95 --accept stricter
       and writes stricter.toml: the policy with that one number changed

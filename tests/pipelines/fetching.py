@@ -27,6 +27,7 @@ from schemas.pool import Pool
 
 UNIT = "00112233445566aa-00000"
 NO_LISTS = BlockLists({})
+HOST_FILES = ("/robots.txt", "/.well-known/tdmrep.json")
 
 
 def jpeg(shade: int = 0, side: int = 16) -> bytes:
@@ -66,12 +67,15 @@ class Reply:
 class Server:
     """Answers GET by path: the n-th request to a path gets the n-th of its replies, further ones the last; other paths get 404.
 
-    `log`: (host, path, time of arrival) of all requests. `connections`: how many were opened. `most`: open requests at the same time.
+    `log`: (host, path, time of arrival) of all requests but those for HOST_FILES, which are in `host_files`; they get 404 unless they are
+    among the replies of a dict. port: 0 for a free one. `connections`: how many were opened. `most`: open requests at the same time.
     """
 
-    def __init__(self, replies: dict[str, Reply | Sequence[Reply]] | Callable[[str], Reply]):
+    def __init__(self, replies: dict[str, Reply | Sequence[Reply]] | Callable[[str], Reply], *, port: int = 0):
         self.replies = replies
+        self.port = port
         self.log: list[tuple[str, str, float]] = []
+        self.host_files: list[tuple[str, str, float]] = []
         self.connections = 0
         self.active = self.most = 0
         self._seen: Counter[str] = Counter()
@@ -79,7 +83,7 @@ class Server:
     def __enter__(self) -> "Server":
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
         self.port = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -105,7 +109,7 @@ class Server:
 
     def _reply(self, path: str) -> Reply:
         if callable(self.replies):
-            return self.replies(path)
+            return Reply(404) if path in HOST_FILES else self.replies(path)
         replies = self.replies.get(path, Reply(404))
         if isinstance(replies, Reply):
             return replies
@@ -123,7 +127,7 @@ class Server:
                 lines = head.decode().split("\r\n")
                 path = lines[0].split(" ")[1]
                 host = next(line.partition(": ")[2] for line in lines if line.lower().startswith("host:"))
-                self.log.append((host, path, time.monotonic()))
+                (self.host_files if path in HOST_FILES else self.log).append((host, path, time.monotonic()))
                 reply = self._reply(path)
                 self.active += 1
                 self.most = max(self.most, self.active)

@@ -156,8 +156,8 @@ def test_the_incident_holds_counts_alone(pool, tmp_path):
 def test_listed_rows_say_nothing_about_the_network():
     outcomes = [Outcome("blocked", LISTED, blocked_by="domain")] * 5 + [Outcome("failed_to_download", "connect")] * 20
     rows = table_of([{"url": "x"}] * 25, SOURCE)
-    assert why_deferred(rows, outcomes) == "all rows failed: connect 20"
-    assert why_deferred(rows.slice(0, 5), outcomes[:5]) is None
+    assert why_deferred(rows, outcomes, lambda: None) == "all rows failed: connect 20"
+    assert why_deferred(rows.slice(0, 5), outcomes[:5], lambda: None) is None
 
 
 @pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])

@@ -280,5 +280,5 @@ def test_closing_ends_at_once_and_leaves_no_file(pool, tmp_path, monkeypatch):
 
 def test_a_unit_without_rows(pool):
     source = Rows({UNIT: []}).read(UNIT)
-    assert commit_unit(pool, UNIT, source, [], None, input_digest="x")
+    assert commit_unit(pool, UNIT, source, [], None, lambda: None, input_digest="x")
     assert fetch(Pool(pool.store.root + "2"), []) == []

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
-from pipelines.fetch.guard import GuardedResolver, PrivateAddress, Unresolved, is_public, read_host_map
+from pipelines.fetch.guard import GuardedResolver, NoContact, PrivateAddress, Unresolved, is_public, parse_resolver, read_host_map
 from schemas.pool import Pool
 from tests.pipelines.fetching import Reply, Server, fetch, host_map, jpeg
+from tests.web.names import NameServer
 
 
 @pytest.fixture
@@ -89,3 +91,92 @@ def test_nothing_private_is_asked_on_any_hop(pool, tmp_path):
         ]  # fmt: skip
         assert sorted(path for _, path, _ in server.log) == sorted([*hops, "/a"])
         assert {host for host, _, _ in server.log} == {"ok.test"}
+
+
+def ask_server(found, *hosts: str, allow_private: bool = True, contact: bool = True, timeout_s: float = 2.0) -> list:
+    """What becomes of each name: (address, port) pairs or an exception, by a resolver that asks a name server of the test; and what that saw."""
+
+    async def ask(address: str) -> list:
+        resolver = GuardedResolver(
+            host_map={}, allow_private=allow_private, timeout_s=timeout_s, resolver=parse_resolver(address), contact=contact
+        )
+        try:
+            asked = [resolver.resolve(host, 81) for host in hosts]
+            return list(await asyncio.gather(*asked, return_exceptions=True))
+        finally:
+            await resolver.close()
+
+    with NameServer(found) as server:
+        answers = asyncio.run(ask(server.address))
+    return [answer if isinstance(answer, BaseException) else [(each["host"], each["port"]) for each in answer] for answer in answers]
+
+
+NAMES = {
+    "two.test": ("127.0.0.1", "127.0.0.2"),
+    "six.test": ("::1",),
+    "mixed.test": ("8.8.8.8", "10.0.0.1"),
+    "public.test": ("8.8.8.8",),
+    "mapped.test": ("::ffff:127.0.0.1",),
+    "no-address.test": (),
+    "broken.test": "broken",
+    "silent.test": "silent",
+}
+
+
+def test_a_name_server_of_ones_own():
+    two, six, unknown, broken, empty = ask_server(
+        lambda name: NAMES.get(name, "unknown"), "two.test", "six.test", "none.test", "broken.test", "no-address.test"
+    )
+    assert sorted(two) == [("127.0.0.1", 81), ("127.0.0.2", 81)] and six == [("::1", 81)]
+    assert isinstance(unknown, Unresolved) and not unknown.passing, "there is no such name"
+    assert isinstance(broken, Unresolved) and broken.passing, "the name server could not say"
+    assert isinstance(empty, Unresolved) and not empty.passing
+
+
+def test_a_name_server_that_says_nothing_holds_nobody_up():
+    began = time.monotonic()
+    *silent, two = ask_server(
+        lambda name: NAMES.get(name.partition("-")[2], "unknown"), *(f"{n}-silent.test" for n in range(300)), "x-two.test"
+    )
+    assert time.monotonic() - began < 6
+    assert all(isinstance(each, Unresolved) and each.passing for each in silent) and len(two) == 2
+
+
+def test_every_address_of_a_name_is_looked_at():
+    mixed, mapped, public = ask_server(NAMES.__getitem__, "mixed.test", "mapped.test", "public.test", allow_private=False)
+    assert isinstance(mixed, PrivateAddress) and isinstance(mapped, PrivateAddress) and public == [("8.8.8.8", 81)]
+    public, two = ask_server(NAMES.__getitem__, "public.test", "two.test", contact=False)
+    assert isinstance(public, NoContact) and len(two) == 2
+
+
+def test_a_name_is_asked_for_once():
+    with NameServer(lambda name: ("127.0.0.1",)) as names, Server(lambda path: Reply(body=jpeg())) as server:
+
+        async def ask() -> None:
+            resolver = GuardedResolver(host_map={}, allow_private=True, timeout_s=2, resolver=parse_resolver(names.address))
+            await asyncio.gather(*(resolver.resolve("a.test", server.port) for _ in range(50)))
+            await resolver.resolve("a.test", server.port)
+            await resolver.close()
+
+        asyncio.run(ask())
+        assert sorted(names.asked) == [("a.test", "A"), ("a.test", "AAAA")]
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("192.0.2.1", ("192.0.2.1", 53)),
+        ("192.0.2.1:5353", ("192.0.2.1", 5353)),
+        ("2001:db8::1", ("2001:db8::1", 53)),
+        ("[2001:db8::1]", ("2001:db8::1", 53)),
+        ("[2001:db8::1]:5353", ("2001:db8::1", 5353)),
+    ],
+)
+def test_resolver_addresses(text, parsed):
+    assert parse_resolver(text) == parsed
+
+
+@pytest.mark.parametrize("text", ["", "dns.example.org", "192.0.2.1:x", "192.0.2", ":53"])
+def test_what_is_no_resolver_is_told(text):
+    with pytest.raises(ValueError, match="write the address of a name server"):
+        parse_resolver(text)

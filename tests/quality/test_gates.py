@@ -19,7 +19,7 @@ from quality.gates.metrics import UNIT_COLUMNS, shard_metrics, unit_metrics
 from quality.gates.run import check
 from quality.gates.suites import SUITES
 from quality.gates.tables import Table
-from schemas.columns import RAW, RAW_ALWAYS
+from schemas.columns import RAW_ALWAYS
 from schemas.pool import Pool
 from schemas.release import Release
 from tests.damage import put, rewrite_decisions, rewrite_index
@@ -205,7 +205,7 @@ def test_commits_that_are_older_than_a_column_are_whole(tmp_path, monkeypatch):
     monkeypatch.setattr("schemas.pool.RAW", RAW_ALWAYS)
     monkeypatch.setattr("tests.releases.RAW", RAW_ALWAYS)
     pool, release = make_release(tmp_path)
-    assert pool.raw_schema(unit(0)).names == [name for name in RAW.names if name != "evidence"]
+    assert pool.raw_schema(unit(0)).names == RAW_ALWAYS.names
     assert not failed(pool, release)
 
 

@@ -105,6 +105,14 @@ def test_a_bmp_from_top_to_bottom_and_of_os2():
     assert read_header(b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 37, 23, 1, 24)) == ImageHeader("bmp", 37, 23)
 
 
+def test_a_side_is_at_most_what_a_column_holds():
+    def bmp(width, height):
+        return b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, width, height, 1, 24, 0) + bytes(20)
+
+    assert read_header(bmp(1, 2**31 - 1)) == read_header(bmp(1, 1 - 2**31)) == ImageHeader("bmp", 1, 2**31 - 1)
+    assert read_header(bmp(1, -(2**31))) is None
+
+
 @pytest.mark.parametrize("filler", [b"\xff", b"\xff\xd0"])
 def test_millions_of_fill_bytes_take_no_time(filler):
     """Each was a step of a loop: 10 MB of them took a second, at every look at the header."""

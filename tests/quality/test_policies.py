@@ -110,9 +110,10 @@ def test_parser_and_schema_refuse_the_same(text, place):
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"embedded"}))
 def test_a_reserved_right_and_a_strong_deepfake_are_dropped(name):
     rules = find_policy(name).rules
-    (mining,) = (rule for rule in rules if rule.column == "evidence.mining")
-    assert (mining.not_in, mining.do, mining.missing, mining.overrule) == (("disallowed",), "drop", "keep", False)
-    assert mining.reason == "optout:disallowed"
+    for column in ("evidence.mining", "optout"):
+        (mining,) = (rule for rule in rules if rule.column == column)
+        assert (mining.not_in, mining.do, mining.missing, mining.overrule) == (("disallowed",), "drop", "keep", False)
+        assert mining.reason == "optout:disallowed"
     bands = {rule.do: rule.not_in for rule in rules if rule.column == "deepfake.band"}
     assert bands == {"drop": ("high",), "review": ("review",)}
 

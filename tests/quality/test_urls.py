@@ -18,6 +18,7 @@ from quality.urls import BadUrl, canonical, url_of
         ("http://0x7f.1/", "http://127.0.0.1/"),
         ("http://[::0001]:81/", "http://[::1]:81/"),
         (" http://a.test/ ", "http://a.test/"),
+        (b"http://a.test/\xff?\xe4".decode("utf-8", "surrogateescape"), "http://a.test/%FF?%E4"),  # bytes of a Location
     ],
 )
 def test_urls_as_they_are_sent(text, sent):
@@ -30,6 +31,7 @@ def test_urls_as_they_are_sent(text, sent):
         "", "cat.png", "//a.test/x", "ftp://a.test/", "file:///etc/passwd", "http://", "http:///x", "http://[a/x", "http://a.test:port/",
         "http://a.test:0/", "http://a.test:99999/", "http://user@a.test/", "http://u:p@a.test/", "http://a b.test/", "http://a..test/",
         "http://.test/", "http://999.1.1.1/", "http://[::1%25eth0]/", "http://a.test%00/", "javascript:alert(1)",
+        "http://a.test/\ud800", "http://\udcff.test/",
     ],
 )  # fmt: skip
 def test_urls_that_cannot_be_asked_for(text):
