@@ -121,13 +121,11 @@ def parser() -> Parser:
         help="robots.txt, X-Robots-Tag, TDMRep, C2PA, IPTC: what forbids mining is not fetched or stored; or fetched, and left to the policy",
     )
     fetch.add_argument("--resolver", metavar="ADDRESS", help="name server to ask in the place of the system's, as in 127.0.0.1:5353")
-
     fetch.add_argument(
         "--retry_failed",
         action="store_true",
         help="ask again for the pairs of committed units whose failure can pass (time-outs, network errors, 408, 425, 429, 5xx, postponed)",
     )
-
     fetch.add_argument(
         "--max_failure_rate",
         metavar="SHARE",

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-_PREFIX: Final = "pigment-"
+_PREFIX: Final = "pigment-scratch-"
 
 
 class Scratch:

@@ -73,9 +73,9 @@ def test_nothing_stays_in_the_temporary_folder(done: Done, tmp_path):
     done.web.reset()
     run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 60
-    while not list(own.glob("pigment-fetch-*")) and time.monotonic() < deadline:
+    while not list(own.glob("pigment-scratch-fetch-*")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert list(own.glob("pigment-fetch-*"))
+    assert list(own.glob("pigment-scratch-fetch-*"))
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     done.web.reset()
