@@ -127,13 +127,11 @@ def parser() -> Parser:
         help="what asks for the images, and converts them with --store resized: pigment's engine, or img2dataset (extra img2dataset; slower)",
     )
     fetch.add_argument("--resolver", metavar="ADDRESS", help="name server to ask in the place of the system's, as in 127.0.0.1:5353")
-
     fetch.add_argument(
         "--retry_failed",
         action="store_true",
         help="ask again for the pairs of committed units whose failure can pass (time-outs, network errors, 408, 425, 429, 5xx, postponed)",
     )
-
     fetch.add_argument(
         "--max_failure_rate",
         metavar="SHARE",

@@ -42,6 +42,7 @@ from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
 from schemas.pool import Pool
 from schemas.release import Release
+from schemas.scratch import sweep
 
 
 def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
@@ -92,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(line)
         return EXIT_DONE
     gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates  # a broken file is told before hours of work
+    sweep()  # what killed runs left on this machine
     if args.start_at in ("fetch", "score"):
         there = Pool(dataset)
         there.store.check_writable()

@@ -77,23 +77,24 @@ class PoolJob:
         return sum(rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit in through)
 
     def deferred(self) -> dict[str, int]:
-        """Rows of planned units that are not committed."""
+        """Rows of planned units that are not committed; where this job fetches, of follow-ups too."""
         committed = self.pool.committed()
-        return {unit: rows for unit, rows in self.pool.planned_units().items() if unit not in committed}
-
-    @property
-    def asks_hosts(self) -> bool:
-        """Whether anything is asked for over HTTP."""
-        return any(not entry.images for entry in self.entries)
+        follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()} if self.fetches else {}
+        return {unit: rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit not in committed}
 
     def retried(self) -> dict[str, FollowUp]:
         """The follow-ups that this job's round of retrying has planned."""
         return {unit: plan for unit, plan in planned_follow_ups(self.pool).items() if plan.round == self.retry_round}
 
     def end_retrying(self) -> None:
-        """Notes that the round is through: the next one asks for what failed in it too."""
-        if self.retry_round is not None:
+        """Notes that the round is through, once all of its follow-ups are committed: the next one asks for what failed in it too."""
+        if self.retry_round is not None and self.retried().keys() <= self.pool.committed():
             end_round(self.pool, self.retry_round)
+
+    @property
+    def asks_hosts(self) -> bool:
+        """Whether anything is asked for over HTTP."""
+        return any(not entry.images for entry in self.entries)
 
     def headline(self) -> str:
         """What is about to happen, in one line; another for what hosts are asked, and where scores cannot mean what they say."""

@@ -19,7 +19,6 @@ The Parquet is the commit: it is put in one create-only go, after its tar. An at
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ import pyarrow.parquet as pq
 
 from schemas.columns import HOSTS, RAW, REQUESTS
 from schemas.digest import digest_of_json, digest_of_table
+from schemas.scratch import Scratch
 from schemas.store import Store
 from schemas.user_tar import UserTar
 
@@ -299,7 +299,7 @@ class Pool:
     def put_requests(self, unit: str, table: pa.Table) -> None:
         """Puts the unit's times and sizes of requests, in place of an earlier attempt's: columns REQUESTS, one row a raw row, in order."""
         assert table.schema.names == REQUESTS.names, "columns of requests are REQUESTS"
-        with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+        with Scratch() as folder:
             local = Path(folder, "requests.parquet")
             write_parquet(table, {"unit": unit}, local)
             self.store.put(f"pool/requests/{unit}.parquet", local)
@@ -413,7 +413,7 @@ class Pool:
     # ---- Parquet
 
     def _put_parquet(self, path: str, table: pa.Table, meta: Mapping[str, Any]) -> bool:
-        with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+        with Scratch() as folder:
             local = Path(folder, "commit.parquet")
             write_parquet(table, meta, local)
             return self.store.put_new(path, local)

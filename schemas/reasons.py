@@ -30,7 +30,7 @@ FETCH_ERRORS: Final = {
     "not_image": "the bytes are no supported image by their magic number",
     "pixels": "the header announces more pixels than the cap",
     "undecodable": "the image could not be decoded (when fetching converts)",
-    "evidence": "what the file says of where it came from could not be read, and its bytes would not have been kept (--store resized)",
+    "evidence": "what the file says of where it came from, or of its mining, could not be read, so nobody knows whether it may be kept",
     "redirects": "a redirect loop, or too many redirects",
     "private_address": "the host resolves to an address that is not public",
     "bad_redirect": "a redirect leaves http and https",

@@ -36,13 +36,10 @@ def commit_unit(
 ) -> bool:
     """Commits the unit, adopting a rival's commit; or, when the network was down, notes it as deferred. Returns whether it is committed.
 
-    A follow-up is never deferred: all of its rows had failed before, so that they fail again says nothing of our network, and the next one
-    asks for them again.
-
     source: the reader's rows, columns SOURCE, then carried ones. outcomes: one a row. tar: its path and SHA-256 (hex), None without images.
     network_up: see why_deferred.
     """
-    why = None if number_of(unit) else why_deferred(source, outcomes, network_up)
+    why = why_deferred(source, outcomes, network_up, again=number_of(unit) > 0)
     if why is not None:
         pool.defer(unit, source.num_rows, why)
         return False
@@ -93,23 +90,25 @@ def _uid(unit: str, row: int, url: str | None, file_name: str | None, caption: s
     return uid_of(url=url, sha256=sha256 or file_name or f"{unit}:{row}", caption=caption)
 
 
-def why_deferred(source: pa.Table, outcomes: Sequence[Outcome], network_up: NetworkUp) -> str | None:
+def why_deferred(source: pa.Table, outcomes: Sequence[Outcome], network_up: NetworkUp, *, again: bool = False) -> str | None:
     """Why the unit must not be committed: too much of it failed in a way that says nothing about the images. None when it may be.
 
     network_up: asked where most rows failed by the network. Hosts that answered before and do not now: the network is down. Some that do: the
     unit's hosts are. None that answered before: the network is down if all of at least FEWEST_ROWS rows failed.
+    again: of a follow-up, whose rows had all failed before: that they fail again says nothing of our network, and the next one asks for them
+    again. It is deferred only where hosts that answered before do not any more.
     """
     given = source.column("status").to_pylist()
     asked = [outcome for status, outcome in zip(given, outcomes, strict=True) if status is None and outcome.status not in _NEVER_ASKED]
     postponed = sum(outcome.status == "postponed" for outcome in asked)
-    if postponed > MOST * len(asked):
+    if postponed > MOST * len(asked) and not again:
         return f"{postponed} of {len(asked)} rows were postponed at the unit's deadline"
     words = Counter(word for outcome in asked if (word := error_word(outcome.error_message)) in NETWORK_WORDS)
     failed = words.total()
     if failed <= MOST * len(asked):
         return None
     up = network_up()
-    if up or (up is None and (failed < len(asked) or failed < FEWEST_ROWS)):
+    if up or (up is None and (again or failed < len(asked) or failed < FEWEST_ROWS)):
         return None
     told = f"{'all' if failed == len(asked) else f'{failed} of {len(asked)}'} rows failed: "
     told += ", ".join(f"{word} {count}" for word, count in sorted(words.items()))

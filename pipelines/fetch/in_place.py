@@ -5,7 +5,6 @@ that pair's bytes. The user's own tar is never touched; the job's summary names 
 """
 
 import mmap
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipelines.sources.tars import Place
 from quality.block_lists import BlockLists
 from quality.block_lists.match import Kind
 from schemas.pool import Pool
+from schemas.scratch import Scratch
 from schemas.user_tar import UserTar
 
 
@@ -45,7 +45,7 @@ def commit_in_place(
         outcomes = [_outcome(tar, taken.places[row], statuses[row], kinds[row], settings, lists, readers)[0] for row in rows]
         hits = [row for row in rows if outcomes[row].blocked_by is not None]
         keys = [key_of(row) if place is None else place.key for row, place in enumerate(taken.places)]
-        with tempfile.TemporaryDirectory(prefix="pigment-fetch-") as folder:
+        with Scratch("fetch") as folder:
             if any(taken.places[row] is not None for row in hits):
                 sink = Sink(Path(folder, "unit.tar"), len(rows))
                 for row in rows:

@@ -148,7 +148,11 @@ def stored(
     if width * height > settings.max_pixels:
         outcome.status, outcome.error_message = "failed_to_resize", f"pixels: {width} x {height}"
         return outcome, None
-    signals = {**signals, **mining_signals(data, readers.manifests)}
+    try:
+        signals = {**signals, **mining_signals(data, readers.manifests)}
+    except Exception as error:  # it is not to raise, whatever the bytes; should it, the row pays for it and not the unit
+        outcome.status, outcome.error_message = "failed_to_resize", f"evidence: {type(error).__name__}"
+        return outcome, None
     if outcome.say(signals).optout == DISALLOWED and settings.optouts == "obey":
         refused = refused_by(signals)
         return Outcome(refused.status, refused.message, final_url=final_url).say(signals), None

@@ -14,7 +14,7 @@ from tests.pipelines.fetching import UNIT, Reply, Server, jpeg
 
 def counted(limit: FailureLimit, *outcomes: tuple[Outcome, int], unit: str = UNIT) -> None:
     every = [outcome for outcome, times in outcomes for _ in range(times)]
-    assert limit.counting(unit, lambda outcomes, tar: len(outcomes) == len(every))(every, None)
+    assert limit.counting(unit, lambda outcomes, tar, up: len(outcomes) == len(every))(every, None, lambda: None)
 
 
 CAME, GONE = Outcome("success"), Outcome("failed_to_download", "http_404")
