@@ -10,7 +10,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +28,7 @@ from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome, Took, blocked
 from quality.block_lists import BlockLists
 from quality.urls import BadUrl, url_of
+from schemas.scratch import Scratch
 
 MISSING: Final = (
     "--fetcher img2dataset needs img2dataset, which is not installed (or needs a Python below 3.13): pip install 'pigment[img2dataset]'; "
@@ -55,7 +55,7 @@ class Img2datasetFetcher:
     def __init__(self, engine: Engine, lists: BlockLists):
         check_installed()
         self._engine, self._lists, self._settings = engine, lists, engine.settings
-        self._folder = tempfile.TemporaryDirectory(prefix="pigment-fetch-")
+        self._folder = Scratch("fetch")
         self._runner = ThreadPoolExecutor(1, thread_name_prefix="fetch-img2dataset")
         self._child: _Child | None = None
         self._numbers = 0
@@ -69,11 +69,11 @@ class Img2datasetFetcher:
         self._runner.shutdown(wait=False, cancel_futures=True)
         self.stop()
         self._runner.shutdown()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _run(self, work: Work) -> Any:
         self._numbers += 1
-        job = Job(self._numbers, work, Sink(Path(self._folder.name, f"{self._numbers:06d}.tar"), len(work.urls)))
+        job = Job(self._numbers, work, Sink(Path(self._folder.path, f"{self._numbers:06d}.tar"), len(work.urls)))
         try:
             if not job.complete:
                 _Unit(self, job).run()
@@ -89,7 +89,7 @@ class Img2datasetFetcher:
     def child(self) -> "_Child":
         """The process, started when it is first needed, or when the last one ended."""
         if self._child is None or not self._child.alive:
-            self._child = _Child(pickle.dumps((self._settings, self._lists.digest, self._folder.name)))
+            self._child = _Child(pickle.dumps((self._settings, self._lists.digest, str(self._folder.path))))
         return self._child
 
 

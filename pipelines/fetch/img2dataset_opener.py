@@ -155,7 +155,8 @@ class Opener:
                 connection.request("GET", url.raw_path_qs, headers=self._headers())
                 response = connection.getresponse()
                 answered = True
-                return self._take(response, url)
+                answer = self._take(response, url)
+            return Failed("timeout") if time.monotonic() >= until else answer  # a body that was ended by us looks like one that ended
         except PrivateAddress:
             return Failed("private_address", status="refused")
         except NoContact:

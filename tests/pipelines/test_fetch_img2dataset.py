@@ -140,6 +140,7 @@ HOSTILE = [
     (Reply(raw=b"no http at all\r\n\r\n"), ("failed_to_download", "connect")),
     (Reply(raw=b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 5_000 + b"\r\n"), ("failed_to_download", "connect")),
     (Reply(body=shot(1)[:50], told=len(shot(1)), hang=True), ("failed_to_download", "timeout")),
+    (Reply(raw=b"HTTP/1.1 200 OK\r\n\r\n" + shot(1), hang=True), ("failed_to_download", "timeout")),
     (Reply(206, body=shot(1)), ("failed_to_download", "http_206")),
     (Reply(body=shot(2)), ("success", "")),
 ]
