@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipelines.sources.formats import Chunk, Row, SourceError, columns_of, parquet_rows, read_parquet
 from pipelines.sources.img2dataset import COLUMNS, failure_of
-from pipelines.sources.tar_members import Member, Members, members_of
+from pipelines.sources.tar_members import MOST_TEXT, Member, Members, members_of
 from schemas.digest import digest_of_json
 from schemas.store import Store
 from schemas.user_tar import UserTar
@@ -108,7 +108,7 @@ class TarReader:
 
             def text(member: Member) -> bytes:
                 file.seek(member.offset)
-                return file.read(member.size)
+                return file.read(min(member.size, MOST_TEXT + 1))
 
             for number, sample in enumerate(samples, start + 1):
                 found.append(self._row(sample, number, {end: text(member) for end, member in sample.members.items() if end in _TEXTS}))
@@ -120,6 +120,8 @@ class TarReader:
         image = sample.image()
         values: dict[str, Any] = {} if isinstance(image, str) else {"file_name": f"{self._path}/{image.name}"}
         place = None if isinstance(image, str) else Place(sample.key, image.offset, image.size)
+        if any(len(text) > MOST_TEXT for text in texts.values()):
+            return Row(line, None, f"bad_row: a text of {_shown(sample.key)} is longer than {MOST_TEXT:,} bytes"), None
         try:
             if "json" in texts:
                 told = json.loads(texts["json"])
