@@ -42,7 +42,7 @@ class Sample:
         """The sample's one image, or what is wrong with it (error_message)."""
         found = [member for extension, member in self.members.items() if extension in IMAGES]
         if self.twice:
-            return f"bad_row: the tar has {self.key}.{self.twice[0]} more than once"
+            return f"bad_row: the tar has {_shown(f'{self.key}.{self.twice[0]}')} more than once"
         if len(found) > 1:
             return f"bad_row: several images in a sample, {' and '.join(_shown(member.name) for member in found)}"
         if not found:
@@ -113,7 +113,7 @@ class TarReader:
             for number, sample in enumerate(samples, start + 1):
                 found.append(self._row(sample, number, {end: text(member) for end, member in sample.members.items() if end in _TEXTS}))
         if start + rows > len(self._samples):
-            found.append((Row(len(self._samples) + 1, None, f"bad_row: the tar is damaged: {self._members.damage}"), None))
+            found.append((Row(len(self._samples) + 1, None, f"bad_row: the tar is damaged: {_shown(self._members.damage or '')}"), None))
         return TarChunk(columns_of([row for row, _ in found]), [place for _, place in found])
 
     def _row(self, sample: Sample, line: int, texts: dict[str, bytes]) -> tuple[Row, Place | None]:
