@@ -2,6 +2,9 @@
 
 The commit then names the user's tar, and no image byte is copied. A pair on a block list makes the unit ours: the pool gets a tar without
 that pair's bytes. The user's own tar is never touched; the job's summary names those that still hold such a pair.
+
+`sha256` is measured of the bytes in the tar. What a source says of it is carried as `expected_sha256` and held against lists, but not against
+these bytes: img2dataset's is of the bytes before it converted them. No host is asked for anything; what the image itself says of mining counts.
 """
 
 from collections import Counter

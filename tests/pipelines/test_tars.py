@@ -222,6 +222,9 @@ def test_sources_of_tars_are_found(tmp_path):
         entries = list_source(spec, {})
         assert [(entry.path, entry.kind) for entry in entries] == expected
         assert all(entry.images and entry.default_unit_size == 10_000 for entry in entries)
+    assert [entry.path for entry in list_source(str(tmp_path / "*"), {})] == ["00000.tar"], "what img2dataset wrote for a tar comes with it"
+    with pytest.raises(SourceError, match=r"plain\.parquet: no column caption"):
+        list_source(str(tmp_path / "sub" / "*"), {})
 
 
 def test_folders_that_are_no_clear_source_are_told(tmp_path):
@@ -240,6 +243,13 @@ def test_folders_that_are_no_clear_source_are_told(tmp_path):
         list_source(str(tmp_path / "00000.tar"), {})
     (entry,) = list_source(str(tmp_path / "00000.tar"), {"caption": "TEXT"})
     assert entry.kind == "img2dataset"
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.zst"])
+def test_a_compressed_tar_is_told(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match="unpack it to a plain"):
+        list_source(str(tmp_path / name), {})
 
 
 @pytest.mark.parametrize(
