@@ -21,6 +21,7 @@ import apache_beam as beam
 from pipelines.fetch.in_place import tars_that_hold_listed
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
+from pipelines.logs import logs_to, screen
 from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
 from pipelines.pool_job import PoolJob, open_pool_job
@@ -28,7 +29,7 @@ from pipelines.progress import Progress, Took, duration, say
 from pipelines.publish import ALREADY, GateFailed, ListedPairs, publish
 from pipelines.release_job import ReleaseJob, open_release_job
 from pipelines.reviews import check_reviews
-from pipelines.run import command, logs_to, run_graph, screen
+from pipelines.run import command, run_graph
 from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.follow_ups import FollowUps
