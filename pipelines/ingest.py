@@ -18,6 +18,7 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from pipelines.fetch.in_place import tars_that_hold_listed
 from pipelines.fetch_summary import lines_of_run
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
@@ -42,6 +43,7 @@ from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
 from schemas.pool import Pool
 from schemas.release import Release
+from schemas.scratch import sweep
 
 
 def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
@@ -92,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(line)
         return EXIT_DONE
     gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates  # a broken file is told before hours of work
+    sweep()  # what killed runs left on this machine
     if args.start_at in ("fetch", "score"):
         there = Pool(dataset)
         there.store.check_writable()
@@ -183,9 +186,8 @@ def _deferred_text(deferred: dict[str, int], args: argparse.Namespace) -> str:
 
 
 def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
-    return (
-        f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}\nnext: {_python()} -m pipelines.ingest --dataset {args.dataset}"
-    )
+    done = f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}"
+    return "\n".join([done, *_tars_lines(job.pool), f"next: {_python()} -m pipelines.ingest --dataset {args.dataset}"])
 
 
 def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, already: bool, seconds: float, finished: bool) -> list[str]:
@@ -247,9 +249,16 @@ def _lists_lines(job: ReleaseJob, funnel: Funnel) -> list[str]:
             f"  {listed - never_stored:,} were fetched before they were listed: in no shard and no decision of this release, but still in the "
             "pool and in releases that were made before; pipelines.forget, which is to come, removes them"
         )
+    lines += _tars_lines(job.pool)
     if job.lists_of_bytes:
         lines.append("  MD5 and SHA-1 lists were held against what was fetched since they were given, not against older pairs of the pool")
     return ["", *lines] if lines else []
+
+
+def _tars_lines(pool: Pool) -> list[str]:
+    holding = tars_that_hold_listed(pool)
+    told = ["  your own tars are never changed; these still hold images that a list stopped:"] if holding else []
+    return told + [f"    {tar}" for tar in holding]
 
 
 def _python() -> str:

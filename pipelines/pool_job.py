@@ -12,7 +12,7 @@ from pipelines.fetch.politeness import HostsError, Politeness, read_hosts_file
 from pipelines.fetch.settings import FetchSettings
 from pipelines.options import UsageError
 from pipelines.sources.formats import SourceError
-from pipelines.sources.listing import Entry, list_source
+from pipelines.sources.listing import TARS, Entry, list_source
 from pipelines.sources.rows import RowReader
 from quality.block_lists import read_lists
 from quality.evidence.manifest import TrustError, read_anchors
@@ -149,6 +149,10 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     wanted = {"fetch": fetch.identity(), **source}
     if fetches:
         _check_fixed(args, fixed, wanted)
+    if fetch.store == "resized" and any(entry.kind in TARS for entry in entries):
+        raise UsageError(
+            "images of tars are taken where they lie, as they are; leave --store resized out (shards are resized whatever the pool stores)"
+        )
     policy = with_scorers(find_policy(args.policy), args.read_scorer)  # a policy that cannot be read is told before hours of fetching
     Rules(policy)
     read_as = _evidence_read_as(wanted if fetches else source)
@@ -189,7 +193,11 @@ def _source_of(args: argparse.Namespace, fixed: dict[str, Any] | None) -> tuple[
     else:
         reading = sources
     entries = [
-        entry for known in reading for entry in list_source(known["source"], known["columns"], limit=known["limit"], sample=known["sample"])
+        entry
+        for known in reading
+        for entry in list_source(
+            known["source"], known["columns"], limit=known["limit"], sample=known["sample"], preset=known.get("preset")
+        )
     ]
     return entries, {"sources": sources, "unit_size": args.unit_size or (fixed["unit_size"] if fixed else entries[0].default_unit_size)}
 
@@ -206,15 +214,16 @@ def _new_source(args: argparse.Namespace, spec: str, sources: Sequence[dict[str,
             f"{args.dataset} is made from {', '.join(known['source'] for known in sources)}, not from {spec}; "
             "add it with --add_source, or give another --dataset"
         )
-    return {"source": spec, "columns": args.columns or {}, "limit": args.limit, "sample": args.sample}
+    preset = {} if args.preset is None else {"preset": args.preset}
+    return {"source": spec, "columns": args.columns or {}, "limit": args.limit, "sample": args.sample, **preset}
 
 
 def _check_same(args: argparse.Namespace, known: dict[str, Any]) -> None:
-    for flag in ("columns", "limit", "sample"):
+    for flag in ("columns", "preset", "limit", "sample"):
         given = getattr(args, flag)
-        if given is not None and given != known[flag]:
+        if given is not None and given != known.get(flag):
             raise UsageError(
-                f"{args.dataset} reads {known['source']} with --{flag} {known[flag] or '(not given)'}, not {given}; "
+                f"{args.dataset} reads {known['source']} with --{flag} {known.get(flag) or '(not given)'}, not {given}; "
                 "leave the flag out, or give another --dataset"
             )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.options import UsageError
 from pipelines.reviews import Reviews, open_reviews
@@ -88,7 +89,9 @@ class ReleaseJob:
         commits = [commit for unit in self.units if (commit := self.pool.raw_commit(unit)) is not None]
         sizes = dict(self.pool.store.list("pool/raw"))
         fetched = sum(commit.statuses.get("success", 0) for commit in commits)
-        stored = sum(sizes.get(commit.tar, 0) for commit in commits if commit.tar) / max(1, fetched)
+        of_tars = sum(sizes.get(commit.tar, 0) for commit in commits if commit.tar)
+        in_place = sum(pc.sum(self.pool.read_raw(commit.unit, ["size"])["size"]).as_py() or 0 for commit in commits if commit.user_tar)
+        stored = (of_tars + in_place) / max(1, fetched)
         return stored if self.target.size is None else min(stored, self.target.size**2 * _BYTES_A_PIXEL)
 
 

@@ -19,6 +19,7 @@ from pipelines.options import EXIT_BUG, EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_US
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
 from pipelines.steps.score_units import ScorerBug
+from pipelines.workers import WorkerDied, deaths
 from quality.block_lists import BlockListError
 from quality.deepfake import NamesError, ProbeError
 from quality.embedded_clip import MissingWeights
@@ -49,7 +50,7 @@ def run_graph(
     beam_flags: Sequence[str] = (),
     shuffles: bool = False,
 ) -> None:
-    """Builds and runs a graph to its end. Raises what a step raised.
+    """Builds and runs a graph to its end. Raises what a step raised; WorkerDied where a process of the FnApiRunner ended by itself.
 
     runner: "DirectRunner" is Beam's in-process FnApiRunner, pinned (by itself it tries Prism, and to download it); else a name for Beam.
     mode and workers are the FnApiRunner's. shuffles: whether the graph moves many rows; the workers then start with one heap each.
@@ -67,7 +68,13 @@ def run_graph(
         options.view_as(StandardOptions).runner = runner
         pipeline = beam.Pipeline(options=options)
     build(pipeline)
-    pipeline.run().wait_until_finish()
+    before = len(deaths)
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:
+        if len(deaths) > before:
+            raise WorkerDied(deaths[-1]) from error
+        raise
 
 
 @contextlib.contextmanager
@@ -148,6 +155,9 @@ def command(main: Callable[[], int]) -> int:
         # Threads of the runner may still wait for workers that the signal ended; nothing of ours is left to be written.
         sys.stdout.flush()
         os._exit(EXIT_INTERRUPTED)
+    except WorkerDied as error:
+        _complain(f"error: {error}")
+        return EXIT_BUG
     except _USER_ERRORS as error:
         _complain(f"error: {error}")
         return _code_of(type(error).__name__)

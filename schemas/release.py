@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,6 +27,7 @@ import pyarrow.parquet as pq
 from schemas.columns import field as column
 from schemas.digest import digest_of_table
 from schemas.pool import footer_of, write_parquet
+from schemas.scratch import Scratch
 from schemas.store import Store
 
 DECISIONS: Final = pa.schema(
@@ -244,7 +244,7 @@ class Release:
     # ---- helpers
 
     def _put(self, path: str, table: pa.Table, meta: Mapping[str, Any]) -> None:
-        with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+        with Scratch() as folder:
             local = Path(folder, "table.parquet")
             write_parquet(table, meta, local)
             if not self.store.put_new(path, local) and self._footer(path)["content_digest"] != meta["content_digest"]:

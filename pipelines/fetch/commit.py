@@ -59,10 +59,10 @@ def requests_table(outcomes: Sequence[Outcome]) -> pa.Table:
     return table_of([{**took, "row": row} for row, took in enumerate(rows)], REQUESTS)
 
 
-def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
+def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome], *, keys: Sequence[str] | None = None) -> pa.Table:
     """The table of a raw commit: RAW, then carried columns. Rows whose status the source set keep it and its message.
 
-    Of a blocked row nothing is left but `row` and `status`.
+    Of a blocked row nothing is left but `row` and `status`. keys: the images' member names, extension apart; None for those of our tars.
     """
     rows = range(source.num_rows)
     given = source.column("status").to_pylist()
@@ -72,7 +72,7 @@ def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome]) -> pa.Ta
         message if status is not None else found for status, message, found in zip(given, messages, columns["error_message"], strict=True)
     ]
     columns["row"] = list(rows)
-    columns["key"] = [key_of(row) for row in rows]
+    columns["key"] = [key_of(row) for row in rows] if keys is None else list(keys)
     columns["uid"] = [
         _uid(unit, row, url, file_name, caption, sha256)
         for row, url, file_name, caption, sha256 in zip(

@@ -29,6 +29,8 @@ class Work:
     verdicts: by url, why it may not be asked for, or None, and what its host says of mining; urls that are not in it may be asked for.
     delays: seconds that hosts ask for between two requests of this process, by Image.host.
 
+    claims: the SHA-256 that a row's source says its bytes have (store.claims_of); others are not stored. None: no row claims any.
+
     read_image: the bytes of a file name; raises OSError. finish(outcomes, tar, network_up): called once in the commit thread when all rows have an
     outcome (just the status where it stood); tar is (path, SHA-256), removed afterwards, or None. The unit's future has what it returns.
     """
@@ -41,6 +43,7 @@ class Work:
     listed: Sequence[Kind | None] | None = None
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     delays: Mapping[str, float] = field(default_factory=dict)
+    claims: Sequence[str | None] | None = None
 
 
 def outcome_of(failed: Failed, signals: Mapping[str, bool]) -> Outcome:

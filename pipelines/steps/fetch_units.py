@@ -19,9 +19,12 @@ from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.failures import FailureLimit
 from pipelines.fetch.guard import read_host_map
 from pipelines.fetch.hosts import host_of
+from pipelines.fetch.in_place import commit_in_place
 from pipelines.fetch.job import Verdict, Work
 from pipelines.fetch.origins import Rules, origin_of, verdict_of
 from pipelines.fetch.settings import FetchSettings
+from pipelines.fetch.store import claims_of
+from pipelines.sources.rows import InPlace
 from quality.block_lists import BlockLists, lists_here
 from quality.block_lists.match import Kind
 from quality.urls import BadUrl, url_of
@@ -37,6 +40,12 @@ class RowReader(Protocol):
     def read_image(self, unit: str, file_name: str) -> bytes:
         """The bytes of a row's `file_name`. Raises FileNotFoundError. Called by several threads."""
 
+    def is_in_place(self, unit: str) -> bool:
+        """Whether the images of a unit stay in a tar of the user's: nothing is asked for."""
+
+    def in_place(self, unit: str) -> InPlace | None:
+        """The rows of a unit whose images stay in a tar of the user's, and where they lie in it; None for all others."""
+
     def input_digest(self, unit: str) -> str:
         """Changes whenever the rows of the unit could."""
 
@@ -47,8 +56,8 @@ class FetchUnits(beam.PTransform):
     In: names of units. Out: names of committed units, as they are done; a unit that is committed already is adopted, a deferred one
     (Pool.deferred) is left out. workers: exactly so many keys share the work, and what may be taken of a host; None leaves that to the
     runner, and to settings.workers. lists: the digest of the launcher's block lists, which every worker reads for itself; None where there
-    are none. Hosts that CheckHosts has not read, or a day ago, are read before a unit that names them. max_failure_rate: of a worker's pairs,
-    see FailureLimit. Raises PoolError for a unit that was committed from another input, and TooManyFailures.
+    are none. max_failure_rate: of a worker's pairs, see FailureLimit. Hosts that CheckHosts has not read, or a day ago, are read before a unit
+    that names them. Raises PoolError for a unit that was committed from another input, and TooManyFailures.
     """
 
     def __init__(
@@ -122,6 +131,7 @@ class _Fetch(beam.DoFn):
     def setup(self) -> None:
         lists = lists_here(self._digest)
         self._listed = partial(kinds_of, lists) if lists else None
+        self._lists = lists
         self._engine = shared.acquire(self._settings, lists, self._pool, threads=self._threads)
 
     def start_bundle(self) -> None:
@@ -133,6 +143,12 @@ class _Fetch(beam.DoFn):
             yield unit
             return
         self._limit.check()
+        taken = self._rows.in_place(unit)
+        if taken is not None:
+            listed = None if self._listed is None else self._listed(taken.source)
+            commit_in_place(self._pool, unit, taken, self._settings, self._lists, listed=listed, input_digest=digest)
+            yield unit
+            return
         while len(self._flying) >= self._settings.units_ahead:
             yield from self._landed(wait(self._flying, return_when=FIRST_COMPLETED).done)
         source = self._rows.read(unit)
@@ -147,6 +163,7 @@ class _Fetch(beam.DoFn):
             listed=listed,
             verdicts=verdicts,
             delays=delays,
+            claims=claims_of(source),
         )
         self._flying[self._engine.submit(work)] = unit
         yield from self._landed({future for future in self._flying if future.done()})

@@ -25,6 +25,7 @@ _OPENERS: Final = {
     "tiff": TiffImagePlugin.TiffImageFile,
 }
 _SPACES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # colour space of an ICC profile: Pillow's mode
+_LONGEST_PROFILE: Final = 4_000_000  # bytes; those of printing presses have 2.5 MB. Some are kept, with what was made from them
 _SRGB_TOLERANCE: Final = 2  # of 255: rounding of the many sRGB profiles in use; Adobe RGB and Display P3 differ by 20 and more
 
 
@@ -123,18 +124,21 @@ def jpeg_profile(data: bytes, segments: Iterable[tuple[int, int, int]]) -> bytes
 # ---- colour
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def to_srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """The transform from an ICC profile to sRGB for pixels of `mode` (L, RGB, CMYK).
 
-    None when none is needed or none can be: the profile is sRGB within rounding, cannot be read, or is of another colour space.
+    None when none is needed or none can be: the profile is sRGB within rounding, cannot be read, is longer than profiles are, or is of
+    another colour space.
     """
+    if len(profile) > _LONGEST_PROFILE:
+        return None
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if _SPACES.get(source.profile.xcolor_space) != mode:
             return None
         transform = ImageCms.buildTransform(source, _srgb(), mode, "RGB", flags=ImageCms.Flags.NONE)
-    except (ImageCms.PyCMSError, OSError):
+    except (ImageCms.PyCMSError, OSError, UnicodeDecodeError):  # the last: of a colour space whose name is no text
         return None
     if mode == "RGB":
         steps = np.arange(0, 256, 17, dtype=np.uint8)

@@ -48,21 +48,21 @@ IMG2DATASET_THREADS: Final = 32  # of each process; 16, 64 and 128 were no faste
 Part = Callable[..., int]
 
 
-def picture(number: int) -> bytes:
-    """A JPEG of about BYTES with a photograph's spectrum (amplitude as 1/f), another for each number."""
+def picture(number: int, sides: tuple[int, int] = SIDES, size: int = BYTES) -> bytes:
+    """A JPEG of about `size` bytes with a photograph's spectrum (amplitude as 1/f), another for each number."""
     noise = np.random.default_rng(number)
-    width, height = SIDES
+    width, height = sides
     pixels = np.zeros((height, width, 3), np.float32)
     for octave in range(9):
         side = 3 << octave
         layer = noise.normal(size=(min(side, height), min(side, width), 3)).astype(np.float32)
-        pixels += cv2.resize(layer, SIDES, interpolation=cv2.INTER_CUBIC) * 60 / 1.7**octave
+        pixels += cv2.resize(layer, sides, interpolation=cv2.INTER_CUBIC) * 60 / 1.7**octave
     pixels = np.clip(pixels + 128, 0, 255).astype(np.uint8)
     low, high = 20, 98
     while high - low > 1:
         quality = (low + high) // 2
         data = simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="RGB", colorsubsampling="420")
-        low, high = (quality, high) if len(data) < BYTES else (low, quality)
+        low, high = (quality, high) if len(data) < size else (low, quality)
     return simplejpeg.encode_jpeg(pixels, quality=low, colorspace="RGB", colorsubsampling="420")
 
 
@@ -101,8 +101,8 @@ def cpu_seconds(server: psutil.Process) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in (server, *server.children()))
 
 
-def urls_of(start: str, count: int) -> list[str]:
-    return [f"{start}/{number}/{number % DISTINCT}.jpg" for number in range(count)]
+def urls_of(start: str, count: int, distinct: int = DISTINCT) -> list[str]:
+    return [f"{start}/{number}/{number % distinct}.jpg" for number in range(count)]
 
 
 class Rows:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.fetch import loop
+from pipelines.fetch import store
 from pipelines.steps.score_units import LoadedScorers, score_unit
 from quality.evidence.manifest import read_anchors
 from quality.evidence.original import OriginalReader
@@ -87,7 +87,7 @@ def test_an_image_that_breaks_the_reader_is_a_row_and_not_a_unit(pool, server, f
                 raise RuntimeError("a reader's bug, with bytes \ud800 of the file")
             return super().read(data, pixels)
 
-    monkeypatch.setattr(loop, "OriginalReader", Fragile)
+    monkeypatch.setattr(store, "OriginalReader", Fragile)
     broken, fine = fetch(pool, [server.url("/c2pa-broken"), server.url("/drawing-512")], **RESIZED)
     assert (broken["status"], broken["error_message"]) == ("failed_to_resize", "evidence: RuntimeError")
     assert broken["offset"] is None and broken["evidence"] is None
@@ -96,7 +96,7 @@ def test_an_image_that_breaks_the_reader_is_a_row_and_not_a_unit(pool, server, f
 
 def test_a_unit_that_is_older_than_the_column_has_no_evidence(pool, server, monkeypatch):
     fetch(pool, [server.url("/iptc-trained")], store="resized", target=Target(size=64))
-    old = pool.read_raw(UNIT).drop_columns(["evidence"])
+    old = pool.read_raw(UNIT).drop_columns(["evidence", "optout", "optout_signals"])
     tar = pool.raw_commit(UNIT).tar
     monkeypatch.setattr("schemas.pool.RAW", RAW_ALWAYS)
     older = Pool(pool.store.path_of("older"))

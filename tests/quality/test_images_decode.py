@@ -137,7 +137,8 @@ def test_a_profile_of_another_colour_space_than_the_pixels_counts_as_none(format
 
 def test_srgb_and_broken_profiles_change_nothing():
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    for profile in (srgb, b"no profile at all", srgb[:200], swapped_profile()[:300]):
+    nameless = swapped_profile().replace(b"RGB ", b"\x80GB ", 1)  # the name of the colour space
+    for profile in (srgb, b"no profile at all", srgb[:200], swapped_profile()[:300], nameless, swapped_profile() + bytes(4_000_000)):
         data = saved(photo(), "JPEG", icc_profile=profile)
         assert np.array_equal(decode(data), pillow(data))
 
