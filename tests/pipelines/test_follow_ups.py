@@ -15,6 +15,7 @@ from pipelines.steps.follow_ups import FollowUps, followed_up
 from pipelines.steps.read_units import ReadUnits
 from quality.gates.indexes import read_indexes
 from quality.gates.metrics import release_metrics, unit_metrics
+from quality.report.compare import moved_rows, read_before
 from quality.report.ledger import counts_of, read_ledger
 from quality.review.sampling import sample
 from schemas.follow_ups import FollowUp, begin_round, end_round, follow_up, planned_follow_ups, put_follow_up, retried_rows, statuses_of
@@ -294,3 +295,22 @@ def test_any_order_and_number_of_workers_gives_the_same(retried, mode):
     for name in sorted(retried.committed()):
         assert one.read_decisions(name).equals(two.read_decisions(name)), name
     assert pc.sum(pc.is_null(two.read_decisions(unit(0))["verdict"])).as_py() == 3
+
+
+def test_a_report_knows_a_pair_again_that_was_asked_for_again(retried):
+    policy = parse_policy(POLICY, where="p")
+    units = sorted(retried.committed())
+    old, new = select(retried, policy, "old", order=[unit(0), unit(1)]), select(retried, policy, "new")
+    failed = 1 << 0
+    ledger = read_ledger(retried, new, units)
+    before = read_before(retried, old, ledger)
+    pairs = [(ledger.units[place], row) for place, row in zip(ledger.unit.tolist(), ledger.row.tolist(), strict=True)]
+    was = {pair: (int(verdict), int(mask)) for pair, verdict, mask in zip(pairs, before.verdict, before.mask, strict=True)}
+    assert before.reasons[0] == "fetch:failed_to_download" and before.gone == 0
+    came = [(f"{unit(0)}.r1", 0), (f"{unit(0)}.r1", 1), (f"{unit(0)}.r2", 0)]
+    assert [was[pair] for pair in came] == [(2, failed)] * 3, "each had been dropped, for it had failed"
+    assert moved_rows(ledger, before)["drop", "keep"].sum() == 3
+    then = read_ledger(retried, old, [unit(0), unit(1)])  # and the other way: the later release decided about them elsewhere
+    after = read_before(retried, new, then)
+    assert (len(then), after.gone) == (7, 0)
+    assert after.verdict.tolist() == [0, 2, 0, 0, 2, 2, 2]
