@@ -19,6 +19,7 @@ from pathlib import Path
 import apache_beam as beam
 
 from pipelines.fetch.in_place import tars_that_hold_listed
+from pipelines.fetch_summary import lines_of_run
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
 from pipelines.logs import logs_to, screen
@@ -110,12 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if pool_job.runs:
             say(pool_job.headline(), out=shown)
             with Progress(pool_job.pool, pass_name=pool_job.pass_.name if pool_job.scores else None, release=None, out=shown).running():
-                before = pool_job.rows_done()
+                before, committed = pool_job.rows_done(), pool_job.pool.committed()
                 with took.step(pool_job.step, lambda: pool_job.rows_done() - before):
                     run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph)
             pool_job.end_retrying()
-            if args.retry_failed:
-                say(_retried_text(pool_job), out=shown)
+            for line in lines_of_run(pool_job, args.dataset, before=committed):
+                say(line, out=shown)
         deferred = pool_job.deferred()
         if deferred and not args.allow_missing:
             say(_deferred_text(deferred, args), out=shown)
@@ -182,19 +183,6 @@ def _deferred_text(deferred: dict[str, int], args: argparse.Namespace) -> str:
     return (
         f"{len(deferred)} units ({sum(deferred.values()):,} pairs) were deferred: their hosts could not be reached.\n"
         f"Run the same command again to fetch them; nothing that is done is done twice. To publish without them: --allow_missing"
-    )
-
-
-def _retried_text(job: PoolJob) -> str:
-    """What asking again has brought, or that there was nothing to ask for."""
-    plans = job.retried()
-    if not plans:
-        return "nothing to retry: no pair of a committed unit failed in a way that can pass"
-    asked = sum(len(plan.rows) for plan in plans.values())
-    came = sum(commit.statuses.get("success", 0) for unit in plans if (commit := job.pool.raw_commit(unit)) is not None)
-    return (
-        f"asked again for {asked:,} pairs that had failed, of {len(plans):,} unit{'s' if len(plans) != 1 else ''} "
-        f"(round {job.retry_round}): {came:,} came"
     )
 
 
