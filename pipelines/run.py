@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.fetch.failures import TooManyFailures
+from pipelines.fetch.img2dataset_fetcher import FetcherError
 from pipelines.options import EXIT_BUG, EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
@@ -97,6 +98,7 @@ _USER_ERRORS = (
     ProbeError,
     EngineError,
     ShardError,
+    FetcherError,
     SourceError,
     BlockListError,
     GateFileError,
