@@ -20,6 +20,7 @@ import apache_beam as beam
 
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
+from pipelines.going_on import going_on
 from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
 from pipelines.pool_job import PoolJob, open_pool_job
@@ -38,6 +39,7 @@ from pipelines.what_if import what_if
 from quality.block_lists import LISTED
 from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
+from schemas.attempts import Attempts
 from schemas.pool import Pool
 from schemas.release import Release
 
@@ -104,7 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             with Progress(pool_job.pool, pass_name=pool_job.pass_.name if pool_job.scores else None, release=None, out=shown).running():
                 before = pool_job.rows_done()
                 with took.step(pool_job.step, lambda: pool_job.rows_done() - before):
-                    run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph)
+                    going_on(
+                        lambda: run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph),
+                        Attempts(pool_job.pool.store),
+                        tell=partial(say, out=shown),
+                    )
         deferred = pool_job.deferred()
         if deferred and not args.allow_missing:
             say(_deferred_text(deferred, args), out=shown)

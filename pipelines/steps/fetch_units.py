@@ -24,6 +24,7 @@ from pipelines.fetch.settings import FetchSettings
 from quality.block_lists import BlockLists, lists_here
 from quality.block_lists.match import Kind
 from quality.urls import BadUrl, url_of
+from schemas.attempts import FETCH, TRIES, Attempts
 from schemas.pool import Pool, PoolError, split_unit
 
 
@@ -105,6 +106,7 @@ class _Fetch(beam.DoFn):
     def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, threads: int, digest: str | None):
         self._pool, self._rows, self._settings, self._threads, self._digest = pool, rows, settings, threads, digest
         self._flying: dict[Future[bool], str] = {}
+        self._attempts = Attempts(pool.store)
 
     def setup(self) -> None:
         lists = lists_here(self._digest)
@@ -133,6 +135,7 @@ class _Fetch(beam.DoFn):
             listed=listed,
             verdicts=verdicts,
             delays=delays,
+            apart=self._attempts.begin(FETCH, unit) >= TRIES,
         )
         self._flying[self._engine.submit(work)] = unit
         yield from self._landed({future for future in self._flying if future.done()})
@@ -164,10 +167,13 @@ class _Fetch(beam.DoFn):
 
     def teardown(self) -> None:
         shared.release(self._engine)
+        for unit in self._flying.values():  # given up in good order
+            self._attempts.end(FETCH, unit)
 
     def _landed(self, done: Iterable["Future[bool]"]) -> Iterator[str]:
         for future in sorted(done, key=self._flying.__getitem__):
             unit = self._flying.pop(future)
+            self._attempts.end(FETCH, unit)
             if future.result():
                 yield unit
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.fetch import loop
-from pipelines.steps.score_units import LoadedScorers, score_unit
+from pipelines.fetch import store
+from pipelines.steps.loaded_scorers import LoadedScorers
+from pipelines.steps.score_units import score_unit
 from quality.evidence.manifest import read_anchors
 from quality.evidence.original import OriginalReader
 from quality.images.convert import Target
@@ -87,7 +88,7 @@ def test_an_image_that_breaks_the_reader_is_a_row_and_not_a_unit(pool, server, f
                 raise RuntimeError("a reader's bug, with bytes \ud800 of the file")
             return super().read(data, pixels)
 
-    monkeypatch.setattr(loop, "OriginalReader", Fragile)
+    monkeypatch.setattr(store, "OriginalReader", Fragile)
     broken, fine = fetch(pool, [server.url("/c2pa-broken"), server.url("/drawing-512")], **RESIZED)
     assert (broken["status"], broken["error_message"]) == ("failed_to_resize", "evidence: RuntimeError")
     assert broken["offset"] is None and broken["evidence"] is None
