@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +16,9 @@ from pipelines.run import command
 from quality.block_lists import LISTED, BlockLists, read_lists
 from quality.block_lists.match import SHA256_COLUMNS, URL_COLUMNS
 from quality.rules import CRASHED, DUPLICATES, UNDECODABLE, judge
+from schemas.follow_ups import follow_up
 from schemas.policy import Policy, Rule, parse_stored_policy
-from schemas.pool import Pool
+from schemas.pool import Pool, base_of, number_of
 from schemas.reasons import REJECTED, reason_text
 from schemas.release import Release, latest
 
@@ -31,7 +33,8 @@ _EXAMPLES = """examples:
 class Found:
     """A pair in the ledger: its unit, its row there, its raw columns, and the row of decisions about it, if there is one.
 
-    listed: whether it is on a block list, now or when it was fetched or decided about.
+    listed: whether it is on a block list, now or when it was fetched or decided about. earlier: where it stood before it was asked for again,
+    the oldest first.
     """
 
     unit: str
@@ -39,26 +42,43 @@ class Found:
     raw: dict[str, Any]
     decided: pa.Table | None
     listed: bool
+    earlier: "tuple[Found, ...]" = ()
+
+    @property
+    def places(self) -> "list[Found]":
+        """Where the pair stands and stood, the newest first."""
+        return [self, *reversed(self.earlier)]
 
 
 def find(pool: Pool, release: Release | None, *, uid: str | None, url: str | None) -> Iterator[Found]:
     """Every pair with this uid (or a prefix of 8 digits or more) or url, in the pool's order. Raises BlockListError."""
     lists = read_lists()
-    for unit in sorted(pool.committed()):
-        keys = pool.read_raw(unit, ["uid", "url", "final_url", "file_name"])
-        if uid is not None:
-            hit = pc.starts_with(keys["uid"], uid)
-        else:
-            hits = [pc.fill_null(pc.equal(keys[name], url), False) for name in ("url", "final_url", "file_name")]
-            hit = pc.or_(pc.or_(hits[0], hits[1]), hits[2])
-        rows = [row for row, yes in enumerate(hit.to_pylist()) if yes]
-        if rows:
-            raw = pool.read_raw(unit).take(rows).to_pylist()
-            decisions = _decisions(release, unit)
-            for known, row in zip(raw, rows, strict=True):
-                decided = None if decisions is None else decisions.slice(row, 1)
-                told = (known["error_message"], *([] if decided is None else decided["reasons"][0].as_py()))
-                yield Found(unit, row, known, decided, LISTED in told or _is_listed(pool, lists, unit, row, known))
+    for base, units in groupby(sorted(pool.committed(), key=lambda unit: (base_of(unit), number_of(unit))), base_of):
+        places = {unit: list(follow_up(pool, unit).rows) if unit != base else None for unit in units}  # row there -> row of the base
+        hits = {row if rows is None else rows[row] for unit, rows in places.items() for row in _hits(pool, unit, uid=uid, url=url)}
+        for hit in sorted(hits):
+            held = {unit: hit if rows is None else rows.index(hit) for unit, rows in places.items() if rows is None or hit in rows}
+            *earlier, newest = (_found(pool, release, lists, unit, row) for unit, row in held.items())
+            yield replace(newest, listed=any(each.listed for each in (newest, *earlier)), earlier=tuple(earlier))
+
+
+def _hits(pool: Pool, unit: str, *, uid: str | None, url: str | None) -> list[int]:
+    """The rows of a unit with this uid or url."""
+    keys = pool.read_raw(unit, ["uid", "url", "final_url", "file_name"])
+    if uid is not None:
+        hit = pc.starts_with(keys["uid"], uid)
+    else:
+        hits = [pc.fill_null(pc.equal(keys[name], url), False) for name in ("url", "final_url", "file_name")]
+        hit = pc.or_(pc.or_(hits[0], hits[1]), hits[2])
+    return [row for row, yes in enumerate(hit.to_pylist()) if yes]
+
+
+def _found(pool: Pool, release: Release | None, lists: BlockLists, unit: str, row: int) -> Found:
+    [raw] = pool.read_raw(unit).slice(row, 1).to_pylist()
+    decisions = _decisions(release, unit)
+    decided = None if decisions is None else decisions.slice(row, 1)
+    told = (raw["error_message"], *([] if decided is None else decided["reasons"][0].as_py()))
+    return Found(unit, row, raw, decided, LISTED in told or _is_listed(pool, lists, unit, row, raw))
 
 
 def _decisions(release: Release | None, unit: str) -> pa.Table | None:
@@ -99,18 +119,23 @@ def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy |
         f"fetch      {raw['status']}" + (f": {raw['error_message']}" if raw["error_message"] else "")
         + (f", {raw['width']}x{raw['height']} {raw['format']}, {raw['size']:,} bytes" if raw["width"] else ""),
     ]  # fmt: skip
-    if found.decided is None or release is None or policy is None:
+    lines += [
+        f"  earlier  {each.raw['status']}: {each.raw['error_message']}; unit {each.unit}, row {each.row}" for each in found.places[1:]
+    ]
+    judged = next((each for each in found.places if each.decided is not None), found)
+    if judged.decided is None or release is None or policy is None:
         by_whom = "no release has decided" if release is None else f"release {release.name} has not decided"
         return [*lines, f"verdict    none yet: {by_whom} about it"]
-    [decision] = found.decided.to_pylist()
-    lines.append(f"verdict    {decision['verdict']}  (release {release.name}, policy {policy.name})")
+    [decision] = judged.decided.to_pylist()
+    then = "" if judged is found else ", before the pair was asked for again"
+    lines.append(f"verdict    {decision['verdict']}  (release {release.name}, policy {policy.name}{then})")
     lines += [f"  because  {reason}: {reason_text(reason)}" for reason in decision["reasons"]]
     if decision["duplicate_of"]:
         lines.append(f"  better   {decision['duplicate_of']}  (explain that uid to see it)")
-    lines += people_lines(release, found.unit, found.decided, policy)
-    lines += before_lines(release, found.unit, found.row, found.decided)
-    if raw["status"] == "success":
-        lines += _bounds(found.decided, policy)
+    lines += people_lines(release, judged.unit, judged.decided, policy)
+    lines += before_lines(release, [(each.unit, each.row) for each in found.places], judged.decided)
+    if judged.raw["status"] == "success":
+        lines += _bounds(judged.decided, policy)
     return [*lines, *_would_keep(decision, policy)]
 
 

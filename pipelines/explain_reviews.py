@@ -1,6 +1,6 @@
 """What people decided about a pair, what that changed, and what the release before said of it: lines of pipelines.explain."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -53,15 +53,21 @@ def _cuts(release: Release, unit: str, policy: Policy) -> Mapping[str, float]:
     return next(decided.cuts for decided in release.decided() if decided.unit == unit)
 
 
-def before_lines(release: Release, unit: str, row: int, decided: pa.Table) -> list[str]:
-    """What the release's parent said of the pair, where that was something else."""
+def before_lines(release: Release, places: Sequence[tuple[str, int]], decided: pa.Table) -> list[str]:
+    """What the release's parent said of the pair, where that was something else. places: units and rows where it stood, the newest first."""
     run = release.run()
     name = None if run is None else run.get("parent")
-    try:
-        before = None if name is None else Release(release.store, name).read_decisions(unit).slice(row, 1)
-    except FileNotFoundError:  # fetched since
-        return []
-    if before is None:
+    before = None if name is None else next(_decisions_at(Release(release.store, name), places), None)
+    if before is None:  # no parent, or fetched since
         return []
     [old], [new] = ([(pair["verdict"], pair["reasons"]) for pair in table.to_pylist()] for table in (before, decided))
     return [] if old == new else [f"before     {old[0]}{', because ' * bool(old[1])}{' and '.join(old[1])}  (release {name}, its parent)"]
+
+
+def _decisions_at(release: Release, places: Sequence[tuple[str, int]]) -> Iterator[pa.Table]:
+    """The row of decisions at each place that the release has decided about."""
+    for unit, row in places:
+        try:
+            yield release.read_decisions(unit).slice(row, 1)
+        except FileNotFoundError:
+            continue

@@ -34,7 +34,7 @@ def kept_values(pool: Pool, release: Release, column: str, lists: BlockLists) ->
     """
     found, listed = list[str](), 0
     for decided in release.decided():
-        kept = np.asarray(pc.equal(release.read_decisions(decided.unit, ["verdict"])["verdict"], "keep"))
+        kept = np.asarray(pc.fill_null(pc.equal(release.read_decisions(decided.unit, ["verdict"])["verdict"], "keep"), False))
         now_listed = listed_rows(pool, decided.unit, lists, kept)
         listed += int(now_listed.sum())
         try:

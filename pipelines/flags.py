@@ -2,9 +2,11 @@
 
 import os
 
+from pipelines.fetch.failures import ENOUGH
 from pipelines.fetch.settings import OPTOUTS, USER_AGENT
 from pipelines.options import EXIT_CODES, GATES_HELP, Parser, mapping, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
+from pipelines.sources.presets import PRESETS
 from quality.images.convert import FORMATS, RESIZES
 from quality.scorers import DEFAULT, PACKAGED
 
@@ -15,8 +17,12 @@ _EXAMPLES = """examples:
       the packaged sample, offline, into ./pigment-sample
   python -m pipelines.ingest --dataset cats --source 'lists/*.parquet' --columns url=URL,caption=TEXT --contact you@example.org
       a list of urls, fetched politely, into ./cats
+  python -m pipelines.ingest --dataset cats --source 'laion2B-en/*.parquet' --preset laion --sample 0.001
+      a well-known list, its columns known: laion coyo datacomp cc12m img2dataset
   python -m pipelines.ingest --dataset cats --source my-photos/ --policy my-policy.toml
       a folder of images (metadata.csv, or name.jpg + name.txt)
+  python -m pipelines.ingest --dataset cats --source img2dataset-output/
+      WebDataset tars, with img2dataset's Parquet files or without: images stay in their tars, nothing is copied
   python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml --what_if
       what another policy would keep, beside the newest release; nothing is written
   python -m pipelines.ingest --dataset cats --start_at select --what_if --policy strict.toml --against commercial
@@ -44,7 +50,7 @@ def parser() -> Parser:
     data.add_argument(
         "--source",
         metavar="PATH",
-        help="row file (csv tsv jsonl parquet, also .gz .zst), quoted glob, or folder; default: the packaged sample",
+        help="row file (csv tsv jsonl parquet, also .gz .zst), WebDataset tar, quoted glob, or folder; default: the packaged sample",
     )
     data.add_argument(
         "--columns",
@@ -52,6 +58,9 @@ def parser() -> Parser:
         type=mapping,
         default=None,
         help="names of your columns, e.g. url=URL,caption=TEXT,license=LICENSE",
+    )
+    data.add_argument(
+        "--preset", choices=sorted(PRESETS), help="columns of a well-known list, or of img2dataset's Parquet files; --columns comes first"
     )
     data.add_argument("--add_source", action="store_true", help="add this source to a dataset that has another one")
     data.add_argument("--unit_size", metavar="ROWS", type=positive, help="rows of a unit (default: 10000 for url lists, 1000 for folders)")
@@ -112,6 +121,17 @@ def parser() -> Parser:
         help="robots.txt, X-Robots-Tag, TDMRep, C2PA, IPTC: what forbids mining is not fetched or stored; or fetched, and left to the policy",
     )
     fetch.add_argument("--resolver", metavar="ADDRESS", help="name server to ask in the place of the system's, as in 127.0.0.1:5353")
+    fetch.add_argument(
+        "--retry_failed",
+        action="store_true",
+        help="ask again for the pairs of committed units whose failure can pass (time-outs, network errors, 408, 425, 429, 5xx, postponed)",
+    )
+    fetch.add_argument(
+        "--max_failure_rate",
+        metavar="SHARE",
+        type=share,
+        help=f"stop when a worker has asked for {ENOUGH:,} pairs and more than this share of them failed (default: go on)",
+    )
 
     score = p.add_argument_group("score")
     score.add_argument(

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from schemas.follow_ups import statuses_of
 from schemas.pool import Pool
 from schemas.reasons import REASONS, reason_text
 from schemas.release import Release
@@ -11,7 +12,8 @@ from schemas.release import Release
 
 @dataclass(frozen=True)
 class Funnel:
-    """Rows by state. rows = keep + review + drop + deferred. reasons: rows by reason (a row may have several)."""
+    """Rows by state, a row that was asked for again by its newest. rows = keep + review + drop + deferred. reasons: rows by reason (a row may
+    have several)."""
 
     rows: int
     fetched: int
@@ -36,10 +38,7 @@ def funnel_of(pool: Pool, release: Release) -> Funnel:
     """The funnel of a release, from the footers of pool and decisions."""
     planned = pool.planned_units()
     decided = release.decided()
-    commits = {unit: commit for unit in pool.committed() if (commit := pool.raw_commit(unit)) is not None}
-    statuses, reasons = Counter[str](), Counter[str]()
-    for commit in commits.values():
-        statuses.update(commit.statuses)
+    statuses, reasons = statuses_of(pool, pool.committed()), Counter[str]()
     for unit in decided:
         reasons.update(unit.reasons)
     known = {unit.unit for unit in decided}

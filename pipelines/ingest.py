@@ -18,6 +18,7 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from pipelines.fetch.in_place import tars_that_hold_listed
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
 from pipelines.going_on import going_on
@@ -31,6 +32,7 @@ from pipelines.reviews import check_reviews
 from pipelines.run import command, logs_to, run_graph, screen
 from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
+from pipelines.steps.follow_ups import FollowUps
 from pipelines.steps.read_units import ReadUnits
 from pipelines.steps.score_units import ScoreUnits
 from pipelines.steps.select_pairs import SelectPairs
@@ -42,15 +44,19 @@ from quality.review.settle import counts_of
 from schemas.attempts import Attempts
 from schemas.pool import Pool
 from schemas.release import Release
+from schemas.scratch import sweep
 
 
 def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
     """Source rows to committed and scored units."""
     if job.fetches:
         units = pipeline | "Read" >> ReadUnits(job.pool, job.entries, unit_size=job.unit_size)
+        units = units | "Follow up" >> FollowUps(job.pool, round=job.retry_round)
         if job.asks_hosts:
             units = units | "Check hosts" >> CheckHosts(job.pool, job.rows, job.fetch, lists=job.lists)
-        units = units | "Fetch" >> FetchUnits(job.pool, job.rows, job.fetch, workers=job.fetch.workers, lists=job.lists)
+        units = units | "Fetch" >> FetchUnits(
+            job.pool, job.rows, job.fetch, workers=job.fetch.workers, lists=job.lists, max_failure_rate=job.max_failure_rate
+        )
     else:
         units = pipeline | "Committed" >> beam.Create(job.committed)
     if job.scores:
@@ -89,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(line)
         return EXIT_DONE
     gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates  # a broken file is told before hours of work
+    sweep()  # what killed runs left on this machine
     if args.start_at in ("fetch", "score"):
         there = Pool(dataset)
         there.store.check_writable()
@@ -111,6 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                         Attempts(pool_job.pool.store),
                         tell=partial(say, out=shown),
                     )
+            pool_job.end_retrying()
+            if args.retry_failed:
+                say(_retried_text(pool_job), out=shown)
         deferred = pool_job.deferred()
         if deferred and not args.allow_missing:
             say(_deferred_text(deferred, args), out=shown)
@@ -167,6 +177,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--what_if decides about stored scores: add --start_at select")
     if args.against is not None and not args.what_if:
         raise UsageError("--against compares policies without writing anything: add --what_if")
+    if args.retry_failed and args.start_at != "fetch":
+        raise UsageError(f"--retry_failed fetches again: leave --start_at {args.start_at} out")
     if args.add_source and args.source is None:
         raise UsageError("--add_source needs --source")
 
@@ -178,10 +190,22 @@ def _deferred_text(deferred: dict[str, int], args: argparse.Namespace) -> str:
     )
 
 
-def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
+def _retried_text(job: PoolJob) -> str:
+    """What asking again has brought, or that there was nothing to ask for."""
+    plans = job.retried()
+    if not plans:
+        return "nothing to retry: no pair of a committed unit failed in a way that can pass"
+    asked = sum(len(plan.rows) for plan in plans.values())
+    came = sum(commit.statuses.get("success", 0) for unit in plans if (commit := job.pool.raw_commit(unit)) is not None)
     return (
-        f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}\nnext: {_python()} -m pipelines.ingest --dataset {args.dataset}"
+        f"asked again for {asked:,} pairs that had failed, of {len(plans):,} unit{'s' if len(plans) != 1 else ''} "
+        f"(round {job.retry_round}): {came:,} came"
     )
+
+
+def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
+    done = f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}"
+    return "\n".join([done, *_tars_lines(job.pool), f"next: {_python()} -m pipelines.ingest --dataset {args.dataset}"])
 
 
 def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, already: bool, seconds: float, finished: bool) -> list[str]:
@@ -243,9 +267,16 @@ def _lists_lines(job: ReleaseJob, funnel: Funnel) -> list[str]:
             f"  {listed - never_stored:,} were fetched before they were listed: in no shard and no decision of this release, but still in the "
             "pool and in releases that were made before; pipelines.forget, which is to come, removes them"
         )
+    lines += _tars_lines(job.pool)
     if job.lists_of_bytes:
         lines.append("  MD5 and SHA-1 lists were held against what was fetched since they were given, not against older pairs of the pool")
     return ["", *lines] if lines else []
+
+
+def _tars_lines(pool: Pool) -> list[str]:
+    holding = tars_that_hold_listed(pool)
+    told = ["  your own tars are never changed; these still hold images that a list stopped:"] if holding else []
+    return told + [f"    {tar}" for tar in holding]
 
 
 def _python() -> str:
@@ -264,7 +295,7 @@ def _an_uid(job: ReleaseJob) -> str:
     for unit in job.release.decided():
         table = job.release.read_decisions(unit.unit, ["uid", "verdict"])
         for uid, verdict in zip(table["uid"].to_pylist(), table["verdict"].to_pylist(), strict=True):
-            if verdict != "keep" and uid is not None:
+            if verdict not in (None, "keep") and uid is not None:
                 return uid
     return "UID"
 

@@ -61,6 +61,8 @@ def moves_between(before: Release, after: Release, units: Sequence[str]) -> Move
     moves = {(one, other): Move(one, other) for one, other in pairs if one != other}
     for unit in units:
         old, new = (release.read_decisions(unit, ["uid", "verdict", "reasons"]) for release in (before, after))
+        both = np.asarray(pc.and_(pc.is_valid(old["verdict"]), pc.is_valid(new["verdict"])))  # a follow-up decides about the others
+        old, new = old.filter(pa.array(both)), new.filter(pa.array(both))
         codes = [np.asarray(pc.index_in(table["verdict"], pa.array(VERDICTS))) for table in (old, new)]
         for (one, other), count in zip(pairs, np.bincount(codes[0] * len(VERDICTS) + codes[1], minlength=len(pairs)), strict=True):
             pairs[one, other] += int(count)

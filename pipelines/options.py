@@ -10,14 +10,15 @@ from quality.command import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, U
 from quality.command import Parser as CommandParser
 
 __all__ = [
-    "EXIT_BUG", "EXIT_CODES", "EXIT_DEFERRED", "EXIT_DONE", "EXIT_GATE", "EXIT_INTERRUPTED", "EXIT_USAGE", "GATES_HELP", "Parser", "UsageError",
-    "mapping", "positive", "share", "size_in_bytes",
+    "EXIT_BUG", "EXIT_CODES", "EXIT_DEFERRED", "EXIT_DONE", "EXIT_FAILURES", "EXIT_GATE", "EXIT_INTERRUPTED", "EXIT_USAGE", "GATES_HELP",
+    "Parser", "UsageError", "mapping", "positive", "share", "size_in_bytes",
 ]  # fmt: skip
 
-EXIT_GATE, EXIT_DEFERRED = 1, 3
+EXIT_GATE, EXIT_DEFERRED, EXIT_FAILURES = 1, 3, 4
 GATES_HELP = "your own gates, a Python file that defines SUITES; can be given again (python -m quality.gates lists ours)"
 EXIT_CODES = """exit codes:
-  0 done   1 a critical gate failed   2 wrong use   3 units deferred: run the same command again   70 a bug   130 interrupted"""
+  0 done   1 a critical gate failed   2 wrong use   3 units deferred: run the same command again
+  4 more failed than --max_failure_rate allows   70 a bug   130 interrupted"""
 
 
 class Parser(CommandParser):

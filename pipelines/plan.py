@@ -5,6 +5,7 @@ import tempfile
 
 from pipelines.pool_job import plan_source
 from pipelines.progress import duration
+from pipelines.sources.listing import TARS
 from pipelines.sources.rows import index_file
 from schemas.pool import Pool
 
@@ -23,12 +24,14 @@ def plan_lines(args: argparse.Namespace) -> list[str]:
     done = pool.committed() & set(units)
     rows, left = sum(units.values()), sum(rows for unit, rows in units.items() if unit not in done)
     mean, known = _mean_bytes(pool, sorted(done))
-    local = entries[0].images
+    local, tars = entries[0].images, all(entry.kind in TARS for entry in entries)
+    gigabytes = f"about {left * mean / 1e9:,.2f} GB"
     return [
         f"source     {len(files)} file{'s' if len(files) != 1 else ''}, {rows:,} rows",
         f"units      {len(units)} of {source['unit_size']:,} rows; {len(done)} are committed already",
-        f"requests   {'none: a folder' if local else f'about {left:,}, retries and redirects apart'}",
-        f"bytes      about {left * mean / 1e9:,.2f} GB to fetch and keep ({mean / 1000:.0f} KB an image, {known})",
+        f"requests   {'none: the images are here' if local else f'about {left:,}, retries and redirects apart'}",
+        f"bytes      {f'none: images stay in their tars; {gigabytes} to read' if tars else f'{gigabytes} to fetch and keep'}"
+        f" ({mean / 1000:.0f} KB an image, {known})",
         f"time       about {duration(left / _PAIRS_A_SECOND)} at {_PAIRS_A_SECOND:.0f} pairs/s (two cores, embedded model)",
         "nothing was written",
     ]

@@ -12,7 +12,7 @@ from pipelines.fetch.politeness import HostsError, Politeness, read_hosts_file
 from pipelines.fetch.settings import FetchSettings
 from pipelines.options import UsageError
 from pipelines.sources.formats import SourceError
-from pipelines.sources.listing import Entry, list_source
+from pipelines.sources.listing import TARS, Entry, list_source
 from pipelines.sources.rows import RowReader
 from quality.block_lists import read_lists
 from quality.evidence.manifest import TrustError, read_anchors
@@ -20,6 +20,7 @@ from quality.images.convert import Target
 from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
+from schemas.follow_ups import FollowUp, begin_round, end_round, planned_follow_ups
 from schemas.pool import Pass, Pool, ScorerInfo
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
@@ -36,7 +37,8 @@ RESIZED_UNREAD = (
 @dataclass(frozen=True)
 class PoolJob:
     """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
-    lists: the block lists' digest, or None. evidence_read_as: see chosen_scorers.
+    lists: the block lists' digest, or None. evidence_read_as: see chosen_scorers. retry_round: of asking again for what failed, or None.
+    max_failure_rate: see FailureLimit.
     """
 
     pool: Pool
@@ -51,6 +53,8 @@ class PoolJob:
     scores: bool
     lists: str | None
     evidence_read_as: str | None
+    retry_round: int | None = None
+    max_failure_rate: float | None = None
 
     @property
     def runs(self) -> bool:
@@ -68,12 +72,23 @@ class PoolJob:
     def rows_done(self) -> int:
         """Rows of the units that are through, scored where this job scores."""
         through = self.pool.scored(self.pass_.name) if self.scores else self.pool.committed()
-        return sum(rows for unit, rows in self.pool.planned_units().items() if unit in through)
+        follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()}
+        return sum(rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit in through)
 
     def deferred(self) -> dict[str, int]:
-        """Rows of planned units that are not committed."""
+        """Rows of planned units that are not committed; where this job fetches, of follow-ups too."""
         committed = self.pool.committed()
-        return {unit: rows for unit, rows in self.pool.planned_units().items() if unit not in committed}
+        follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()} if self.fetches else {}
+        return {unit: rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit not in committed}
+
+    def retried(self) -> dict[str, FollowUp]:
+        """The follow-ups that this job's round of retrying has planned."""
+        return {unit: plan for unit, plan in planned_follow_ups(self.pool).items() if plan.round == self.retry_round}
+
+    def end_retrying(self) -> None:
+        """Notes that the round is through, once all of its follow-ups are committed: the next one asks for what failed in it too."""
+        if self.retry_round is not None and self.retried().keys() <= self.pool.committed():
+            end_round(self.pool, self.retry_round)
 
     @property
     def asks_hosts(self) -> bool:
@@ -134,6 +149,10 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     wanted = {"fetch": fetch.identity(), **source}
     if fetches:
         _check_fixed(args, fixed, wanted)
+    if fetch.store == "resized" and any(entry.kind in TARS for entry in entries):
+        raise UsageError(
+            "images of tars are taken where they lie, as they are; leave --store resized out (shards are resized whatever the pool stores)"
+        )
     policy = with_scorers(find_policy(args.policy), args.read_scorer)  # a policy that cannot be read is told before hours of fetching
     Rules(policy)
     read_as = _evidence_read_as(wanted if fetches else source)
@@ -147,9 +166,10 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         if engines != pool.settings("engines"):
             pool.replace_settings("engines", engines)
         pool.put_pass(pass_)
+    retry_round = begin_round(pool) if args.retry_failed else None
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch,
-        scorers, reads, pass_, fetches, scores, lists, read_as,
+        scorers, reads, pass_, fetches, scores, lists, read_as, retry_round, args.max_failure_rate,
     )  # fmt: skip
 
 
@@ -173,7 +193,11 @@ def _source_of(args: argparse.Namespace, fixed: dict[str, Any] | None) -> tuple[
     else:
         reading = sources
     entries = [
-        entry for known in reading for entry in list_source(known["source"], known["columns"], limit=known["limit"], sample=known["sample"])
+        entry
+        for known in reading
+        for entry in list_source(
+            known["source"], known["columns"], limit=known["limit"], sample=known["sample"], preset=known.get("preset")
+        )
     ]
     return entries, {"sources": sources, "unit_size": args.unit_size or (fixed["unit_size"] if fixed else entries[0].default_unit_size)}
 
@@ -190,15 +214,16 @@ def _new_source(args: argparse.Namespace, spec: str, sources: Sequence[dict[str,
             f"{args.dataset} is made from {', '.join(known['source'] for known in sources)}, not from {spec}; "
             "add it with --add_source, or give another --dataset"
         )
-    return {"source": spec, "columns": args.columns or {}, "limit": args.limit, "sample": args.sample}
+    preset = {} if args.preset is None else {"preset": args.preset}
+    return {"source": spec, "columns": args.columns or {}, "limit": args.limit, "sample": args.sample, **preset}
 
 
 def _check_same(args: argparse.Namespace, known: dict[str, Any]) -> None:
-    for flag in ("columns", "limit", "sample"):
+    for flag in ("columns", "preset", "limit", "sample"):
         given = getattr(args, flag)
-        if given is not None and given != known[flag]:
+        if given is not None and given != known.get(flag):
             raise UsageError(
-                f"{args.dataset} reads {known['source']} with --{flag} {known[flag] or '(not given)'}, not {given}; "
+                f"{args.dataset} reads {known['source']} with --{flag} {known.get(flag) or '(not given)'}, not {given}; "
                 "leave the flag out, or give another --dataset"
             )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from schemas.follow_ups import planned_follow_ups
 from schemas.pool import Pool
 from schemas.release import Release
 
@@ -56,10 +57,11 @@ class Progress:
                 shown = line
 
     def _planned(self) -> dict[str, int]:
-        """Planned units with their rows; read again only when files were added."""
-        files = tuple(path for path, _ in self.pool.store.list("pool/files"))
+        """Planned units with their rows, follow-ups too; read again only when some were added."""
+        files = tuple(path for folder in ("files", "retries") for path, _ in self.pool.store.list(f"pool/{folder}"))
         if files != self._files:
-            self._files, self._units = files, self.pool.planned_units()
+            follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()}
+            self._files, self._units = files, {**self.pool.planned_units(), **follow_ups}
         return self._units
 
     def line(self) -> str:

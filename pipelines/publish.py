@@ -23,7 +23,8 @@ from quality.columns.license import License
 from quality.gates import GateResults, Outcome, run_gates, suites_with
 from quality.gates.run import line_of
 from quality.review.settle import counts_of
-from schemas.pool import Pool, PoolError
+from schemas.follow_ups import statuses_of
+from schemas.pool import Pool, PoolError, number_of
 from schemas.release import Decided, Release, ReleaseError
 
 FORMAT = 1  # of the manifest
@@ -121,7 +122,7 @@ def _check_lists(pool: Pool, release: Release, selected_with: str | None) -> Non
         return
     count = 0
     for unit in _footers(release.decided, release):
-        kept = np.asarray(pc.equal(release.read_decisions(unit.unit, ["verdict"])["verdict"], "keep"))
+        kept = np.asarray(pc.fill_null(pc.equal(release.read_decisions(unit.unit, ["verdict"])["verdict"], "keep"), False))
         count += int(listed_rows(pool, unit.unit, lists, kept).sum())
     if count:
         raise ListedPairs(release, count)
@@ -173,7 +174,7 @@ def _deferred(pool: Pool, release: Release, planned: dict[str, int], decided: di
             f"release {release.name} has no decisions about {len(undecided)} fetched units, {undecided[0]} is the first; "
             "run python -m pipelines.ingest --start_at select"
         )
-    strange = sorted(set(decided) - committed | set(decided) - set(planned))
+    strange = sorted(set(decided) - committed | {unit for unit in decided if not number_of(unit)} - set(planned))
     if strange:
         raise ReleaseError(
             f"release {release.name} decides about {len(strange)} units that the pool does not have, {strange[0]} is the first"
@@ -197,16 +198,15 @@ def make_manifest(
     pool: Pool, release: Release, run: dict[str, Any], *, decided: dict[str, Decided], deferred: dict[str, int], gates: GateResults
 ) -> dict[str, Any]:
     """What a release is, and what it was made from. Holds no time, no path and no host: the same inputs give the same bytes."""
-    statuses, reasons, cuts, units = Counter[str](), Counter[str](), dict[str, float](), dict[str, Any]()
+    statuses, reasons, cuts, units = statuses_of(pool, decided), Counter[str](), dict[str, float](), dict[str, Any]()
     passes = [pass_ for pass_ in pool.passes() if pass_.name in run["passes"]]
     for name, unit in sorted(decided.items()):
         commit = pool.raw_commit(name)
         assert commit is not None  # _deferred has checked
-        statuses.update(commit.statuses)
         reasons.update(unit.reasons)
         cuts.update(unit.cuts)
         scores = {pass_.name: score.content_digest for pass_ in passes if (score := pool.score_commit(pass_.name, name)) is not None}
-        counts = {verdict: getattr(unit, verdict) for verdict in ("rows", "keep", "review", "drop")}
+        counts = {verdict: getattr(unit, verdict) for verdict in ("rows", "keep", "review", "drop", "retried")}
         units[name] = {**counts, "raw": commit.content_digest, "tar": commit.tar_sha256, "scores": scores, "decisions": unit.content_digest}
     counts = {verdict: sum(getattr(unit, verdict) for unit in decided.values()) for verdict in ("keep", "review", "drop")}
     missing = sum(deferred.values())
@@ -216,7 +216,7 @@ def make_manifest(
         "release": release.name,
         "parent": run.get("parent"),
         "digest": run["digest"],
-        "counts": {"rows": sum(unit.rows for unit in decided.values()) + missing, **counts, "deferred": missing},
+        "counts": {"rows": sum(unit.rows - unit.retried for unit in decided.values()) + missing, **counts, "deferred": missing},
         "funnel": {"statuses": dict(sorted(statuses.items())), "reasons": dict(sorted(reasons.items())), "cuts": cuts},
         "policy": run["policy"],
         "policy_digest": run.get("policy_digest"),

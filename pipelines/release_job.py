@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.options import UsageError
 from pipelines.reviews import Reviews, open_reviews
@@ -21,7 +22,7 @@ from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.selection import plan_selection
 from schemas.digest import digest_of_json
-from schemas.pool import Pool
+from schemas.pool import Pool, number_of
 from schemas.release import Release, ReleaseError, heartbeat, is_alive, latest
 
 _BEAT_S = 20.0
@@ -88,7 +89,9 @@ class ReleaseJob:
         commits = [commit for unit in self.units if (commit := self.pool.raw_commit(unit)) is not None]
         sizes = dict(self.pool.store.list("pool/raw"))
         fetched = sum(commit.statuses.get("success", 0) for commit in commits)
-        stored = sum(sizes.get(commit.tar, 0) for commit in commits if commit.tar) / max(1, fetched)
+        of_tars = sum(sizes.get(commit.tar, 0) for commit in commits if commit.tar)
+        in_place = sum(pc.sum(self.pool.read_raw(commit.unit, ["size"])["size"]).as_py() or 0 for commit in commits if commit.user_tar)
+        stored = (of_tars + in_place) / max(1, fetched)
         return stored if self.target.size is None else min(stored, self.target.size**2 * _BYTES_A_PIXEL)
 
 
@@ -102,7 +105,8 @@ def release_digest(
         raw = pool.raw_commit(unit)
         assert raw is not None
         scores = [commit.content_digest for name in passes if (commit := pool.score_commit(name, unit)) is not None]
-        commits[unit] = [raw.content_digest, raw.tar_sha256, *scores]
+        held = [raw.input_digest] if number_of(unit) else []  # which rows of its base a follow-up decides
+        commits[unit] = [raw.content_digest, raw.tar_sha256, *scores, *held]
     functions = {name: function.version for name, function in COLUMN_FUNCTIONS.items()}
     more = [*([] if lists is None else [lists]), *([] if reviews is None else [["reviews", reviews]])]
     return digest_of_json([_REVISION, commits, functions, policy, target, list(sizes), *more])

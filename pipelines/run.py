@@ -14,7 +14,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from pipelines.options import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from pipelines.fetch.failures import TooManyFailures
+from pipelines.options import EXIT_BUG, EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
 from pipelines.steps.loaded_scorers import ScorerBug
@@ -140,8 +141,9 @@ _USER_ERRORS = (
     StoreError,
     ListError,
     ReleaseError,
+    TooManyFailures,
 )
-_IN_A_WORKER = re.compile(rf"(?:{'|'.join(error.__name__ for error in _USER_ERRORS)}): (.+?)(?: \[while running|\n|\\n|$)")
+_IN_A_WORKER = re.compile(rf"({'|'.join(error.__name__ for error in _USER_ERRORS)}): (.+?)(?: \[while running|\n|\\n|$)")
 
 
 def command(main: Callable[[], int]) -> int:
@@ -158,15 +160,19 @@ def command(main: Callable[[], int]) -> int:
         return EXIT_BUG
     except _USER_ERRORS as error:
         _complain(f"error: {error}")
-        return EXIT_USAGE
+        return _code_of(type(error).__name__)
     except Exception as error:
         found = _IN_A_WORKER.search(str(error))
         if found is None:
             traceback.print_exc()
             _complain("this is a bug of pigment or of a scorer; what is committed stays")
             return EXIT_BUG
-        _complain(f"error: {found[1]}")
-        return EXIT_USAGE
+        _complain(f"error: {found[2]}")
+        return _code_of(found[1])
+
+
+def _code_of(error: str) -> int:
+    return EXIT_FAILURES if error == TooManyFailures.__name__ else EXIT_USAGE
 
 
 def _complain(text: str) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ from quality.images import Converted, ImageError, Target, convert
 from schemas.columns import table_of
 from schemas.pool import Pool
 from schemas.release import INDEX, Release
+from schemas.scratch import Scratch
 
 MEMBERS: Final = pa.schema([("uid", pa.string()), ("unit", pa.string()), ("row", pa.int32())])  # what of a pair is shuffled
 SUFFIXES: Final = {"jpeg": "jpg", "png": "png", "webp": "webp"}
@@ -97,7 +97,7 @@ class ShardWriter:
         reading = _one_ahead((window, self._start_reading(window, readers)) for window in _windows(pairs))
         converting = _one_ahead(self._start_converting(window, _read(reads), converters) for window, reads in reading)
         rows: list[dict[str, Any]] = []
-        with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+        with Scratch() as folder:
             path = Path(folder, "shard.tar")
             with TarWriter(path, cached=False) as tar:
                 for tasks in converting:
@@ -169,7 +169,7 @@ class _Known:
         told = pa.table({name: columns[name] for name in sorted(columns)})
         if self.redact:
             told = without_personal_data(told)
-        tar = pa.array([commit.tar] * raw.num_rows, pa.string())
+        tar = pa.array([self.pool.images_of(commit)] * raw.num_rows, pa.string())
         columns = dict(zip(told.column_names, told.columns, strict=True))
         return pa.table({**columns, "#tar": tar, "#offset": raw["offset"], "#size": raw["size"], "#shard": members["shard"]})  # "#": ours
 

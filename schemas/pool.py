@@ -3,9 +3,10 @@
     pool/source.json                    sources, unit_size, what fetch was told: fixed by the first run
     pool/engines.json                   the inference engine of each scorer: fixed by the first run
     pool/files/<file>.json              how a source file is cut into units
-    pool/raw/<unit>-<sha8>.tar          the stored images of a unit
+    pool/raw/<unit>-<sha8>.tar          the stored images of a unit, unless they lie in a tar of the user's
     pool/raw/<unit>.parquet             the commit of a unit: names the tar and its digest
     pool/requests/<unit>.parquet        what asking for each of its rows took; beside the commit, in no digest
+    pool/retries/<unit>.rN.json         a follow-up of a unit: rows that are asked for again, see schemas.follow_ups
     pool/deferred/<unit>.json           a unit whose network was down: not committed
     pool/hosts/<bucket>-<sha8>.parquet  robots.txt and TDMRep answers of hosts, as they came, with the time; readings are added, never replaced
     pool/incidents/<unit>.json          how many of its pairs a block list stopped, by kind of list; nothing else about them
@@ -18,9 +19,8 @@ The Parquet is the commit: it is put in one create-only go, after its tar. An at
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,10 +29,12 @@ import pyarrow.parquet as pq
 
 from schemas.columns import HOSTS, RAW, REQUESTS
 from schemas.digest import digest_of_json, digest_of_table
+from schemas.scratch import Scratch
 from schemas.store import Store
+from schemas.user_tar import UserTar
 
 META: Final = b"pigment"  # key of our JSON in a Parquet file's metadata
-_UNIT: Final = re.compile(r"([0-9a-f]{16})-(\d{5,})")
+_UNIT: Final = re.compile(r"([0-9a-f]{16})-(\d{5,})(?:\.r([1-9]\d*))?")
 
 
 class PoolError(Exception):
@@ -44,9 +46,10 @@ class SourceFile:
     """How one source file is cut into units.
 
     file: 16 hex digits of SHA-256 over path, size and digest. source: the root folder; path: below it. kind: "rows" for a row file,
-    "folder" for the listing of a directory. rows: in the whole file. offsets: where each chunk starts: bytes for plain text formats, rows
-    otherwise; lines: the line there, from 1. columns: ours -> the file's, as the user mapped them. sample: share of the rows taken, by
-    hash of their number; None for all.
+    "folder" for the listing of a directory, "tar" for a WebDataset tar, "img2dataset" for one with its Parquet file beside it. rows:
+    in the whole file. offsets: where each chunk starts: bytes for plain text formats, rows otherwise; lines: the line there, from 1.
+    columns: ours -> the file's, as the user mapped them. sample: share of the rows taken, by hash of their number; None for all.
+    header: the columns of a file without a header line; None for all others.
     """
 
     file: str
@@ -61,6 +64,7 @@ class SourceFile:
     lines: tuple[int, ...]
     columns: Mapping[str, str] = field(default_factory=dict)
     sample: float | None = None
+    header: tuple[str, ...] | None = None
 
     @property
     def units(self) -> list[str]:
@@ -110,7 +114,11 @@ class Pass:
 
 @dataclass(frozen=True)
 class Commit:
-    """What the footer of a unit's Parquet says. `statuses` counts rows by fetch status."""
+    """What the footer of a unit's Parquet says. `statuses` counts rows by fetch status.
+
+    tar: of the unit's images: a path below the dataset, or an absolute one, of a tar of the user's, which then has a tar_state (UserTar) and
+    no tar_sha256: nobody has read it whole. For reading, ask Pool.images_of.
+    """
 
     unit: str
     input_digest: str
@@ -119,6 +127,12 @@ class Commit:
     tar: str | None = None
     tar_sha256: str | None = None
     statuses: Mapping[str, int] = field(default_factory=dict)
+    tar_state: str | None = None
+
+    @property
+    def user_tar(self) -> UserTar | None:
+        """The user's tar that the images lie in; None where they are the pool's own."""
+        return None if self.tar is None or self.tar_state is None else UserTar(self.tar, self.tar_state)
 
 
 def unit_name(file: str, chunk: int) -> str:
@@ -126,11 +140,21 @@ def unit_name(file: str, chunk: int) -> str:
 
 
 def split_unit(unit: str) -> tuple[str, int]:
-    """(file, chunk) of a unit's name. Raises PoolError for anything else."""
+    """(file, chunk) of a unit's name, a follow-up's too. Raises PoolError for anything else."""
     match = _UNIT.fullmatch(unit)
     if match is None:
         raise PoolError(f"{unit!r} is no unit's name (16 hex digits, '-', number)")
     return match[1], int(match[2])
+
+
+def base_of(unit: str) -> str:
+    """The unit whose rows a follow-up (schemas.follow_ups) holds; any other unit itself."""
+    return unit.partition(".r")[0]
+
+
+def number_of(unit: str) -> int:
+    """Which follow-up of its base a unit is, from 1; 0 for any other unit."""
+    return int(unit.partition(".r")[2] or 0)
 
 
 def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path, *, row_group_size: int = 1 << 20) -> None:
@@ -192,7 +216,8 @@ class Pool:
             data = json.loads(self.store.read(f"pool/files/{file}.json"))
         except FileNotFoundError:
             return None
-        return SourceFile(**{**data, "offsets": tuple(data["offsets"]), "lines": tuple(data["lines"])})
+        header = None if data.get("header") is None else tuple(data["header"])
+        return SourceFile(**{**data, "offsets": tuple(data["offsets"]), "lines": tuple(data["lines"]), "header": header})
 
     def files(self) -> list[SourceFile]:
         found = (self.file(Path(path).stem) for path, _ in self.store.list("pool/files"))
@@ -208,21 +233,24 @@ class Pool:
         """Names of units whose fetch is committed."""
         return {Path(path).stem for path, _ in self.store.list("pool/raw") if path.endswith(".parquet")}
 
-    def commit(self, unit: str, table: pa.Table, *, tar: Path | None, input_digest: str, tar_sha256: str | None = None) -> Commit:
+    def commit(self, unit: str, table: pa.Table, *, tar: Path | UserTar | None, input_digest: str, tar_sha256: str | None = None) -> Commit:
         """Commits a fetched unit: the tar under a name of its digest, then the Parquet in one create-only put.
 
-        table: RAW's columns, then carried ones; one row per source row, sorted by `row`. tar: a local file, or None when no row has
-        bytes. tar_sha256: its digest, when the writer has it at hand. Returns the commit that stands: this one, or a rival's with the same
-        input, whose work is then adopted and ours discarded. Raises PoolError when the standing commit was made from another input.
+        table: RAW's columns, then carried ones; one row per source row, sorted by `row`. tar: a local file, or a tar of the user's that
+        stays where it is, or None when no row has bytes. tar_sha256: its digest, when the writer has it at hand. Returns the commit that
+        stands: this one, or a rival's with the same input, whose work is then adopted and ours discarded. Raises PoolError when the
+        standing commit was made from another input.
         """
         assert table.schema.names[: len(RAW)] == RAW.names, "columns of a raw commit begin with RAW"
         name, digest = None, None
-        if tar is not None:
+        if isinstance(tar, Path):
             digest = tar_sha256 or _sha256(tar)
             name = f"pool/raw/{unit}-{digest[:8]}.tar"
             self.store.put_new(name, tar)
         statuses = {row["values"]: row["counts"] for row in table.column("status").value_counts().to_pylist()}
         commit = Commit(unit, input_digest, digest_of_table(table), table.num_rows, name, digest, dict(sorted(statuses.items())))
+        if isinstance(tar, UserTar):
+            commit = replace(commit, tar=tar.path, tar_state=tar.state)
         if self._put_parquet(f"pool/raw/{unit}.parquet", table, asdict(commit)):
             return commit
         standing = self.raw_commit(unit)
@@ -247,13 +275,23 @@ class Pool:
         """The columns of a unit's raw commit, carried ones included."""
         return self._schema(f"pool/raw/{unit}.parquet")
 
+    def images_of(self, commit: Commit) -> str | None:
+        """The tar of a unit's images, for reading: below the dataset, or the user's, after a look that it is still the one that was measured.
+
+        None for a unit without images. Raises StoreError.
+        """
+        if (user_tar := commit.user_tar) is not None:
+            user_tar.check()
+        return commit.tar
+
     def read_bytes(self, unit: str, offsets: Sequence[int], sizes: Sequence[int], *, tar: str | None = None) -> Sequence[bytes]:
-        """Stored image bytes of a unit at (offset, size), in the order asked. tar: its name, when the caller has the commit at hand."""
+        """Stored image bytes of a unit at (offset, size), in the order asked. tar: what images_of said, when the caller has it at hand."""
         if tar is None:
             commit = self.raw_commit(unit)
             if commit is None or commit.tar is None:
                 raise PoolError(f"unit {unit} has no stored images")
-            tar = commit.tar
+            tar = self.images_of(commit)
+            assert tar is not None
         return self.store.read_ranges(tar, list(zip(offsets, sizes, strict=True)))
 
     # ---- what asking for the rows took
@@ -261,7 +299,7 @@ class Pool:
     def put_requests(self, unit: str, table: pa.Table) -> None:
         """Puts the unit's times and sizes of requests, in place of an earlier attempt's: columns REQUESTS, one row a raw row, in order."""
         assert table.schema.names == REQUESTS.names, "columns of requests are REQUESTS"
-        with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+        with Scratch() as folder:
             local = Path(folder, "requests.parquet")
             write_parquet(table, {"unit": unit}, local)
             self.store.put(f"pool/requests/{unit}.parquet", local)
@@ -375,7 +413,7 @@ class Pool:
     # ---- Parquet
 
     def _put_parquet(self, path: str, table: pa.Table, meta: Mapping[str, Any]) -> bool:
-        with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+        with Scratch() as folder:
             local = Path(folder, "commit.parquet")
             write_parquet(table, meta, local)
             return self.store.put_new(path, local)

@@ -3,6 +3,7 @@
 A reason is ``<family>:<word>``. A word that is not in this file cannot enter the ledger: :func:`check_reason` raises.
 """
 
+import re
 from typing import Final, Literal
 
 Verdict = Literal["keep", "review", "drop"]
@@ -29,11 +30,13 @@ FETCH_ERRORS: Final = {
     "not_image": "the bytes are no supported image by their magic number",
     "pixels": "the header announces more pixels than the cap",
     "undecodable": "the image could not be decoded (when fetching converts)",
-    "evidence": "what the file says of where it came from could not be read, and its bytes would not have been kept (--store resized)",
+    "evidence": "what the file says of where it came from, or of its mining, could not be read, so nobody knows whether it may be kept",
     "redirects": "a redirect loop, or too many redirects",
     "private_address": "the host resolves to an address that is not public",
     "bad_redirect": "a redirect leaves http and https",
-    "missing_file": "the folder has no such file",
+    "missing_file": "the folder or the tar has no such file",
+    "img2dataset": "img2dataset did not fetch it, and gives a reason of its own",
+    "sha256": "the bytes are not those whose SHA-256 the source names, or it names none",
     "optout": "the site or the file forbids mining (robots.txt, X-Robots-Tag, TDMRep, C2PA, IPTC/PLUS), and the pool obeys",
     "robots_unreachable": "the host's robots.txt could not be read, which forbids every request (RFC 9309, 2.3.1.4)",
     "no_contact": "the host is not this machine, and no contact address was given to ask it with",
@@ -54,6 +57,7 @@ REASONS: Final = {
         "no_caption": "the row has no caption",
         "wrong_type": "a known column holds something else than text",
         "bad_row": "the line could not be parsed",
+        "sha256": "the source's digest of the image is no SHA-256",
     },
     "fetch": {status: text for status, text in FETCH_STATUSES.items() if status not in ("success", "invalid", "blocked")},
     "image": {
@@ -157,6 +161,16 @@ def reason_of_fetch(status: str, error: str) -> str:
     if status == "refused" and error == "optout":
         return "optout:refused"
     return check_reason(f"source:{error}" if status == "invalid" else f"fetch:{status}")
+
+
+# Errors that say nothing lasting about the pair: the same request may succeed another day.
+PASSING: Final = frozenset({"timeout", "connect", "dns", "truncated", "deadline", "robots_unreachable"})
+
+
+def can_pass(status: str, error_message: str | None) -> bool:
+    """Whether a row that ended so is worth asking for again: a postponed one, one of PASSING, or HTTP's 408, 425, 429 and 5xx."""
+    word = error_word(error_message) or ""
+    return status == "postponed" or word in PASSING or re.fullmatch(r"http_(408|425|429|5\d\d)", word) is not None
 
 
 def error_word(error_message: str | None) -> str | None:

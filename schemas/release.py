@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,13 +27,16 @@ import pyarrow.parquet as pq
 from schemas.columns import field as column
 from schemas.digest import digest_of_table
 from schemas.pool import footer_of, write_parquet
+from schemas.scratch import Scratch
 from schemas.store import Store
 
 DECISIONS: Final = pa.schema(
     [
         column("row", pa.int32(), meaning="row in the unit, from 0"),
         column("uid", pa.string(), meaning="identity of the pair; null for a pair on a block list"),
-        column("verdict", pa.string(), meaning="keep, review or drop"),
+        column(
+            "verdict", pa.string(), meaning="keep, review or drop; null for a row that a follow-up of the unit decides (schemas.follow_ups)"
+        ),
         column(
             "reasons", pa.list_(pa.string()), meaning="why not keep; of a kept pair review:accepted where people decided for it, else none"
         ),
@@ -73,9 +75,10 @@ INDEX: Final = pa.schema(
 
 @dataclass(frozen=True)
 class Decided:
-    """What the footer of a decisions file says. keep + review + drop == rows.
+    """What the footer of a decisions file says. keep + review + drop + retried == rows.
 
-    reasons: rows by reason. cuts: by the number of a rule with top_fraction (from 0), the lowest value that stayed.
+    retried: rows that a follow-up of the unit decides (schemas.follow_ups), with no verdict here. reasons: rows by reason.
+    cuts: by the number of a rule with top_fraction (from 0), the lowest value that stayed.
     """
 
     unit: str
@@ -86,6 +89,7 @@ class Decided:
     drop: int
     reasons: Mapping[str, int] = field(default_factory=dict)
     cuts: Mapping[str, float] = field(default_factory=dict)
+    retried: int = 0
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,7 @@ class Release:
             **counts,
             reasons=dict(sorted(reasons.items())),
             cuts={str(rule): cut for rule, cut in sorted((cuts or {}).items())},
+            retried=table.column("verdict").null_count,
         )
         self._put(f"{self.path}/decisions/{unit}.parquet", table, asdict(decided))
         return decided
@@ -239,7 +244,7 @@ class Release:
     # ---- helpers
 
     def _put(self, path: str, table: pa.Table, meta: Mapping[str, Any]) -> None:
-        with tempfile.TemporaryDirectory(prefix="pigment-") as folder:
+        with Scratch() as folder:
             local = Path(folder, "table.parquet")
             write_parquet(table, meta, local)
             if not self.store.put_new(path, local) and self._footer(path)["content_digest"] != meta["content_digest"]:

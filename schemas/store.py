@@ -1,7 +1,7 @@
 """The only code that touches storage: put, put_new, read, read_ranges, list, delete, below one root.
 
 Local folders go through obstore's LocalStore, whose create-only put refuses a second writer (a hard link of a whole temporary file).
-Paths are relative, with "/" between parts.
+Paths are relative, with "/" between parts. Only reading ranges and opening take an absolute one too: a tar of the user's (schemas.user_tar).
 """
 
 import errno

@@ -4,7 +4,6 @@ import copyreg
 import io
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -19,9 +18,7 @@ from PIL import Image
 from pipelines.ingest import main
 from schemas.columns import RAW
 from schemas.reasons import FETCH_STATUSES, VERDICTS, check_reason
-from tests.conftest import ROOT, SOAK, Done, digests, ingest, manifest_of, web_flags
-
-KILLS = 20 if SOAK else 2
+from tests.conftest import ROOT, Done, digests, ingest, manifest_of, web_flags
 
 
 def test_the_screen_says_what_happened_and_where_everything_is(done: Done):
@@ -171,26 +168,6 @@ def test_the_main_graph_pickles_no_batch(copied, tmp_path, monkeypatch):
     policy.write_text('name = "other"\n[[rule]]\ncolumn = "image.aspect"\nmax = 4\nreason = "image:aspect"\n', "utf-8")
     flags = ["--dataset", str(copied), "--start_at", "select", "--policy", str(policy), "--running_mode", "in_memory"]
     assert main(flags) == 0
-
-
-def test_kills_at_any_moment_change_no_byte(done: Done, tmp_path):
-    """SIGKILL to the whole process group at seeded moments, then the same command to its end."""
-    moments = random.Random(20_260)
-    for number in range(KILLS):
-        root = tmp_path / str(number)
-        done.web.reset()
-        command = [sys.executable, "-m", "pipelines.ingest", "--dataset", str(root), *web_flags(done.web)]
-        killed = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(moments.uniform(2, 40))
-        os.killpg(killed.pid, signal.SIGKILL)
-        killed.wait()
-        done.web.reset()
-        run = ingest("--dataset", root, *web_flags(done.web))
-        assert run.returncode == 0, run.stdout + run.stderr
-        assert digests(root) == digests(done.root), f"kill {number}"
-        swept = ingest("--dataset", root, module="pipelines.sweep")
-        assert swept.returncode == 0
-        assert not list(root.rglob("*#*"))
 
 
 def _heeds_ctrl_c() -> None:

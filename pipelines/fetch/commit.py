@@ -15,7 +15,7 @@ from pipelines.fetch.sink import key_of
 from pipelines.fetch.store import Outcome
 from quality.block_lists import blanked
 from schemas.columns import RAW, REQUESTS, SOURCE, table_of, uid_of
-from schemas.pool import Pool
+from schemas.pool import Pool, number_of
 from schemas.reasons import error_word
 
 FEWEST_ROWS: Final = 20  # that all have to fail by the network before the fault is taken to be ours, where no host answered before
@@ -39,7 +39,7 @@ def commit_unit(
     source: the reader's rows, columns SOURCE, then carried ones. outcomes: one a row. tar: its path and SHA-256 (hex), None without images.
     network_up: see why_deferred.
     """
-    why = why_deferred(source, outcomes, network_up)
+    why = why_deferred(source, outcomes, network_up, again=number_of(unit) > 0)
     if why is not None:
         pool.defer(unit, source.num_rows, why)
         return False
@@ -59,10 +59,10 @@ def requests_table(outcomes: Sequence[Outcome]) -> pa.Table:
     return table_of([{**took, "row": row} for row, took in enumerate(rows)], REQUESTS)
 
 
-def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome]) -> pa.Table:
+def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome], *, keys: Sequence[str] | None = None) -> pa.Table:
     """The table of a raw commit: RAW, then carried columns. Rows whose status the source set keep it and its message.
 
-    Of a blocked row nothing is left but `row` and `status`.
+    Of a blocked row nothing is left but `row` and `status`. keys: the images' member names, extension apart; None for those of our tars.
     """
     rows = range(source.num_rows)
     given = source.column("status").to_pylist()
@@ -72,7 +72,7 @@ def raw_table(unit: str, source: pa.Table, outcomes: Sequence[Outcome]) -> pa.Ta
         message if status is not None else found for status, message, found in zip(given, messages, columns["error_message"], strict=True)
     ]
     columns["row"] = list(rows)
-    columns["key"] = [key_of(row) for row in rows]
+    columns["key"] = [key_of(row) for row in rows] if keys is None else list(keys)
     columns["uid"] = [
         _uid(unit, row, url, file_name, caption, sha256)
         for row, url, file_name, caption, sha256 in zip(
@@ -90,23 +90,25 @@ def _uid(unit: str, row: int, url: str | None, file_name: str | None, caption: s
     return uid_of(url=url, sha256=sha256 or file_name or f"{unit}:{row}", caption=caption)
 
 
-def why_deferred(source: pa.Table, outcomes: Sequence[Outcome], network_up: NetworkUp) -> str | None:
+def why_deferred(source: pa.Table, outcomes: Sequence[Outcome], network_up: NetworkUp, *, again: bool = False) -> str | None:
     """Why the unit must not be committed: too much of it failed in a way that says nothing about the images. None when it may be.
 
     network_up: asked where most rows failed by the network. Hosts that answered before and do not now: the network is down. Some that do: the
     unit's hosts are. None that answered before: the network is down if all of at least FEWEST_ROWS rows failed.
+    again: of a follow-up, whose rows had all failed before: that they fail again says nothing of our network, and the next one asks for them
+    again. It is deferred only where hosts that answered before do not any more.
     """
     given = source.column("status").to_pylist()
     asked = [outcome for status, outcome in zip(given, outcomes, strict=True) if status is None and outcome.status not in _NEVER_ASKED]
     postponed = sum(outcome.status == "postponed" for outcome in asked)
-    if postponed > MOST * len(asked):
+    if postponed > MOST * len(asked) and not again:
         return f"{postponed} of {len(asked)} rows were postponed at the unit's deadline"
     words = Counter(word for outcome in asked if (word := error_word(outcome.error_message)) in NETWORK_WORDS)
     failed = words.total()
     if failed <= MOST * len(asked):
         return None
     up = network_up()
-    if up or (up is None and (failed < len(asked) or failed < FEWEST_ROWS)):
+    if up or (up is None and (again or failed < len(asked) or failed < FEWEST_ROWS)):
         return None
     told = f"{'all' if failed == len(asked) else f'{failed} of {len(asked)}'} rows failed: "
     told += ", ".join(f"{word} {count}" for word, count in sorted(words.items()))

@@ -5,13 +5,11 @@ import contextlib
 import hashlib
 import queue
 import resource
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from yarl import URL
@@ -27,6 +25,7 @@ from pipelines.fetch.store import Outcome, Took, blocked
 from pipelines.fetch.taker import Taker
 from quality.block_lists import BlockLists
 from quality.urls import BadUrl, url_of
+from schemas.scratch import Scratch, sweep
 
 BACKLOG: Final = 16_000_000  # bytes that wait to be hashed and converted before no further request is begun
 CHECKS: Final = 512  # hosts that are asked for their robots.txt at a time: another host each
@@ -47,7 +46,8 @@ class Engine:
         self.settings = settings
         self.hosts = HostRules(None, settings.agent) if hosts is None else hosts
         self._lists = lists
-        self._folder = tempfile.TemporaryDirectory(prefix="pigment-fetch-")
+        sweep()
+        self._folder = Scratch("fetch")
         self._came: queue.SimpleQueue[tuple[Image, Fetched | Failed | Outcome] | None] = queue.SimpleQueue()
         self._backlog = 0
         self._backlog_lock = threading.Lock()
@@ -80,7 +80,7 @@ class Engine:
     def submit(self, work: Work) -> "Future[Any]":
         """Fetches the rows of a unit; returns the future of what `work.finish` returns. Units that were submitted first come first."""
         self._numbers += 1
-        job = Job(self._numbers, work, Sink(Path(self._folder.name, f"{self._numbers:06d}.tar"), len(work.urls)))
+        job = Job(self._numbers, work, Sink(self._folder.path / f"{self._numbers:06d}.tar", len(work.urls)))
         if job.complete:
             self._committer.submit(self._commit, job)
         else:
@@ -113,7 +113,7 @@ class Engine:
         self._readers.shutdown(cancel_futures=True)
         self._lookups.shutdown(wait=False, cancel_futures=True)  # a name server that does not answer is not waited for
         self._loop.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     async def _close(self) -> None:
         jobs, self._jobs = self._jobs, set()
@@ -349,19 +349,21 @@ class Engine:
 
     def _take(self, image: Image, answer: Fetched | Failed | Outcome, taker: Taker) -> bool:
         """Puts the outcome of an image into all of its rows; True when the unit is complete."""
-        final_url = None if image.url is None else str(image.url)
+        final_url, claims = None if image.url is None else str(image.url), image.job.work.claims
         if isinstance(answer, Fetched):
-            outcome, data = taker.take(answer.data, final_url, image.signals, apart=image.job.work.apart)
-        elif isinstance(answer, Outcome):
-            outcome, data = answer, None
+            claimed = [None if claims is None else claims[row] for row in image.rows]
+            found = taker.take(answer.data, claimed, final_url, image.signals, apart=image.job.work.apart)
         else:
-            outcome, data = outcome_of(answer, image.signals), None
-        if image.asked is not None and outcome.blocked_by is None:  # of a listed pair nothing is told
+            outcome = answer if isinstance(answer, Outcome) else outcome_of(answer, image.signals)
+            found = [(replace(outcome), None) for _ in image.rows]
+        if (
+            image.asked is not None and found[0][0].blocked_by is None
+        ):  # of a listed pair nothing is told; further rows of a url took nothing
             asked = image.asked
-            outcome.took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
-        complete = image.job.sink.put(image.rows[0], outcome, data)
-        for row in image.rows[1:]:
-            complete = image.job.sink.put(row, replace(outcome, offset=None, took=None), data)
+            found[0][0].took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
+        complete = False
+        for row, (outcome, data) in zip(image.rows, found, strict=True):
+            complete = image.job.sink.put(row, outcome, data)
         return complete
 
     def _commit(self, job: Job) -> None:

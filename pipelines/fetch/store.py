@@ -3,11 +3,12 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pipelines.fetch.client import refused_by
@@ -82,13 +83,59 @@ class Readers:
         self.evidence = OriginalReader(settings.trust_anchors) if settings.evidence else None
 
 
+def stored_as_claimed(
+    data: bytes,
+    claims: Sequence[str | None],
+    settings: FetchSettings,
+    lists: BlockLists,
+    *,
+    final_url: str | None,
+    readers: Readers,
+    signals: Mapping[str, bool],
+) -> list[tuple[Outcome, bytes | None]]:
+    """What :func:`stored` says of a body, for each of the rows that have its url. claims: the SHA-256 (64 lower-case hex digits) that a row's
+    source says the bytes have, or None.
+
+    A domain that lapsed can be bought, and its old urls then serve what the buyer likes (data poisoning, arXiv 2302.10149): bytes with
+    another digest than the row claims are not stored for that row, and where no row's claim fits, nothing but the lists looks at them.
+    """
+    digest = hashlib.sha256(data).hexdigest() if any(claims) else None
+    fits = [claim is None or claim == digest for claim in claims]
+    if any(fits):
+        outcome, kept = stored(data, settings, lists, final_url=final_url, readers=readers, signals=signals, sha256=digest)
+    else:
+        kind = lists.kind_of_bytes(data)
+        outcome, kept = (Outcome("failed_to_download") if kind is None else blocked(kind)), None
+    found: list[tuple[Outcome, bytes | None]] = []
+    for claim, fit in zip(claims, fits, strict=True):
+        if fit or outcome.blocked_by is not None:
+            found.append((replace(outcome), kept))
+        else:
+            differs = f"sha256: the source says {(claim or '')[:12]}, {(digest or '')[:12]} came"
+            found.append((Outcome("failed_to_download", differs, final_url=final_url).say(signals), None))
+    return found
+
+
+def claims_of(source: pa.Table) -> list[str | None]:
+    """The SHA-256 that each row's source says its bytes have, as :func:`stored_as_claimed` compares it."""
+    return [(text or "").strip().lower() or None for text in source["expected_sha256"].to_pylist()]
+
+
 def stored(
-    data: bytes, settings: FetchSettings, lists: BlockLists, *, final_url: str | None, readers: Readers, signals: Mapping[str, bool]
+    data: bytes,
+    settings: FetchSettings,
+    lists: BlockLists,
+    *,
+    final_url: str | None,
+    readers: Readers,
+    signals: Mapping[str, bool],
+    sha256: str | None = None,
 ) -> tuple[Outcome, bytes | None]:
     """The outcome for a body that came whole, and the bytes to store; None where it is no image that we take, on a list, or not to be mined.
 
     Lists of digests come before anything looks at the bytes, PDQ lists as soon as there are pixels. signals: what sites said of mining; what
     the bytes say comes to it. An image whose evidence cannot be read is not stored where the bytes are converted: nobody could look again.
+    sha256: of data, when the caller has it at hand.
     """
     kind = lists.kind_of_bytes(data)
     if kind is not None:
@@ -101,7 +148,11 @@ def stored(
     if width * height > settings.max_pixels:
         outcome.status, outcome.error_message = "failed_to_resize", f"pixels: {width} x {height}"
         return outcome, None
-    signals = {**signals, **mining_signals(data, readers.manifests)}
+    try:
+        signals = {**signals, **mining_signals(data, readers.manifests)}
+    except Exception as error:  # it is not to raise, whatever the bytes; should it, the row pays for it and not the unit
+        outcome.status, outcome.error_message = "failed_to_resize", f"evidence: {type(error).__name__}"
+        return outcome, None
     if outcome.say(signals).optout == DISALLOWED and settings.optouts == "obey":
         refused = refused_by(signals)
         return Outcome(refused.status, refused.message, final_url=final_url).say(signals), None
@@ -114,7 +165,7 @@ def stored(
         kind = lists.kind_of_picture(*pdq_of(pixels))
         if kind is not None:
             return blocked(kind), None
-    outcome.sha256 = hashlib.sha256(data).hexdigest()
+    outcome.sha256 = sha256 or hashlib.sha256(data).hexdigest()
     kept = data
     if settings.target is not None:
         decoded: list[np.ndarray] = []

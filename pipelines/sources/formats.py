@@ -29,23 +29,29 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """One parsed line. values: None when it could not be parsed, with the reason in `error`. line: from 1."""
+    """One parsed line. values: None when it could not be parsed, with the reason in `error`. line: from 1.
+
+    status: of a row with an error; a source that was fetched before says it of rows that are well-formed.
+    """
 
     line: int
     values: dict[str, Any] | None
     error: str | None = None
+    status: str = "invalid"
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Rows of one chunk as columns: an Arrow array where the file is typed, a list of values where each row says its own type.
 
-    lines: where each row stands in the file, from 1. errors: a reason per row, or None.
+    lines: where each row stands in the file, from 1. errors: a reason per row, or None. statuses: of the rows with an error; None for
+    "invalid" in all of them.
     """
 
     columns: dict[str, pa.Array | list[Any]]
     lines: list[int]
     errors: list[str | None]
+    statuses: list[str] | None = None
 
 
 def format_of(path: str) -> tuple[str, str | None]:
@@ -64,9 +70,14 @@ def format_of(path: str) -> tuple[str, str | None]:
     raise SourceError(f"{path}: unknown kind of file; a source is {known} (text also with .gz or .zst) or a folder")
 
 
-def column_names(store: Store, path: str) -> list[str]:
-    """The columns of a row file, from its header, its Parquet schema, or its first JSONL rows. Raises SourceError."""
+def column_names(store: Store, path: str, header: tuple[str, ...] | None = None) -> list[str]:
+    """The columns of a row file, from its header, its Parquet schema, or its first JSONL rows. Raises SourceError.
+
+    header: here and below, the columns of a CSV or TSV file without a header line, whose fields are not quoted: a row is a line.
+    """
     kind, _ = format_of(path)
+    if header is not None and kind in _SEPARATED:
+        return list(header)
     try:
         if kind == "parquet":
             with store.open(path) as file:
@@ -75,12 +86,12 @@ def column_names(store: Store, path: str) -> list[str]:
             names = dict.fromkeys(name for row in islice(_rows(store, path, 0, 1), 100) for name in row.values or ())
             return list(names)
         with _text(store, path, 0) as text:
-            return next(csv.reader(text, delimiter=_delimiter(kind)), [])
+            return next(_reader(text, kind, None), [])
     except (OSError, pa.ArrowException, csv.Error, UnicodeError, EOFError) as error:
         raise SourceError(f"{store.path_of(path)}: cannot be read as {kind}: {error}") from error
 
 
-def index(store: Store, path: str, unit_size: int) -> tuple[int, list[int], list[int]]:
+def index(store: Store, path: str, unit_size: int, header: tuple[str, ...] | None = None) -> tuple[int, list[int], list[int]]:
     """(rows, offsets, lines) of a row file: for each chunk of `unit_size` rows, where it starts and that place's line, from 1.
 
     Offsets are bytes for plain text, rows otherwise. Raises SourceError.
@@ -88,13 +99,12 @@ def index(store: Store, path: str, unit_size: int) -> tuple[int, list[int], list
     kind, compression = format_of(path)
     try:
         if kind == "parquet":
-            with store.open(path) as file:
-                rows = pq.read_metadata(file).num_rows
+            rows = parquet_rows(store, path)
             starts = list(range(0, rows, unit_size))
             return rows, starts, [start + 1 for start in starts]
         rows, offsets, lines = 0, [], []
         with _text(store, path, 0, encoding="latin-1") as text:
-            for start, line in _starts(text, kind):
+            for start, line in _starts(text, kind, header):
                 if rows % unit_size == 0:
                     offsets.append(rows if compression else start)
                     lines.append(line)
@@ -107,7 +117,16 @@ def index(store: Store, path: str, unit_size: int) -> tuple[int, list[int], list
 class ChunkReader:
     """Reads chunks of one row file. Compressed text can only be read forwards, so the next chunk goes on where the last one ended."""
 
-    def __init__(self, store: Store, path: str, offsets: tuple[int, ...], lines: tuple[int, ...], unit_size: int):
+    def __init__(
+        self,
+        store: Store,
+        path: str,
+        offsets: tuple[int, ...],
+        lines: tuple[int, ...],
+        unit_size: int,
+        header: tuple[str, ...] | None = None,
+    ):
+        self.header = header
         self.store, self.path, self.offsets, self.lines, self.unit_size = store, path, offsets, lines, unit_size
         self.kind, self.compression = format_of(path)
         self._forward: tuple[int, Iterator[Row]] | None = None
@@ -115,11 +134,11 @@ class ChunkReader:
     def read(self, chunk: int, rows: int) -> Chunk:
         """The `rows` rows of a chunk."""
         if self.kind == "parquet":
-            return self._read_parquet(chunk * self.unit_size, rows)
+            return read_parquet(self.store, self.path, chunk * self.unit_size, rows)
         if self.compression is None:
-            return columns_of(list(islice(_rows(self.store, self.path, self.offsets[chunk], self.lines[chunk]), rows)))
+            return columns_of(list(islice(self._rows(self.offsets[chunk], self.lines[chunk]), rows)))
         if self._forward is None or self._forward[0] > chunk:
-            self._forward = (0, _rows(self.store, self.path, 0, 1))
+            self._forward = (0, self._rows(0, 1))
         at, iterator = self._forward
         for _ in islice(iterator, (chunk - at) * self.unit_size):
             pass
@@ -129,19 +148,30 @@ class ChunkReader:
         self._forward = (chunk + 1, iterator)
         return columns_of(found)
 
-    def _read_parquet(self, start: int, rows: int) -> Chunk:
-        with self.store.open(self.path) as source:
-            file = pq.ParquetFile(source)
-            groups, first, seen = [], None, 0
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
-                if seen < start + rows and seen + size > start:
-                    first = seen if first is None else first
-                    groups.append(group)
-                seen += size
-            table = file.read_row_groups(groups).slice(start - (first or 0), rows)
-        columns = {name: _one(table[name]) for name in table.column_names}
-        return Chunk(columns, list(range(start + 1, start + 1 + rows)), [None] * rows)
+    def _rows(self, offset: int, line: int) -> Iterator[Row]:
+        return _rows(self.store, self.path, offset, line, self.header)
+
+
+def parquet_rows(store: Store, path: str) -> int:
+    """How many rows a Parquet file has."""
+    with store.open(path) as file:
+        return pq.read_metadata(file).num_rows
+
+
+def read_parquet(store: Store, path: str, start: int, rows: int) -> Chunk:
+    """Rows start .. start + rows of a Parquet file; reads the row groups that hold them."""
+    with store.open(path) as source:
+        file = pq.ParquetFile(source)
+        groups, first, seen = [], None, 0
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            if seen < start + rows and seen + size > start:
+                first = seen if first is None else first
+                groups.append(group)
+            seen += size
+        table = file.read_row_groups(groups).slice(start - (first or 0), rows)
+    columns = {name: _one(table[name]) for name in table.column_names}
+    return Chunk(columns, list(range(start + 1, start + 1 + table.num_rows)), [None] * table.num_rows)
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
@@ -152,7 +182,7 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
 def columns_of(rows: list[Row]) -> Chunk:
     names = dict.fromkeys(name for row in rows for name in row.values or ())
     columns: dict[str, Any] = {name: [None if row.values is None else row.values.get(name) for row in rows] for name in names}
-    return Chunk(columns, [row.line for row in rows], [row.error for row in rows])
+    return Chunk(columns, [row.line for row in rows], [row.error for row in rows], [row.status for row in rows])
 
 
 def array_of(values: list[Any]) -> pa.Array:
@@ -168,8 +198,17 @@ def array_of(values: list[Any]) -> pa.Array:
 # ---- text
 
 
-def _delimiter(kind: str) -> str:
-    return "\t" if kind == "tsv" else ","
+_SEPARATED: Final = {"csv": ",", "tsv": "\t"}
+
+
+def _reader(lines: Iterable[str], kind: str, header: tuple[str, ...] | None) -> Any:
+    return csv.reader(iter(lines), delimiter=_SEPARATED[kind], quoting=csv.QUOTE_MINIMAL if header is None else csv.QUOTE_NONE)
+
+
+def _is_header(fields: list[str], header: tuple[str, ...]) -> bool:
+    """Whether somebody has put the header line into a file that comes without."""
+    marks = ("\ufeff", "\xef\xbb\xbf")  # a byte order mark as UTF-8 or Latin-1 reads it
+    return [fields[0].removeprefix(marks[0]).removeprefix(marks[1]), *fields[1:]] == list(header) if fields else False
 
 
 def _text(store: Store, path: str, offset: int, encoding: str | None = None) -> io.TextIOWrapper:
@@ -197,7 +236,7 @@ class _Counted:
             yield line
 
 
-def _starts(text: io.TextIOWrapper, kind: str) -> Iterator[tuple[int, int]]:
+def _starts(text: io.TextIOWrapper, kind: str, header: tuple[str, ...] | None) -> Iterator[tuple[int, int]]:
     """(byte offset, line) of each row's start. Blank lines are no rows."""
     counted = _Counted(text)
     if kind == "jsonl":
@@ -207,8 +246,9 @@ def _starts(text: io.TextIOWrapper, kind: str) -> Iterator[tuple[int, int]]:
                 yield start
             start = (counted.bytes, counted.lines + 1)
         return
-    reader = csv.reader(iter(counted), delimiter=_delimiter(kind))
-    next(reader, None)
+    reader = _reader(counted, kind, header)
+    if header is None:
+        next(reader, None)
     while True:
         start = (counted.bytes, counted.lines + 1)
         try:
@@ -217,21 +257,21 @@ def _starts(text: io.TextIOWrapper, kind: str) -> Iterator[tuple[int, int]]:
             fields = ["unreadable"]
         if fields is None:
             return
-        if fields:
+        if fields and (header is None or start[0] or not _is_header(fields, header)):
             yield start
 
 
-def _rows(store: Store, path: str, offset: int, line: int) -> Iterator[Row]:
+def _rows(store: Store, path: str, offset: int, line: int, told: tuple[str, ...] | None = None) -> Iterator[Row]:
     """Rows from a chunk's start. For CSV and TSV the header is read from the file's beginning."""
     kind, _ = format_of(path)
     if kind == "jsonl":
         with _text(store, path, offset) as text:
             yield from _json_rows(text, line)
         return
-    header = column_names(store, path)
+    header = column_names(store, path, told)
     with _text(store, path, offset) as text:
-        reader = csv.reader(text, delimiter=_delimiter(kind))
-        if not offset:
+        reader = _reader(text, kind, told)
+        if not offset and told is None:
             next(reader, None)
         base = line if offset else 1
         while True:
@@ -243,7 +283,7 @@ def _rows(store: Store, path: str, offset: int, line: int) -> Iterator[Row]:
                 continue
             if fields is None:
                 return
-            if fields:
+            if fields and (told is None or at > 1 or not _is_header(fields, told)):
                 yield _csv_row(header, fields, at)
 
 

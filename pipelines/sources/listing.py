@@ -1,25 +1,30 @@
-"""What `--source` may name: a row file, a glob of them, or a folder (metadata.*, or name.jpg + name.txt|json)."""
+"""What `--source` may name: a row file or a tar, a glob of them, or a folder (metadata.*, tars, or name.jpg + name.txt|json)."""
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from pipelines.sources.formats import COMPRESSIONS, TEXT_FORMATS, SourceError, column_names, format_of
+from pipelines.sources.presets import PRESETS, Preset
+from pipelines.sources.tars import beside_of, is_img2dataset
 from schemas.store import Store
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
-URL_LIST_UNIT, FOLDER_UNIT = 10_000, 1_000  # rows (DESIGN 3)
+TARS: Final = ("tar", "img2dataset")  # kinds whose images stay where they are
+URL_LIST_UNIT, FOLDER_UNIT = 10_000, 1_000  # rows (DESIGN 3); of tars as of url lists: no byte is copied
 
 
 @dataclass(frozen=True)
 class Entry:
     """One source file.
 
-    kind: "rows" for a row file, "folder" for the listing of a directory of images with sidecars. images: whether rows name files below the
-    root, not urls. columns: ours -> the file's. limit: rows from the top; sample: share of rows, by hash of their number; None for all.
+    kind: "rows" for a row file, "folder" for the listing of a directory of images with sidecars, "tar" for a WebDataset tar, "img2dataset"
+    for one of its tars with the Parquet file beside it. images: whether rows name images that are here, not urls. columns: ours -> the file's.
+    limit: rows from the top; sample: share of rows, by hash of their number; None for all. header: the columns of a file without a header
+    line (formats.column_names).
     """
 
     root: str
@@ -29,20 +34,41 @@ class Entry:
     columns: Mapping[str, str]
     limit: int | None = None
     sample: float | None = None
+    header: tuple[str, ...] | None = None
 
     @property
     def default_unit_size(self) -> int:
-        return FOLDER_UNIT if self.images else URL_LIST_UNIT
+        return FOLDER_UNIT if self.images and self.kind not in TARS else URL_LIST_UNIT
 
 
-def list_source(spec: str, columns: Mapping[str, str], *, limit: int | None = None, sample: float | None = None) -> list[Entry]:
-    """The files of a source, sorted. columns: ours -> the source's, as the user mapped them. Raises SourceError."""
-    return [replace(entry, limit=limit, sample=sample) for entry in _list(spec, columns)]
+def list_source(
+    spec: str, columns: Mapping[str, str], *, limit: int | None = None, sample: float | None = None, preset: str | None = None
+) -> list[Entry]:
+    """The files of a source, sorted. columns: ours -> the source's, as the user mapped them. preset: a name of PRESETS; it maps the columns
+    that `columns` does not. Raises SourceError."""
+    names = Names(columns, None if preset is None else PRESETS[preset])
+    return [replace(entry, limit=limit, sample=sample) for entry in _list(spec, names)]
 
 
-def _list(spec: str, columns: Mapping[str, str]) -> list[Entry]:
+@dataclass(frozen=True)
+class Names:
+    """How columns are named: by the user, then by a preset."""
+
+    columns: Mapping[str, str]
+    preset: Preset | None = None
+
+    def mapping(self, there: Collection[str]) -> dict[str, str]:
+        """ours -> the file's, for a file that has the columns `there`."""
+        return {**(self.preset.mapping(there) if self.preset is not None else {}), **self.columns}
+
+    def header(self, path: str) -> tuple[str, ...] | None:
+        """The columns of a text file that comes without a header line."""
+        return None if self.preset is None or format_of(path)[0] not in ("csv", "tsv") else self.preset.header
+
+
+def _list(spec: str, names: Names) -> list[Entry]:
     if os.path.isdir(spec):
-        return _list_folder(Path(spec).absolute(), columns)
+        return _list_folder(Path(spec).absolute(), names)
     paths = sorted(glob.glob(spec, recursive=True)) if glob.has_magic(spec) else [spec]
     paths = [path for path in paths if os.path.isfile(path)] if glob.has_magic(spec) else paths
     if not paths:
@@ -53,26 +79,46 @@ def _list(spec: str, columns: Mapping[str, str]) -> list[Entry]:
         if not os.access(path, os.R_OK):
             raise SourceError(f"{path}: not readable; mend its rights")
     root = Path(os.path.commonpath([str(Path(path).absolute().parent) for path in paths]))
-    return [_row_entry(root, str(Path(path).absolute().relative_to(root)), columns) for path in paths]
+    return [_entry(root, str(Path(path).absolute().relative_to(root)), names) for path in paths]
 
 
-def _row_entry(root: Path, path: str, columns: Mapping[str, str]) -> Entry:
-    format_of(path)
-    there = column_names(Store(root), path)
-    for ours, theirs in columns.items():
+def _entry(root: Path, path: str, names: Names) -> Entry:
+    return _tar_entry(root, path, names) if path.lower().endswith(".tar") else _row_entry(root, path, names)
+
+
+def _tar_entry(root: Path, path: str, names: Names) -> Entry:
+    """Names of JSON members are not known before the tar is read; a preset maps those of img2dataset's Parquet file alone."""
+    beside = beside_of(root, path)
+    mapping = dict(names.columns) if beside is None else _mapping(root, beside, names, url=False)[0]
+    return Entry(str(root), path, "tar" if beside is None else "img2dataset", images=True, columns=mapping)
+
+
+def _row_entry(root: Path, path: str, names: Names) -> Entry:
+    mapping, known = _mapping(root, path, names, url=True)
+    return Entry(str(root), path, "rows", images="url" not in known, columns=mapping, header=names.header(path))
+
+
+def _mapping(root: Path, path: str, names: Names, *, url: bool) -> tuple[dict[str, str], set[str]]:
+    """(ours -> the file's, the names that it has, ours for those that are mapped).
+
+    Raises SourceError where the file lacks a column that the user mapped, a caption or, asked for by `url`, urls and file names.
+    """
+    there = column_names(Store(root), path, names.header(path))
+    for ours, theirs in names.columns.items():
         if theirs not in there:
             raise SourceError(f"{root / path}: no column {theirs!r} (asked for as {ours}); the file has {', '.join(there) or 'none'}")
-    known = {*there, *columns}
-    if "caption" not in known or not known & {"url", "file_name"}:
+    mapping = names.mapping(there)
+    known = {*there, *mapping}
+    if "caption" not in known or (url and not known & {"url", "file_name"}):
         lacking = "caption" if "caption" not in known else "url (or file_name)"
         raise SourceError(
             f"{root / path}: no column {lacking}; the file has {', '.join(there) or 'none'}: "
-            "say which one it is, e.g. --columns caption=TEXT,url=URL"
+            "say which one it is, e.g. --columns caption=TEXT,url=URL, or name a --preset"
         )
-    return Entry(str(root), path, "rows", images="url" not in known, columns=dict(columns))
+    return mapping, known
 
 
-def _list_folder(root: Path, columns: Mapping[str, str]) -> list[Entry]:
+def _list_folder(root: Path, names: Names) -> list[Entry]:
     endings = [suffix + end for suffix in [*TEXT_FORMATS, ".parquet"] for end in ["", *COMPRESSIONS]]
     metadata = [root / f"metadata{ending}" for ending in endings if (root / f"metadata{ending}").is_file()]
     if len(metadata) > 1:
@@ -80,10 +126,22 @@ def _list_folder(root: Path, columns: Mapping[str, str]) -> list[Entry]:
             f"{root}: several metadata files ({', '.join(path.name for path in metadata)}); name one as --source, or keep one"
         )
     if metadata:
-        return [_row_entry(root, metadata[0].name, columns)]
+        return [_row_entry(root, metadata[0].name, names)]
+    tars = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.suffix.lower() == ".tar" and path.is_file())
     folders = sorted(
         {str(path.parent.relative_to(root)) for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()}
     )
+    if tars and folders:
+        raise SourceError(f"{root}: tars ({tars[0]}) and images ({folders[0]}); name one of them, the tars as '{root}/**/*.tar'")
+    if tars:
+        return _folder_of_tars(root, tars, names)
     if not folders:
-        raise SourceError(f"{root}: no metadata.csv|tsv|jsonl|parquet and no images in it; a folder source needs one of them")
-    return [Entry(str(root), folder, "folder", images=True, columns=dict(columns)) for folder in folders]
+        raise SourceError(f"{root}: no metadata.csv|tsv|jsonl|parquet, no tars and no images in it; a folder source needs one of them")
+    return [Entry(str(root), folder, "folder", images=True, columns=dict(names.columns)) for folder in folders]
+
+
+def _folder_of_tars(root: Path, tars: list[str], names: Names) -> list[Entry]:
+    alone = sorted(path for path in root.rglob("*.parquet") if not path.with_suffix(".tar").is_file() and is_img2dataset(path))
+    if alone:
+        raise SourceError(f"{alone[0]}: img2dataset's tar of it is missing; put it back, or leave its rows out: --source '{root}/**/*.tar'")
+    return [_tar_entry(root, tar, names) for tar in tars]

@@ -15,11 +15,14 @@ import pyarrow.compute as pc
 
 from pipelines.sources.folder import images_in, listing_digest, read_folder
 from pipelines.sources.formats import Chunk, ChunkReader, SourceError, array_of, index
-from pipelines.sources.listing import Entry
+from pipelines.sources.listing import TARS, Entry
+from pipelines.sources.tars import Place, TarReader, beside_of
 from schemas.columns import KNOWN_SOURCE_COLUMNS, SOURCE, carried_name
 from schemas.digest import digest_of_json
-from schemas.pool import Pool, SourceFile, split_unit
+from schemas.follow_ups import follow_up
+from schemas.pool import Pool, SourceFile, base_of, number_of, split_unit
 from schemas.store import Store
+from schemas.user_tar import UserTar
 
 _POOL_NAMES = {"sha256": "expected_sha256"}  # a source's digest is a claim; the pool's `sha256` is measured
 
@@ -30,19 +33,32 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
     The name is 16 hex digits of SHA-256 over path, size and digest of the content, and what limits it: a changed file is a new file.
     """
     root, limit, sample = Path(entry.root), entry.limit, entry.sample
+    tar = _open_tar(root, entry.path, entry.kind) if entry.kind in TARS else None
     if entry.kind == "folder":
         size, digest = len(images_in(root / entry.path)), listing_digest(root / entry.path)
+    elif tar is not None:
+        size, digest = (root / entry.path).stat().st_size, tar.digest
     else:
         size, digest = (root / entry.path).stat().st_size, _digest(root / entry.path)
-    name = digest_of_json([entry.path, size, digest, *([] if limit is None else [limit]), *([] if sample is None else [sample])])[:16]
+    name = digest_of_json(
+        [
+            entry.path,
+            size,
+            digest,
+            *([] if limit is None else [limit]),
+            *([] if sample is None else [sample]),
+            *([] if entry.header is None else [list(entry.header)]),
+        ]
+    )[:16]
     standing = pool.file(name)
     if standing is not None:
         return standing
-    if entry.kind == "folder":
-        rows, offsets = size, list(range(0, size, unit_size))
+    if entry.kind == "folder" or tar is not None:
+        rows = size if tar is None else tar.rows
+        offsets = list(range(0, rows, unit_size))
         lines = [offset + 1 for offset in offsets]
     else:
-        rows, offsets, lines = index(Store(root), entry.path, unit_size)
+        rows, offsets, lines = index(Store(root), entry.path, unit_size, entry.header)
     rows = rows if limit is None else min(rows, limit)
     chunks = math.ceil(rows / unit_size)
     file = SourceFile(
@@ -58,6 +74,7 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
         tuple(lines[:chunks]),
         dict(entry.columns),
         sample,
+        entry.header,
     )
     pool.put_file(file)
     return file
@@ -66,6 +83,22 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open_tar(root: Path, path: str, kind: str) -> TarReader:
+    try:
+        return TarReader(root, path, beside=beside_of(root, path) if kind == "img2dataset" else None)
+    except OSError as error:
+        raise SourceError(f"{root / path}: cannot be read: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """A unit whose images stay in a tar of the user's. source: its rows, as RowReader.read gives them; places[i]: where row i's image lies."""
+
+    source: pa.Table
+    tar: UserTar
+    places: list[Place | None]
 
 
 @dataclass
@@ -78,9 +111,10 @@ class RowReader:
     def __post_init__(self) -> None:
         self._files: dict[str, SourceFile] = {}
         self._readers: dict[str, ChunkReader] = {}
+        self._tar: tuple[str, TarReader] | None = None  # the last one: of a million members it takes some 200 MB
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"pool": self.pool, "identity": self.identity, "_files": {}, "_readers": {}}
+        return {"pool": self.pool, "identity": self.identity, "_files": {}, "_readers": {}, "_tar": None}
 
     def _file(self, unit: str) -> SourceFile:
         name, _ = split_unit(unit)
@@ -92,19 +126,26 @@ class RowReader:
         return self._files[name]
 
     def input_digest(self, unit: str) -> str:
-        """What the unit was made from: file, chunk, and everything that fetch was told that changes bytes."""
+        """What the unit was made from: file, chunk, and everything that fetch was told that changes bytes; of a follow-up its rows too."""
+        if number_of(unit):
+            return digest_of_json([self.input_digest(base_of(unit)), list(follow_up(self.pool, unit).rows)])
         file, chunk = self._file(unit), split_unit(unit)[1]
         return digest_of_json([file.file, file.digest, chunk, file.unit_size, dict(file.columns), dict(self.identity)])
 
     def read(self, unit: str) -> pa.Table:
         """SOURCE's columns, then carried ones; one row per source row, in order. Bad rows have status `invalid` and an error."""
+        if number_of(unit):
+            return self._asked_again(unit)
+        in_place = self.in_place(unit)
+        if in_place is not None:
+            return in_place.source
         file, chunk = self._file(unit), split_unit(unit)[1]
         start, rows = chunk * file.unit_size, min(file.unit_size, file.rows - chunk * file.unit_size)
         if file.kind == "folder":
             found = read_folder(Path(file.source), file.path, start, rows)
         else:
             if file.file not in self._readers:
-                self._readers[file.file] = ChunkReader(Store(file.source), file.path, file.offsets, file.lines, file.unit_size)
+                self._readers[file.file] = ChunkReader(Store(file.source), file.path, file.offsets, file.lines, file.unit_size, file.header)
             found = self._readers[file.file].read(chunk, rows)
         if len(found.lines) != rows:
             raise SourceError(
@@ -112,6 +153,40 @@ class RowReader:
             )
         table = source_table(found, file.columns)
         return table if file.sample is None else table.take(pa.array(file.sampled(chunk)))
+
+    def _asked_again(self, unit: str) -> pa.Table:
+        """The rows of a follow-up. What a tar of the user's does not hold is asked for at its url, whatever kept its maker from getting it."""
+        base = base_of(unit)
+        table = self.read(base).take(pa.array(follow_up(self.pool, unit).rows))
+        if self._file(base).kind in TARS:
+            has_url = pc.is_valid(table["url"])
+            for name in ("status", "error_message"):
+                kept = pc.if_else(has_url, pa.scalar(None, pa.string()), table[name])
+                table = table.set_column(table.column_names.index(name), SOURCE.field(name), kept)
+        return table
+
+    def is_in_place(self, unit: str) -> bool:
+        """Whether the unit's images stay in a tar of the user's; those of a follow-up come from the web."""
+        return not number_of(unit) and self._file(unit).kind in TARS
+
+    def in_place(self, unit: str) -> InPlace | None:
+        """The unit's rows and where their images lie, for a unit of a tar of the user's; None for others, and for a follow-up.
+
+        Raises SourceError.
+        """
+        if not self.is_in_place(unit):
+            return None
+        file, chunk = self._file(unit), split_unit(unit)[1]
+        if self._tar is None or self._tar[0] != file.file:
+            self._tar = (file.file, _open_tar(Path(file.source), file.path, file.kind))
+        tar, start = self._tar[1], chunk * file.unit_size
+        if tar.digest != file.digest:
+            raise SourceError(
+                f"{tar.tar.path} is not the file that unit {unit} was cut from; put it back as it was, or use a new --dataset"
+            )
+        found = tar.read(start, min(file.unit_size, file.rows - start))
+        taken = file.sampled(chunk)
+        return InPlace(source_table(found.rows, file.columns).take(pa.array(taken)), tar.tar, [found.places[row] for row in taken])
 
     def read_image(self, unit: str, file_name: str) -> bytes:
         """The bytes of an image of a folder source. Raises FileNotFoundError."""
@@ -127,7 +202,7 @@ def source_table(chunk: Chunk, mapping: Mapping[str, str]) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for name in KNOWN_SOURCE_COLUMNS:
         array = chunk.columns.get(theirs[name])
-        text, not_text = _text(array, n)
+        text, not_text = _text(_numbers_as_text(array) if name == "source_id" else array, n)
         wrong |= not_text
         columns[_POOL_NAMES.get(name, name)] = text
     for name, array in chunk.columns.items():
@@ -135,18 +210,30 @@ def source_table(chunk: Chunk, mapping: Mapping[str, str]) -> pa.Table:
             columns[carried_name(name)] = array_of(array) if isinstance(array, list) else array
     errors = chunk.errors
     if any(error is None for error in errors):
-        urls, names, captions = (columns[name].to_pylist() for name in ("url", "file_name", "caption"))
+        urls, names, captions, claims = (columns[name].to_pylist() for name in ("url", "file_name", "caption", "expected_sha256"))
         errors = [
-            error or ("wrong_type: a known column holds something else than text" if bad else _check(url, name, caption))
-            for error, bad, url, name, caption in zip(errors, wrong, urls, names, captions, strict=True)
+            error or ("wrong_type: a known column holds something else than text" if bad else _check(url, name, caption, claim))
+            for error, bad, url, name, caption, claim in zip(errors, wrong, urls, names, captions, claims, strict=True)
         ]
     columns["source_line"] = pa.array(chunk.lines, pa.int64())
-    columns["status"] = pa.array([None if error is None else "invalid" for error in errors], pa.string())
+    # A row that its source could not fetch has a status of its own; what is wrong with a row makes it invalid.
+    told = chunk.statuses or ["invalid"] * n
+    own = [
+        None if error is None else status if given else "invalid" for error, given, status in zip(errors, chunk.errors, told, strict=True)
+    ]
+    columns["status"] = pa.array(own, pa.string())
     columns["error_message"] = pa.array(errors, pa.string())
     known = pa.table({name: columns.pop(name) for name in SOURCE.names}, schema=SOURCE)
     for name, array in columns.items():
         known = known.append_column(name, array)
     return known
+
+
+def _numbers_as_text(array: Any) -> Any:
+    """Whole numbers as text: an id may be either (coyo's `id`, laion's `SAMPLE_ID`)."""
+    if isinstance(array, list):
+        return [str(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in array]
+    return array.cast(pa.string()) if array is not None and pa.types.is_integer(array.type) else array
 
 
 def _text(array: Any, n: int) -> tuple[pa.Array, np.ndarray]:
@@ -164,9 +251,10 @@ def _text(array: Any, n: int) -> tuple[pa.Array, np.ndarray]:
 
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 
-def _check(url: str | None, file_name: str | None, caption: str | None) -> str | None:
+def _check(url: str | None, file_name: str | None, caption: str | None, claim: str | None) -> str | None:
     """The error of a parsed row, or None for a pair that can be asked for."""
     where = (url or "").strip() or (file_name or "").strip()
     if not where:
@@ -183,4 +271,6 @@ def _check(url: str | None, file_name: str | None, caption: str | None) -> str |
         return "bad_url: a file name that leaves the folder"
     if not (caption or "").strip():
         return "no_caption"
+    if (claim or "").strip() and not _SHA256.fullmatch((claim or "").strip()):
+        return "sha256: the source's digest is no 64 hex digits"
     return None

@@ -50,7 +50,7 @@ class _NameHosts(beam.DoFn):
         self._listed = partial(kinds_of, lists) if lists else None
 
     def process(self, unit: str) -> Iterator[tuple[str, str]]:
-        if is_committed(self._pool, unit, self._rows.input_digest(unit)):
+        if self._rows.is_in_place(unit) or is_committed(self._pool, unit, self._rows.input_digest(unit)):
             return
         source = self._rows.read(unit)
         urls = urls_to_ask(source, None if self._listed is None else self._listed(source))

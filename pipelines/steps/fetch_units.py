@@ -16,11 +16,15 @@ from yarl import URL
 
 from pipelines.fetch import shared
 from pipelines.fetch.commit import commit_unit
+from pipelines.fetch.failures import FailureLimit
 from pipelines.fetch.guard import read_host_map
 from pipelines.fetch.hosts import host_of
+from pipelines.fetch.in_place import commit_in_place
 from pipelines.fetch.job import Verdict, Work
 from pipelines.fetch.origins import Rules, origin_of, verdict_of
 from pipelines.fetch.settings import FetchSettings
+from pipelines.fetch.store import claims_of
+from pipelines.sources.rows import InPlace
 from quality.block_lists import BlockLists, lists_here
 from quality.block_lists.match import Kind
 from quality.urls import BadUrl, url_of
@@ -37,6 +41,12 @@ class RowReader(Protocol):
     def read_image(self, unit: str, file_name: str) -> bytes:
         """The bytes of a row's `file_name`. Raises FileNotFoundError. Called by several threads."""
 
+    def is_in_place(self, unit: str) -> bool:
+        """Whether the images of a unit stay in a tar of the user's: nothing is asked for."""
+
+    def in_place(self, unit: str) -> InPlace | None:
+        """The rows of a unit whose images stay in a tar of the user's, and where they lie in it; None for all others."""
+
     def input_digest(self, unit: str) -> str:
         """Changes whenever the rows of the unit could."""
 
@@ -47,11 +57,20 @@ class FetchUnits(beam.PTransform):
     In: names of units. Out: names of committed units, as they are done; a unit that is committed already is adopted, a deferred one
     (Pool.deferred) is left out. workers: exactly so many keys share the work, and what may be taken of a host; None leaves that to the
     runner, and to settings.workers. lists: the digest of the launcher's block lists, which every worker reads for itself; None where there
-    are none. Hosts that CheckHosts has not read, or a day ago, are read before a unit that names them.
-    Raises PoolError for a unit that was committed from another input.
+    are none. max_failure_rate: of a worker's pairs, see FailureLimit. Hosts that CheckHosts has not read, or a day ago, are read before a unit
+    that names them. Raises PoolError for a unit that was committed from another input, and TooManyFailures.
     """
 
-    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, *, workers: int | None = None, lists: str | None = None):
+    def __init__(
+        self,
+        pool: Pool,
+        rows: RowReader,
+        settings: FetchSettings,
+        *,
+        workers: int | None = None,
+        lists: str | None = None,
+        max_failure_rate: float | None = None,
+    ):
         super().__init__()
         if workers is not None and workers < 1:
             raise ValueError(f"workers is {workers}; it must be at least 1, or None")
@@ -59,13 +78,15 @@ class FetchUnits(beam.PTransform):
             read_host_map(settings.host_map)
         settings = settings if workers is None else replace(settings, workers=workers)
         self._pool, self._rows, self._settings, self._workers, self._lists = pool, rows, settings, workers, lists
+        self._limit = FailureLimit(max_failure_rate)
 
     def expand(self, units):
         threads = threads_of(self._settings)
         return (
             units
             | "Spread" >> Spread(self._workers)
-            | "Fetch" >> beam.ParDo(_Fetch(self._pool, self._rows, self._settings, threads, self._lists)).with_output_types(str)
+            | "Fetch"
+            >> beam.ParDo(_Fetch(self._pool, self._rows, self._settings, threads, self._lists, self._limit)).with_output_types(str)
         )
 
 
@@ -103,14 +124,16 @@ def _in_order(group: tuple[int, Iterable[str]]) -> list[str]:
 
 
 class _Fetch(beam.DoFn):
-    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, threads: int, digest: str | None):
+    def __init__(self, pool: Pool, rows: RowReader, settings: FetchSettings, threads: int, digest: str | None, limit: FailureLimit):
         self._pool, self._rows, self._settings, self._threads, self._digest = pool, rows, settings, threads, digest
+        self._limit = limit
         self._flying: dict[Future[bool], str] = {}
         self._attempts = Attempts(pool.store)
 
     def setup(self) -> None:
         lists = lists_here(self._digest)
         self._listed = partial(kinds_of, lists) if lists else None
+        self._lists = lists
         self._engine = shared.acquire(self._settings, lists, self._pool, threads=self._threads)
 
     def start_bundle(self) -> None:
@@ -119,6 +142,13 @@ class _Fetch(beam.DoFn):
     def process(self, unit: str) -> Iterator[str]:
         digest = self._rows.input_digest(unit)
         if is_committed(self._pool, unit, digest):
+            yield unit
+            return
+        self._limit.check()
+        taken = self._rows.in_place(unit)
+        if taken is not None:
+            listed = None if self._listed is None else self._listed(taken.source)
+            commit_in_place(self._pool, unit, taken, self._settings, self._lists, listed=listed, input_digest=digest)
             yield unit
             return
         while len(self._flying) >= self._settings.units_ahead:
@@ -131,11 +161,12 @@ class _Fetch(beam.DoFn):
             files=source.column("file_name").to_pylist(),
             statuses=source.column("status").to_pylist(),
             read_image=partial(self._rows.read_image, unit),
-            finish=partial(commit_unit, self._pool, unit, source, input_digest=digest),
+            finish=self._limit.counting(unit, partial(commit_unit, self._pool, unit, source, input_digest=digest)),
             listed=listed,
             verdicts=verdicts,
             delays=delays,
             apart=self._attempts.begin(FETCH, unit) >= TRIES,
+            claims=claims_of(source),
         )
         self._flying[self._engine.submit(work)] = unit
         yield from self._landed({future for future in self._flying if future.done()})
@@ -176,6 +207,7 @@ class _Fetch(beam.DoFn):
             self._attempts.end(FETCH, unit)
             if future.result():
                 yield unit
+        self._limit.check()
 
 
 def urls_to_ask(source: pa.Table, listed: Sequence[Kind | None] | None) -> dict[str, URL]:

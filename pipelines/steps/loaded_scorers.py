@@ -66,13 +66,14 @@ def batches(pool: Pool, unit: str, needs: Needs, stored: Mapping[str, str]) -> I
     captions, offsets, sizes = (raw.column(name).to_pylist() for name in ("caption", "offset", "size"))
     commit = pool.raw_commit(unit)
     assert commit is not None
+    tar = pool.images_of(commit)
     columns = {need: pool.read_scores(pass_name, unit, [need]).column(need).combine_chunks() for need, pass_name in stored.items()}
     for name in needs.raw:
         columns[name] = raw.column(name).combine_chunks() if name in there else pa.nulls(raw.num_rows, RAW.field(name).type)
 
     def read(first: int, last: int) -> list[bytes | None]:
         rows = [row for row in range(first, last) if offsets[row] is not None]
-        stored_bytes = pool.read_bytes(unit, [offsets[row] for row in rows], [sizes[row] for row in rows], tar=commit.tar) if rows else []
+        stored_bytes = pool.read_bytes(unit, [offsets[row] for row in rows], [sizes[row] for row in rows], tar=tar) if rows else []
         found = dict(zip(rows, stored_bytes, strict=True))
         return [found.get(row) for row in range(first, last)]
 

@@ -11,7 +11,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.steps.exact_pairs import ExactLosers
 from pipelines.steps.near_pairs import NearLosers, SemanticLosers
-from pipelines.steps.open_unit import BlockedRows, OnUnits, OpenUnit
+from pipelines.steps.open_unit import LeftOutRows, OnUnits, OpenUnit, left_out
 from pipelines.steps.shuffling import ByPartition, late, packed, unpacked
 from quality import duplicates, repeats
 from quality.column_plan import ColumnPlan
@@ -19,7 +19,7 @@ from quality.columns.personal_data import without_personal_data
 from quality.review.settle import kept_alone
 from quality.rules import DROP, Ruled, Rules
 from quality.top_fraction import Histogram, cut_of, histogram_of
-from schemas.pool import Pool
+from schemas.pool import Pool, number_of
 from schemas.reasons import VERDICTS, error_word
 from schemas.release import DECISIONS, Release
 
@@ -29,7 +29,8 @@ _ROWS_A_PARTITION = 2_000_000
 class SelectPairs(beam.PTransform):
     """Decides about every pair of the units that come in, and writes releases/<name>/decisions.
 
-    In: names of scored units, each once. Out: the same names, decided. rows: about how many pairs there are, for the number of partitions.
+    In: names of scored units, each once, follow-ups among them: what one of these holds has no verdict in the unit that it follows. Out: the
+    same names, decided. rows: about how many pairs there are, for the number of partitions.
     lists: the digest of the launcher's block lists, which the workers read for themselves; a pair that is on one is not looked at further.
     settled: the digest of what people decided, which the release keeps and the workers read there; None where nobody did. Duplicates are judged
     with it; where the policy cuts the top of a column, once more without it, for a cut does not hang on what people decided.
@@ -58,7 +59,9 @@ class SelectPairs(beam.PTransform):
         undecided = OpenUnit(self.pool, self.rules, self.plan)
         people = OpenUnit(self.pool, self.rules, self.plan, None if self.settled is None else (self.release, self.settled))
         # What a step needs to know of a unit beside its columns comes as (unit, batch) from every step that found it out.
-        known = units | "Blocked" >> beam.ParDo(BlockedRows(self.pool, self.plan, self.lists))
+        follow_ups = units | "Follow-ups" >> beam.Filter(number_of) | "All follow-ups" >> beam.combiners.ToSet()
+        left_out_rows = LeftOutRows(self.pool, self.plan, self.lists)
+        known = units | "Left out" >> beam.ParDo(left_out_rows, beam.pvalue.AsSingleton(follow_ups))
         if repeats.COLUMN.name in self.rules.columns:
             counted = known | "Repeats" >> _Repeats(undecided, self.partitions)
             known = (known, counted) | "With repeats" >> beam.Flatten()
@@ -94,14 +97,14 @@ class _Duplicates(beam.PTransform):
 
 
 class _Repeats(beam.PTransform):
-    """(unit, BLOCKED) to (unit, REPEATS): the rows whose caption other rows have too. Shuffled: 8 bytes of a caption, unit and row."""
+    """(unit, LEFT_OUT) to (unit, REPEATS): the rows whose caption other rows have too. Shuffled: 8 bytes of a caption, unit and row."""
 
     def __init__(self, open_unit: OpenUnit, partitions: int):
         self.open_unit, self.partitions = open_unit, partitions
 
-    def expand(self, blocked: beam.PCollection[tuple[str, bytes]]) -> beam.PCollection[tuple[str, bytes]]:
+    def expand(self, known: beam.PCollection[tuple[str, bytes]]) -> beam.PCollection[tuple[str, bytes]]:
         return (
-            blocked
+            known
             | "Captions" >> beam.ParDo(_Captions(self.open_unit, self.partitions))
             | "Group captions" >> beam.GroupByKey()
             | "Count captions" >> beam.FlatMap(_repeats)
@@ -117,8 +120,8 @@ class _Captions(OnUnits):
         self.gathered = ByPartition(self.partitions)
 
     def process(self, element: tuple[str, bytes]) -> Iterable[tuple[int, bytes]]:
-        unit, blocked = element
-        captions = self.open_unit.read(unit, [blocked], [repeats.NEEDS])[repeats.NEEDS]
+        unit, left_out_rows = element
+        captions = self.open_unit.read(unit, [left_out_rows], [repeats.NEEDS])[repeats.NEEDS]
         yield from self.gathered.add(repeats.fingerprints_of(unit, captions))
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
@@ -178,16 +181,18 @@ class _Decide(OnUnits):
         table, ruled = self.open_unit(unit, known, cuts=cuts)
         lost = duplicates.apply_losers(ruled, unpacked(known, duplicates.LOSERS))
         kept_alone(ruled)
-        decided = decisions_of(table, ruled, lost)
+        _, retried = left_out(known, table.num_rows)
+        decided = decisions_of(table, ruled, lost, retried)
         if self.open_unit.rules.policy.captions.personal_data == "redact":
             decided = without_personal_data(decided, but=DECISIONS.names)
         self.release.put_decisions(unit, decided, cuts=cuts)
         yield unit
 
 
-def decisions_of(table: pa.Table, ruled: Ruled, lost: pa.Table) -> pa.Table:
-    """DECISIONS of a unit, then every other column of `table` that a rule looked at."""
+def decisions_of(table: pa.Table, ruled: Ruled, lost: pa.Table, retried: np.ndarray) -> pa.Table:
+    """DECISIONS of a unit, then every other column of `table` that a rule looked at. retried: rows (booleans) that get no verdict here."""
     n = table.num_rows
+    ruled.mask[retried] = 0
     winners = np.full(n, None, object)
     # Later writes win: go backwards, so that a row's first reason (pair, exact, picture) names its winner.
     rows = lost["row"].to_numpy()[::-1]
@@ -197,7 +202,7 @@ def decisions_of(table: pa.Table, ruled: Ruled, lost: pa.Table) -> pa.Table:
     columns = [
         table["row"],
         table["uid"],
-        pa.array(VERDICTS).take(pa.array(ruled.verdict)),
+        pa.array(VERDICTS).take(pa.array(ruled.verdict, mask=retried)),
         ruled.reason_lists(),
         pa.array(winners, pa.string()),
         words.take(errors.indices),

@@ -43,7 +43,7 @@ def listed_pairs(pool: Pool, unit: str, lists: BlockLists, rows: Sequence[int]) 
     if lists.fetches_only and commit.tar is not None:
         places = pool.read_raw(unit, ["row", "offset", "size"]).filter(pa.array(asked & ~listed))
         places = places.filter(pc.is_valid(places["size"])).sort_by("offset")
-        images = pool.read_bytes(unit, places["offset"].to_pylist(), places["size"].to_pylist(), tar=commit.tar)
+        images = pool.read_bytes(unit, places["offset"].to_pylist(), places["size"].to_pylist(), tar=pool.images_of(commit))
         listed[places["row"].to_pylist()] = [lists.kind_of_bytes(image) is not None for image in images]
     return listed[list(rows)]
 

@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from quality.gates.indexes import FEW
 from quality.gates.shares import FAILED
+from schemas.follow_ups import retried_rows
 from schemas.pool import Pool
 
 HOST_COLUMNS: Final = ("host", "asked", "failed", "failed_share", "share_of_failures")
@@ -22,14 +24,17 @@ def host_metrics(pool: Pool, units: Sequence[str]) -> pd.DataFrame:
 
     failed_share: of the pairs asked for, null for a host with fewer than FEW failures. share_of_failures: of all failures; null for a host
     that answers most of its requests too: it is up, and a list of one host has all its failures there.
-    A unit that cannot be read is left out; units have a rule for it.
+    A pair that was asked for again counts as it ended at last. A unit that cannot be read is left out; units have a rule for it.
     """
-    asked, failed = Counter[str](), Counter[str]()
+    asked, failed, there = Counter[str](), Counter[str](), set(units)
     for unit in units:
         try:
             table = pool.read_raw(unit, ["url", "status"])
         except (pa.ArrowException, OSError, KeyError):
             continue
+        here = np.ones(table.num_rows, bool)
+        here[retried_rows(pool, unit, there)] = False
+        table = table.filter(pa.array(here))
         table = table.filter(pc.and_(pc.is_in(table["status"], _ASKED), pc.is_valid(table["url"])))
         hosts = pc.utf8_lower(pc.struct_field(pc.extract_regex(table["url"], _HOST), "host"))
         for counter, mask in ((asked, None), (failed, pc.is_in(table["status"], pa.array(FAILED)))):

@@ -16,13 +16,14 @@ from quality.gates.shares import SHARES, add_shares, share
 from quality.images.decode import ImageError, decode
 from schemas.columns import RAW_ALWAYS
 from schemas.digest import digest_of_table
+from schemas.follow_ups import planned_follow_ups, retried_rows
 from schemas.pool import Commit, Pool, PoolError
 from schemas.reasons import ACCEPTED, FETCH_STATUSES, REASONS, VERDICTS
 from schemas.release import DECISIONS, Decided, Release
 from schemas.store import Store
 
 UNIT_COLUMNS: Final = (
-    "unit", "state", "rows_source", "rows_committed", "rows_by_status", "rows_decided", *VERDICTS, "accounted", "unreadable",
+    "unit", "state", "rows_source", "rows_committed", "rows_by_status", "rows_decided", *VERDICTS, "retried", "accounted", "unreadable",
     "missing_columns", "null_uids", "null_verdicts", "other_verdicts", "reason_errors", "footer_errors", "kept_not_sharded",
     "sharded_not_kept", *(f"status.{status}" for status in FETCH_STATUSES), *(f"reasons.{family}" for family in REASONS), *SHARES,
 )  # fmt: skip
@@ -37,23 +38,27 @@ def unit_metrics(pool: Pool, release: Release, indexes: Indexes | None = None) -
     """UNIT_COLUMNS, one row per unit that is planned, committed or decided; what cannot be measured is null.
 
     state: decided; deferred (planned, never committed); undecided (committed, not decided); unplanned (in no source file).
-    accounted: keep + review + drop, counted in the file. footer_errors: figures of the footer that are not those of the file.
+    A follow-up that is committed is a unit of the source as its base is; one that is not counts for nothing. retried: rows that a follow-up
+    decides; accounted: keep + review + drop + retried, counted in the file, and null_verdicts are verdicts that are null elsewhere, or not
+    there. status.*: of the other rows. footer_errors: figures of the footer that are not those of the file.
     reasons.<family>: reasons of that family in the file; a pair may have several. The shares are those of quality.gates.shares.
     """
     indexes = read_indexes(release) if indexes is None else indexes
     planned = pool.planned_units()
     committed = pool.committed()
     decided = {unit.unit: unit for unit in release.decided()}
+    planned |= {unit: len(plan.rows) for unit, plan in planned_follow_ups(pool).items() if unit in committed}
     rows = []
     for unit in sorted({*planned, *committed, *decided}):
         commit, unreadable = _commit_of(pool, unit) if unit in committed else (None, 0)
         state = "unplanned" if unit not in planned else "decided" if unit in decided else "undecided" if unit in committed else "deferred"
+        retried = retried_rows(pool, unit, decided)
         row: dict[str, Any] = dict.fromkeys(UNIT_COLUMNS)
         row.update(unit=unit, state=state, rows_source=planned.get(unit), unreadable=unreadable)
         if commit is not None:
-            row.update(_of_commit(pool, commit))
+            row.update(_of_commit(pool, commit, retried))
         if unit in decided:
-            row.update(_of_decisions(release, decided[unit], indexes))
+            row.update(_of_decisions(release, decided[unit], indexes, retried))
             row["unreadable"] = max(row["unreadable"], unreadable)
             row["missing_columns"] += 0 if commit is None else missing_columns(pool.raw_schema(unit), RAW_ALWAYS)
         rows.append(row)
@@ -68,12 +73,15 @@ def _commit_of(pool: Pool, unit: str) -> tuple[Commit | None, int]:
         return None, 1
 
 
-def _of_commit(pool: Pool, commit: Commit) -> dict[str, Any]:
-    statuses = {f"status.{status}": commit.statuses.get(status, 0) for status in FETCH_STATUSES}
-    return {"rows_committed": commit.rows, "rows_by_status": sum(statuses.values()), **statuses}
+def _of_commit(pool: Pool, commit: Commit, retried: np.ndarray) -> dict[str, Any]:
+    statuses = Counter({status: commit.statuses.get(status, 0) for status in FETCH_STATUSES})
+    by_status = statuses.total()
+    if len(retried):
+        statuses.subtract(pool.read_raw(commit.unit, ["status"])["status"].take(pa.array(retried)).to_pylist())
+    return {"rows_committed": commit.rows, "rows_by_status": by_status, **{f"status.{name}": count for name, count in statuses.items()}}
 
 
-def _of_decisions(release: Release, footer: Decided, indexes: Indexes) -> dict[str, Any]:
+def _of_decisions(release: Release, footer: Decided, indexes: Indexes, retried: np.ndarray) -> dict[str, Any]:
     try:
         table = release.read_decisions(footer.unit)
     except (pa.ArrowException, OSError):
@@ -89,17 +97,21 @@ def _of_decisions(release: Release, footer: Decided, indexes: Indexes) -> dict[s
     for reason, count in given.items():
         families[reason.partition(":")[0]] += count
     told: dict[str, Any] = {"rows": footer.rows, "content_digest": footer.content_digest, "reasons": footer.reasons}
-    told |= {verdict: getattr(footer, verdict) for verdict in VERDICTS}
-    true = {"rows": table.num_rows, "content_digest": digest_of_table(table), "reasons": given, **counts}
+    told |= {verdict: getattr(footer, verdict) for verdict in (*VERDICTS, "retried")}
+    nulls, elsewhere = np.asarray(pc.is_null(table["verdict"])), np.zeros(table.num_rows, bool)
+    elsewhere[retried] = True
+    decided_elsewhere = nulls & elsewhere
+    true = {"rows": table.num_rows, "content_digest": digest_of_table(table), "reasons": given, **counts, "retried": int(nulls.sum())}
     return {
         "rows_decided": table.num_rows,
         **counts,
-        "accounted": sum(counts.values()),
+        "retried": int(decided_elsewhere.sum()),
+        "accounted": sum(counts.values()) + int(decided_elsewhere.sum()),
         "missing_columns": 0,
-        "null_uids": int((np.asarray(pc.is_null(table["uid"])) & ~_listed(table["reasons"].combine_chunks())).sum()),
-        "null_verdicts": table["verdict"].null_count,
-        "other_verdicts": table.num_rows - sum(counts.values()) - table["verdict"].null_count,
-        "reason_errors": int((np.asarray(keep) == _has_reason(table["reasons"].combine_chunks())).sum()),
+        "null_uids": int((np.asarray(pc.is_null(table["uid"])) & ~_listed(table["reasons"].combine_chunks()) & ~decided_elsewhere).sum()),
+        "null_verdicts": int((nulls != elsewhere).sum()),
+        "other_verdicts": table.num_rows - sum(counts.values()) - int(nulls.sum()),
+        "reason_errors": int((np.asarray(keep) == _has_reason(table["reasons"].combine_chunks()))[~decided_elsewhere].sum()),
         "footer_errors": sum(told[name] != true[name] for name in told),
         **{f"reasons.{family}": families[family] for family in REASONS},
         **_against_shards(footer.unit, table.filter(keep), indexes),
@@ -156,6 +168,7 @@ def release_metrics(units: pd.DataFrame, indexes: Indexes) -> pd.DataFrame:
     decided = sum(sums[verdict] for verdict in VERDICTS)
     row = {
         **sums,
+        "rows_source": sums["rows_source"] - int(units["retried"].sum()),  # a row that a follow-up holds too is one row of the source
         "deferred": deferred,
         "accounted": decided + deferred,
         "sharded": int(indexes.shards["count"].sum()),

@@ -33,15 +33,15 @@ class Before:
 
 
 def read_before(other: Release, ledger: Ledger) -> Before:
-    """Rows belong together by unit and row: both releases decided about the same pool."""
-    decided = {unit.unit: unit.rows for unit in other.decided()}
+    """Rows belong together by unit and row: both releases decided about the same pool. A row that was asked for again since counts as added."""
+    decided = {unit.unit: unit.rows - unit.retried for unit in other.decided()}
     verdicts, masks, words = [], [], dict[str, int]()
     for place, unit in enumerate(ledger.units):
         n = int((ledger.unit == place).sum())
         verdict, mask = np.full(n, UNDECIDED, np.uint8), np.zeros(n, np.uint64)
         if unit in decided:
-            table = other.read_decisions(unit, ["verdict", "reasons"])
-            verdict = np.asarray(pc.index_in(table["verdict"], pa.array(VERDICTS))).astype(np.uint8)
+            table = other.read_decisions(unit, ["verdict", "reasons"]).take(pa.array(ledger.row[ledger.unit == place]))
+            verdict = np.asarray(pc.fill_null(pc.index_in(table["verdict"], pa.array(VERDICTS)), UNDECIDED)).astype(np.uint8)
             lists = table["reasons"].combine_chunks()
             flat = pc.list_flatten(lists).dictionary_encode()
             rows, codes = np.asarray(pc.list_parent_indices(lists)), np.asarray(flat.indices)

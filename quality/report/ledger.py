@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quality.columns import COLUMN_FUNCTIONS
+from schemas.follow_ups import retried_rows
 from schemas.pool import Pass, Pool, ScorerInfo
 from schemas.reasons import VERDICTS, error_word
 from schemas.release import DECISIONS, Release
@@ -47,7 +48,7 @@ class Words:
 
 @dataclass
 class Ledger:
-    """n pairs, in the order of units and rows.
+    """n pairs, in the order of units and rows; a pair that was asked for again is there once, in its newest follow-up.
 
     unit: int32, place in `units`. verdict: uint8, place in VERDICTS or UNDECIDED. mask: uint64, bit k is `reasons[k]`. key: uint64, the
     uid's first 16 digits. known: whether there is a uid (a pair on a block list has none). fetched, decodes: whether bytes are stored,
@@ -89,7 +90,7 @@ def read_ledger(pool: Pool, release: Release | None, units: Sequence[str], *, pa
 
 class _Reader:
     def __init__(self, pool: Pool, release: Release | None, units: Sequence[str], passes: Sequence[str] | None):
-        self.pool, self.release, self.units = pool, release, list(units)
+        self.pool, self.release, self.units, self.there = pool, release, list(units), set(units)
         self.decided: dict[str, pa.Field] = {}
         if release is not None and units:
             self.decided = {
@@ -143,28 +144,30 @@ class _Reader:
 
     def _unit(self, place: int, unit: str, at: int) -> int:
         raw = self.pool.read_raw(unit, ["uid", "status", "error_message", "caption", "license", "license_url"])
-        n = raw.num_rows
+        here = np.ones(raw.num_rows, bool)
+        here[retried_rows(self.pool, unit, self.there)] = False
+        raw, n = _only(raw, here), int(here.sum())
         fetched = np.asarray(pc.equal(raw["status"], "success"))
         self._count_errors(raw)
         uids = raw["uid"]
         verdict, mask = np.full(n, UNDECIDED, np.uint8), np.zeros(n, np.uint64)
         columns: dict[str, pa.ChunkedArray] = {}
         if self.release is not None:
-            decided = self.release.read_decisions(unit, ["uid", "verdict", "reasons", "duplicate_of", *self.decided])
+            decided = _only(self.release.read_decisions(unit, ["uid", "verdict", "reasons", "duplicate_of", *self.decided]), here)
             uids = decided["uid"]  # null for a pair that was on a list by then
             verdict = np.asarray(pc.index_in(decided["verdict"], pa.array(VERDICTS))).astype(np.uint8)
             mask = self._mask(decided["reasons"], n)
             lost = np.flatnonzero(np.asarray(pc.is_valid(decided["duplicate_of"])))
             self.winners.update(zip((lost + at).tolist(), decided["duplicate_of"].take(pa.array(lost)).to_pylist(), strict=True))
             columns |= {name: decided[name] for name in self.decided}
-        columns |= self._scores(unit, [name for name in (*self.numbers, *self.words) if name not in columns], n)
+        columns |= self._scores(unit, [name for name in (*self.numbers, *self.words) if name not in columns], here)
         known = np.asarray(pc.is_valid(uids))
         looked_at = fetched & known
         columns |= self._computed(raw, looked_at, [name for name in COMPUTED if name not in columns])
         broken = columns.get("image.error")
         decodes = looked_at & (np.asarray(pc.is_null(broken)) if broken is not None else True)
         self._add("unit", np.full(n, place, np.int32))
-        self._add("row", np.arange(n, dtype=np.int32))
+        self._add("row", np.flatnonzero(here).astype(np.int32))
         for name, values in (("verdict", verdict), ("mask", mask), ("fetched", looked_at), ("decodes", decodes), ("known", known)):
             self._add(name, values)
         self._add("key", _keys(uids))
@@ -181,7 +184,7 @@ class _Reader:
     def _add(self, name: str, values: np.ndarray) -> None:
         self.parts.setdefault(name, []).append(values)
 
-    def _scores(self, unit: str, names: Sequence[str], n: int) -> dict[str, pa.ChunkedArray]:
+    def _scores(self, unit: str, names: Sequence[str], here: np.ndarray) -> dict[str, pa.ChunkedArray]:
         wanted: dict[str, list[str]] = {}
         for name in names:
             if name in self.sources:
@@ -189,7 +192,7 @@ class _Reader:
         found: dict[str, pa.ChunkedArray] = {}
         for pass_, columns in wanted.items():
             if unit in self.scored[pass_]:
-                table = self.pool.read_scores(pass_, unit, columns)
+                table = _only(self.pool.read_scores(pass_, unit, columns), here)
                 found |= {name: table[name] for name in columns}
         return found
 
@@ -231,6 +234,10 @@ class _Reader:
         known = self.vocabulary[name]
         mapped = np.array([known.setdefault(value, len(known)) for value in encoded.dictionary.to_pylist()] + [-1], np.int32)
         return mapped[np.asarray(pc.fill_null(encoded.indices, len(mapped) - 1))]
+
+
+def _only(table: pa.Table, here: np.ndarray) -> pa.Table:
+    return table if here.all() else table.filter(pa.array(here))
 
 
 def _order(pass_: Pass) -> tuple:

@@ -103,7 +103,7 @@ def _of_unit(pool: Pool, ledger: Ledger, unit: str, rows: list[int], lists: Bloc
     if stored and commit is not None and commit.tar is not None:
         stored.sort(key=lambda at: details[at]["offset"])
         offsets, sizes = [details[at]["offset"] for at in stored], [details[at]["size"] for at in stored]
-        data = pool.read_bytes(unit, offsets, sizes, tar=commit.tar)
+        data = pool.read_bytes(unit, offsets, sizes, tar=pool.images_of(commit))
         images = {at: thumbnails(each) for at, each in zip(stored, data, strict=True)}
     return {rows[at]: _pair(ledger, rows[at], details[at], images.get(at)) for at in shown}
 

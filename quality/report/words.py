@@ -11,6 +11,7 @@ _KOREAN_REASONS: Final = {
     "source:no_caption": "행에 캡션이 없음",
     "source:wrong_type": "알려진 열에 텍스트가 아닌 값이 있음",
     "source:bad_row": "줄을 해석할 수 없음",
+    "source:sha256": "출처가 적은 이미지 해시가 SHA-256이 아님",
     "fetch:failed_to_download": "바이트를 받지 못했거나 이미지가 아님",
     "fetch:failed_to_resize": "바이트는 받았으나 이미지로 쓸 수 없음",
     "fetch:refused": "안전 규칙이나 수집 거부 표시가 요청을 막음",

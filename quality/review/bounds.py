@@ -74,7 +74,8 @@ def moves(release: Release, bound: Bound, at: float) -> dict[tuple[str, str], in
     found = Counter[tuple[str, str]]()
     for decided in release.decided():
         table = release.read_decisions(decided.unit)
-        free = [set(reasons) <= {reason} for reasons in table["reasons"].to_pylist()]
+        pairs_of = zip(table["verdict"].to_pylist(), table["reasons"].to_pylist(), strict=True)
+        free = [verdict is not None and set(reasons) <= {reason} for verdict, reasons in pairs_of]  # None: a follow-up decides about it
         table = table.filter(pa.array(free, pa.bool_()))
         now = np.array([VERDICTS.index(verdict) for verdict in table["verdict"].to_pylist()], np.int64)
         codes = np.zeros(table.num_rows, np.int64)

@@ -73,10 +73,12 @@ def sample(release: Release, policy: Policy, *, kept: float, dropped: float) -> 
 
 
 def groups(table: pa.Table) -> Iterator[tuple[str, list[str], np.ndarray]]:
-    """(verdict, reasons, their rows) for each of the few combinations that there are."""
+    """(verdict, reasons, their rows) for each of the few combinations that there are; not of rows that a follow-up of the unit decides."""
     joined = pc.binary_join(table["reasons"], "|").combine_chunks()
-    key = pc.binary_join_element_wise(table["verdict"].combine_chunks(), joined, "|").dictionary_encode()
+    key = pc.binary_join_element_wise(pc.fill_null(table["verdict"], "").combine_chunks(), joined, "|").dictionary_encode()
     codes = key.indices.to_numpy()
     for code, text in enumerate(key.dictionary.to_pylist()):
         verdict, _, reasons = text.partition("|")
+        if not verdict:
+            continue
         yield verdict, [reason for reason in reasons.split("|") if reason], np.flatnonzero(codes == code)

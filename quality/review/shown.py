@@ -49,7 +49,7 @@ def _of_unit(pool: Pool, release: Release, policy: Policy, unit: str, asked: Seq
     return [
         {
             "task": each.task, "uid": each.uid, "question": each.question, "queue": each.queue, "release": release.name,
-            "verdict": pair["verdict"], "reasons": pair["reasons"], **known, "unit": unit, "row": each.row, "tar": commit.tar,
+            "verdict": pair["verdict"], "reasons": pair["reasons"], **known, "unit": unit, "row": each.row, "tar": pool.images_of(commit),
             **looks.at(place, each.question), "sampling_probability": each.probability, "gold": each.gold,
         }
         for place, (each, known, pair) in enumerate(zip(asked, raw.to_pylist(), decided.to_pylist(), strict=True))

@@ -236,7 +236,8 @@ def faults(folder: Path, count: int, say: Say) -> dict[str, Any]:
         with_faults = job([bad[number] for number in order], folder / "bad", *resized)
         without = job(good, folder / "good", *resized)
     say(
-        f"without faults {without.rate:6.0f} images/s; with {with_faults.rate:6.0f} ({with_faults.statuses}), ratio {with_faults.rate / without.rate:.2f} (goal .8)"
+        f"without faults {without.rate:6.0f} images/s; with {with_faults.rate:6.0f}, ratio "
+        f"{with_faults.rate / without.rate:.2f} (goal .8); {with_faults.statuses}"
     )
     return {"with": with_faults.rate, "without": without.rate, "ratio": with_faults.rate / without.rate, "statuses": with_faults.statuses}
 

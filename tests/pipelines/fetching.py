@@ -20,6 +20,7 @@ from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.job import Work
 from pipelines.fetch.loop import Engine
 from pipelines.fetch.settings import FetchSettings
+from pipelines.fetch.store import claims_of
 from pipelines.steps.fetch_units import kinds_of
 from quality.block_lists import BlockLists
 from schemas.columns import SOURCE, table_of
@@ -165,6 +166,12 @@ class Rows:
         assert self.folder is not None
         return Path(self.folder, file_name).read_bytes()
 
+    def is_in_place(self, unit: str) -> bool:
+        return False
+
+    def in_place(self, unit: str) -> None:
+        return None
+
     def input_digest(self, unit: str) -> str:
         return "digest of " + unit
 
@@ -193,6 +200,7 @@ def submit(engine: Engine, pool: Pool, rows: Rows, unit: str = UNIT, *, lists: B
         statuses=source.column("status").to_pylist(),
         read_image=rows.read_image,
         listed=kinds_of(lists, source),
+        claims=claims_of(source),
         finish=partial(commit_unit, pool, unit, source, input_digest=rows.input_digest(unit)),
     )
     return engine.submit(work)

@@ -97,7 +97,7 @@ def test_an_image_that_breaks_the_reader_is_a_row_and_not_a_unit(pool, server, f
 
 def test_a_unit_that_is_older_than_the_column_has_no_evidence(pool, server, monkeypatch):
     fetch(pool, [server.url("/iptc-trained")], store="resized", target=Target(size=64))
-    old = pool.read_raw(UNIT).drop_columns(["evidence"])
+    old = pool.read_raw(UNIT).drop_columns(["evidence", "optout", "optout_signals"])
     tar = pool.raw_commit(UNIT).tar
     monkeypatch.setattr("schemas.pool.RAW", RAW_ALWAYS)
     older = Pool(pool.store.path_of("older"))

@@ -42,12 +42,10 @@ def test_units_are_committed_once_and_adopted_afterwards(pool, mode):
 
 
 def test_a_deferred_unit_is_left_out_and_the_others_go_on(pool):
-    with Server({}) as gone:
-        port = gone.port
-    with Server(lambda path: Reply(body=jpeg())) as server:
+    with Server(lambda path: Reply(told=10, hang=True)) as silent, Server(lambda path: Reply(body=jpeg())) as server:
         other = UNIT[:-1] + "1"
-        rows = Rows({UNIT: of_urls([f"http://127.0.0.1:{port}/{row}" for row in range(30)]), other: of_urls([server.url("/a")])})
-        run(pool, rows, [UNIT, other], [other])
+        rows = Rows({UNIT: of_urls([silent.url(f"/{row}") for row in range(30)]), other: of_urls([server.url("/a")])})
+        run(pool, rows, [UNIT, other], [other], image_timeout_s=30.0, unit_timeout_s=1.0)
         assert set(pool.deferred()) == {UNIT} and pool.committed() == {other}
 
 

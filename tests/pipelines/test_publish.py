@@ -45,7 +45,7 @@ def test_manifest_says_what_the_release_is(whole):
         commit, score = pool.raw_commit(name), pool.score_commit(PASS.name, name)
         (decided,) = (one for one in release.decided() if one.unit == name)
         assert told == {
-            "rows": 12, "keep": 6, "review": 1, "drop": 5, "raw": commit.content_digest, "tar": commit.tar_sha256,
+            "rows": 12, "keep": 6, "review": 1, "drop": 5, "retried": 0, "raw": commit.content_digest, "tar": commit.tar_sha256,
             "scores": {PASS.name: score.content_digest}, "decisions": decided.content_digest,
         }  # fmt: skip
     assert [(scorer["name"], scorer["version"]) for scorer in manifest["scorers"]] == [(one.name, one.version) for one in PASS.scorers]

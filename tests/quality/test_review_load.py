@@ -24,11 +24,14 @@ from quality.review.server.queue import next_task
 from quality.review.server.settings import Settings
 from quality.review.server.standing import export, standing
 from schemas.columns import table_of
-from schemas.pool import Pool
+from schemas.pool import Pool, unit_name
 from schemas.reviews import ANSWERS, ANSWERS_PATH
+from schemas.user_tar import UserTar
 from tests.bench.review import measure
 from tests.conftest import SOAK
+from tests.pools import unit
 from tests.reviews import PASSWORD, command, drawing, make_pool, many_tasks, put_tasks, task
+from tests.tars import sample, write_tar
 
 SETTINGS = Settings(overlap_share=0.0, gold_share=0.0)
 
@@ -110,6 +113,20 @@ def test_a_listed_pair_is_never_loaded(database, pool, tmp_path):
     with database.read() as connection:
         assert connection.execute(select(tasks.c.task)).all() == []
     assert load_tasks(database, where).added == 6  # when the list is gone
+
+
+def test_a_pair_in_a_tar_of_the_users_is_loaded_from_that_tar_alone(database, pool, tmp_path):
+    where, pairs = pool
+    mine, other = (write_tar(tmp_path / f"{name}.tar", sample("0", 1)) for name in ("mine", "other"))
+    taken = unit_name("ab" * 8, 0)
+    where.commit(taken, where.read_raw(unit(0)), tar=UserTar.of(mine), input_digest="input")
+    row = {**task(pairs[0], 0), "unit": taken, "tar": str(mine)}
+    for spoilt in ({"tar": str(other)}, {"unit": unit(0)}, {"unit": "../x"}):
+        put_tasks(where, [{**row, **spoilt}])
+        with pytest.raises(UsageError, match="no path of a tar"):
+            load_tasks(database, where)
+    put_tasks(where, [row])
+    assert load_tasks(database, where).added == 1
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """From reviews/tasks.parquet to the database: new tasks are added, known ones stay, what is on a block list is taken out."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from quality.review.server.database import Database
 from quality.review.server.models import seats, skips, tasks
 from quality.review.server.settings import put_value, read_settings, value_of
 from quality.review.server.texts import storable
-from schemas.pool import Pool
+from schemas.pool import Pool, PoolError, split_unit
 from schemas.reasons import VERDICTS, check_reason
 from schemas.reviews import KEEP, QUEUES, TASKS, TASKS_PATH
 
@@ -122,6 +123,7 @@ def _sha256(pool: Pool) -> str:
 
 def _read(pool: Pool) -> Iterator[list[dict[str, Any]]]:
     where = pool.store.path_of(TASKS_PATH)
+    user_tar = lru_cache(maxsize=None)(partial(_user_tar, pool))
     try:
         with pool.store.open(TASKS_PATH) as file:
             parquet = pq.ParquetFile(file)
@@ -131,7 +133,7 @@ def _read(pool: Pool) -> Iterator[list[dict[str, Any]]]:
             for batch in parquet.iter_batches(_ROWS, columns=TASKS.names, use_threads=False):
                 rows = batch.to_pylist()
                 for row in rows:
-                    problem = _problem(row)
+                    problem = _problem(row, user_tar)
                     if problem is not None:
                         raise UsageError(f"{where}, task {row['task']!r}: {problem}; make it again: python -m quality.review tasks")
                 yield rows
@@ -139,8 +141,9 @@ def _read(pool: Pool) -> Iterator[list[dict[str, Any]]]:
         raise UsageError(f"{where}: {str(error).splitlines()[0]}; make it again: python -m quality.review tasks") from error
 
 
-def _problem(row: Mapping[str, Any]) -> str | None:
-    """What is wrong with a task, or None. The path is checked as if a stranger had written it."""
+def _problem(row: Mapping[str, Any], user_tar: Callable[[str], str | None]) -> str | None:
+    """What is wrong with a task, or None. The path is checked as if a stranger had written it: one that leaves the dataset has to be that of
+    a tar of the user's from which the pair's unit was taken in place."""
     try:
         if row["question"] != KEEP:
             check_reason(row["question"] or "")
@@ -158,10 +161,22 @@ def _problem(row: Mapping[str, Any]) -> str | None:
         "overlap is below 1": (row["overlap"] or 0) >= 1,
         "order is missing": row["order"] is not None,
         "unit or row is missing": bool(row["unit"]) and row["row"] is not None and row["row"] >= 0,
-        "tar is no path of a tar below the dataset": tar.suffix == ".tar" and not tar.is_absolute() and ".." not in tar.parts,
+        "tar is no path of a tar below the dataset": tar.suffix == ".tar"
+        and ".." not in tar.parts
+        and (not tar.is_absolute() or row["tar"] == user_tar(row["unit"] or "")),
         "offset or size is missing": (row["offset"] or 0) > 0 and (row["size"] or 0) > 0,
     }
     return next((text for text, fine in checks.items() if not fine), None)
+
+
+def _user_tar(pool: Pool, unit: str) -> str | None:
+    """The user's tar that the pool's commit of a unit names; None where it names none."""
+    try:
+        split_unit(unit)
+    except PoolError:
+        return None
+    commit = pool.raw_commit(unit)
+    return None if commit is None or commit.user_tar is None else commit.user_tar.path
 
 
 def _add(connection: Connection, rows: list[dict[str, Any]]) -> int:

@@ -1,0 +1,111 @@
+"""Follow-up units: the rows of a unit that failed in a way that can pass, asked for again. They replace nothing.
+
+    pool/retries.json               the round of retrying that was begun last, and whether it has ended
+    pool/retries/<unit>.rN.json     the plan of a follow-up: which rows of the unit it holds, and how these had ended before
+
+The N-th follow-up of a unit is `<unit>.rN`, a unit like any other: fetched, committed, scored, decided about. A row's newest status counts: a
+row that a committed follow-up holds is decided there and nowhere else. A follow-up that is planned and not committed counts for nothing.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from schemas.pool import Pool, PoolError, base_of, number_of
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """The plan of a follow-up.
+
+    base: the unit whose rows it holds. round: of retrying, from 1. rows: their numbers in `base`, ascending; row i of the follow-up is rows[i].
+    statuses: how many of them had each fetch status before.
+    """
+
+    unit: str
+    base: str
+    round: int
+    rows: tuple[int, ...]
+    statuses: Mapping[str, int] = field(default_factory=dict)
+
+
+def follow_up_name(base: str, number: int) -> str:
+    """The name of a unit's follow-up, numbered from 1."""
+    return f"{base}.r{number}"
+
+
+def put_follow_up(pool: Pool, plan: FollowUp) -> FollowUp:
+    """Puts the plan unless one of that name stands; returns the one that stands."""
+    pool.store.put_new(f"pool/retries/{plan.unit}.json", json.dumps(asdict(plan), sort_keys=True).encode())
+    return follow_up(pool, plan.unit)
+
+
+def follow_up(pool: Pool, unit: str) -> FollowUp:
+    """The plan of a follow-up. Raises PoolError when there is none."""
+    try:
+        data = json.loads(pool.store.read(f"pool/retries/{unit}.json"))
+    except FileNotFoundError as error:
+        raise PoolError(
+            f"{pool.store.path_of(f'pool/retries/{unit}.json')} is missing; restore it: it says which rows {unit} holds"
+        ) from error
+    return FollowUp(**{**data, "rows": tuple(data["rows"])})
+
+
+def follow_ups_of(pool: Pool, base: str) -> list[FollowUp]:
+    """All planned follow-ups of a unit, in order. Of them only the last may be uncommitted."""
+    found = list[FollowUp]()
+    while pool.store.exists(f"pool/retries/{(name := follow_up_name(base, len(found) + 1))}.json"):
+        found.append(follow_up(pool, name))
+    return found
+
+
+def planned_follow_ups(pool: Pool) -> dict[str, FollowUp]:
+    """All planned follow-ups of the pool, by name, in order."""
+    names = [Path(path).stem for path, _ in pool.store.list("pool/retries")]
+    return {name: follow_up(pool, name) for name in names}
+
+
+def retried_rows(pool: Pool, unit: str, units: Collection[str]) -> np.ndarray:
+    """Rows of a unit, or of a follow-up, that a later follow-up among `units` holds: int64, ascending. Their place is there."""
+    base, number = base_of(unit), number_of(unit)
+    later = set[int]()
+    while (name := follow_up_name(base, number + 1)) in units:
+        later.update(follow_up(pool, name).rows)
+        number += 1
+    if not later or unit == base:
+        return np.array(sorted(later), np.int64)
+    return np.array([place for place, row in enumerate(follow_up(pool, unit).rows) if row in later], np.int64)
+
+
+def statuses_of(pool: Pool, units: Iterable[str]) -> Counter[str]:
+    """Rows of committed units by fetch status. Of a row that a follow-up among them holds, its newest status alone counts."""
+    statuses = Counter[str]()
+    for unit in units:
+        commit = pool.raw_commit(unit)
+        if commit is not None:
+            statuses.update(commit.statuses)
+            if number_of(unit):
+                statuses.subtract(follow_up(pool, unit).statuses)
+    return +statuses
+
+
+def begin_round(pool: Pool) -> int:
+    """The round of retrying to work on: the one that was begun and has not ended, else a new one.
+
+    So a run that goes on where another was killed asks again for what that one had not asked for yet, and for nothing twice.
+    """
+    known = pool.settings("retries")
+    if known is not None and not known["ended"]:
+        return known["round"]
+    number = 1 if known is None else known["round"] + 1
+    pool.replace_settings("retries", {"round": number, "ended": False})
+    return number
+
+
+def end_round(pool: Pool, number: int) -> None:
+    """Notes that all units of the round are through."""
+    pool.replace_settings("retries", {"round": number, "ended": True})
