@@ -16,7 +16,7 @@ from pipelines.fetch.img2dataset_fetcher import FetcherError
 from pipelines.options import EXIT_BUG, EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
-from pipelines.steps.score_units import ScorerBug
+from pipelines.steps.loaded_scorers import ScorerBug
 from pipelines.workers import WorkerDied, deaths
 from quality.block_lists import BlockListError
 from quality.deepfake import NamesError, ProbeError
