@@ -29,6 +29,7 @@ from pipelines.sources.rows import InPlace
 from quality.block_lists import BlockLists, lists_here
 from quality.block_lists.match import Kind
 from quality.urls import BadUrl, url_of
+from schemas.attempts import FETCH, TRIES, Attempts
 from schemas.pool import Pool, PoolError, split_unit
 
 
@@ -128,6 +129,7 @@ class _Fetch(beam.DoFn):
         self._pool, self._rows, self._settings, self._threads, self._digest = pool, rows, settings, threads, digest
         self._limit = limit
         self._flying: dict[Future[bool], str] = {}
+        self._attempts = Attempts(pool.store)
 
     def setup(self) -> None:
         lists = lists_here(self._digest)
@@ -165,6 +167,7 @@ class _Fetch(beam.DoFn):
             listed=listed,
             verdicts=verdicts,
             delays=delays,
+            apart=self._attempts.begin(FETCH, unit) >= TRIES,
             claims=claims_of(source),
         )
         self._flying[self._fetcher.submit(work)] = unit
@@ -199,10 +202,13 @@ class _Fetch(beam.DoFn):
         if isinstance(self._fetcher, Img2datasetFetcher):
             self._fetcher.close()
         shared.release(self._engine)
+        for unit in self._flying.values():  # given up in good order
+            self._attempts.end(FETCH, unit)
 
     def _landed(self, done: Iterable["Future[bool]"]) -> Iterator[str]:
         for future in sorted(done, key=self._flying.__getitem__):
             unit = self._flying.pop(future)
+            self._attempts.end(FETCH, unit)
             if future.result():
                 yield unit
         self._limit.check()
