@@ -157,7 +157,7 @@ class _Unit:
             for image in by_number.values():
                 self._settle(image, _UNTOLD)
         elif looking is not None:  # a native crash on this very image: the others are asked for again
-            self._settle(by_number.pop(looking), Outcome("crashed", f"img2dataset: its process ended with {child.code}"))
+            self._settle(by_number.pop(looking), Outcome("crashed", f"crashed: img2dataset's process ended with {child.code}"))
             self._later += by_number.values()
         else:
             raise FetcherError(

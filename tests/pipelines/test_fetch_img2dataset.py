@@ -209,7 +209,7 @@ def test_a_picture_that_ends_the_process_is_crashed_and_the_others_go_on(tmp_pat
         found = theirs(Pool(tmp_path / "d"), [server.url(f"/{number}") for number in range(6)], **RESIZED)
     assert found is not None
     assert [row["status"] for row in found] == ["success", "success", "crashed", "success", "success", "success"]
-    assert found[2]["error_message"] == "img2dataset: its process ended with signal 11"
+    assert found[2]["error_message"] == "crashed: img2dataset's process ended with signal 11"
 
 
 def test_a_missing_extra_is_told(monkeypatch):
