@@ -15,7 +15,7 @@ from pipelines.progress import say
 from pipelines.run import command
 from quality.block_lists import LISTED, BlockLists, read_lists
 from quality.block_lists.match import SHA256_COLUMNS, URL_COLUMNS
-from quality.rules import DUPLICATES, UNDECODABLE, judge
+from quality.rules import CRASHED, DUPLICATES, UNDECODABLE, judge
 from schemas.follow_ups import follow_up
 from schemas.policy import Policy, Rule, parse_stored_policy
 from schemas.pool import Pool, base_of, number_of
@@ -171,7 +171,7 @@ def _would_keep(decision: dict[str, Any], policy: Policy) -> list[str]:
 def _remedy(reason: str, decision: dict[str, Any], policy: Policy) -> str:
     if reason in DUPLICATES:
         return f"that {decision['duplicate_of']} were not in the pool, or ranked below it"
-    if reason == UNDECODABLE:
+    if reason in (UNDECODABLE, CRASHED):
         return "an image file that decodes"
     if reason == REJECTED:
         return "people who decide otherwise"

@@ -22,6 +22,8 @@ from pipelines.fetch.in_place import tars_that_hold_listed
 from pipelines.fetch_summary import lines_of_run
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
+from pipelines.going_on import going_on
+from pipelines.logs import logs_to, screen
 from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
 from pipelines.pool_job import PoolJob, open_pool_job
@@ -29,7 +31,7 @@ from pipelines.progress import Progress, Took, duration, say
 from pipelines.publish import ALREADY, GateFailed, ListedPairs, publish
 from pipelines.release_job import ReleaseJob, open_release_job
 from pipelines.reviews import check_reviews
-from pipelines.run import command, logs_to, run_graph, screen
+from pipelines.run import command, run_graph
 from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.follow_ups import FollowUps
@@ -41,6 +43,7 @@ from pipelines.what_if import what_if
 from quality.block_lists import LISTED
 from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
+from schemas.attempts import Attempts
 from schemas.pool import Pool
 from schemas.release import Release
 from schemas.scratch import sweep
@@ -112,7 +115,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             with Progress(pool_job.pool, pass_name=pool_job.pass_.name if pool_job.scores else None, release=None, out=shown).running():
                 before, committed = pool_job.rows_done(), pool_job.pool.committed()
                 with took.step(pool_job.step, lambda: pool_job.rows_done() - before):
-                    run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph)
+                    going_on(
+                        lambda: run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph),
+                        Attempts(pool_job.pool.store),
+                        tell=partial(say, out=shown),
+                    )
             pool_job.end_retrying()
             for line in lines_of_run(pool_job, args.dataset, before=committed):
                 say(line, out=shown)

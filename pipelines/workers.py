@@ -21,9 +21,10 @@ deaths: Final[list[str]] = []  # how each worker of this process's graphs ended 
 
 
 class WorkerDied(RuntimeError):
-    """A worker process ended by itself; the message says how, and what to do."""
+    """A worker process ended by itself; `how` says how, the message what to do too."""
 
     def __init__(self, how: str):
+        self.how = how
         super().__init__(
             f"a worker process {how}; what is committed stays: the same command goes on from here, with fewer --workers if memory ran out "
             "(the log says what stood on its screen)"

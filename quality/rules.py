@@ -18,6 +18,7 @@ from schemas.reasons import ACCEPTED, REASONS, REJECTED, error_word, reason_of_f
 
 KEEP, REVIEW, DROP = 0, 1, 2  # positions in schemas.reasons.VERDICTS
 UNDECODABLE: Final = "image:undecodable"
+CRASHED: Final = "image:crashed"  # an image.error that begins with its word
 DUPLICATES: Final = tuple(f"duplicate:{word}" for word in REASONS["duplicate"])
 ALWAYS_READ: Final = ("row", "uid", "status", "error_message", "image.error")  # what every decision looks at
 CAPTION: Final = "caption.normalised"  # lists of captions are compared as it is: normalised
@@ -96,7 +97,7 @@ class Rules:
     @cached_property
     def reasons(self) -> tuple[str, ...]:
         """All reasons that this policy can give, in a fixed order."""
-        words = [f"{family}:{word}" for family in ("source", "fetch") for word in REASONS[family]] + [LISTED, UNDECODABLE]
+        words = [f"{family}:{word}" for family in ("source", "fetch") for word in REASONS[family]] + [LISTED, UNDECODABLE, CRASHED]
         for rule in self.policy.rules:
             words += rule.gives
         return tuple(dict.fromkeys([*words, *DUPLICATES, REJECTED, ACCEPTED]))
@@ -116,7 +117,9 @@ class Rules:
         fetched = np.asarray(pc.equal(table["status"], "success"))
         self._refuse_unfetched(table, ~fetched, ruled)
         broken = fetched & np.asarray(pc.is_valid(table["image.error"]))
-        ruled.add(broken, UNDECODABLE, DROP)
+        crashed = broken & np.asarray(pc.fill_null(pc.starts_with(table["image.error"], "crashed"), False))
+        ruled.add(broken & ~crashed, UNDECODABLE, DROP)
+        ruled.add(crashed, CRASHED, DROP)
         judged = fetched & ~broken
         for index, rule in enumerate(self.policy.rules):
             missing, violates = judge(rule, table, None if cuts is None else cuts.get(index), self.policy.duplicates.pdq_quality)

@@ -46,6 +46,7 @@ FETCH_ERRORS: Final = {
     "wrong_type": "a known column holds something else than text",
     "bad_row": "the line could not be parsed",
     "deadline": "the unit's deadline passed",
+    "crashed": "the process that took the image ended by it, three times",
     "list": "the pair is on a block list, and nothing else is said of it",
 }
 
@@ -61,6 +62,7 @@ REASONS: Final = {
     "fetch": {status: text for status, text in FETCH_STATUSES.items() if status not in ("success", "invalid", "blocked")},
     "image": {
         "undecodable": "the stored bytes cannot be decoded",
+        "crashed": "the process that measured the pair ended by it, three times",
         "too_small": "the smallest side is below the bound",
         "aspect": "one side is too many times the other",
         "small_file": "the file has fewer bytes than the bound",
@@ -134,7 +136,7 @@ _FACTS: Final = frozenset({"source", "fetch", "list", "duplicate"})
 
 def is_fact(reason: str) -> bool:
     """Whether a reason is none that a person could overrule: the pair was not fetched, is blocked, undecodable or a duplicate."""
-    return reason.partition(":")[0] in _FACTS or reason in ("image:undecodable", "optout:refused")
+    return reason.partition(":")[0] in _FACTS or reason in ("image:undecodable", "image:crashed", "optout:refused")
 
 
 def reason_text(reason: str) -> str:

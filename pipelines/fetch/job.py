@@ -28,7 +28,7 @@ class Work:
     listed: the kind of block list that a row is on by what its source says; it is not asked for. None: no row is on any.
     verdicts: by url, why it may not be asked for, or None, and what its host says of mining; urls that are not in it may be asked for.
     delays: seconds that hosts ask for between two requests of this process, by Image.host.
-
+    apart: what came is taken in a process of its own, which an image may end: it is then `crashed`.
     claims: the SHA-256 that a row's source says its bytes have (store.claims_of); others are not stored. None: no row claims any.
 
     read_image: the bytes of a file name; raises OSError. finish(outcomes, tar, network_up): called once in the commit thread when all rows have an
@@ -43,6 +43,7 @@ class Work:
     listed: Sequence[Kind | None] | None = None
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     delays: Mapping[str, float] = field(default_factory=dict)
+    apart: bool = False
     claims: Sequence[str | None] | None = None
 
 

@@ -21,7 +21,8 @@ from pipelines.fetch.job import WINDOW, Job, Work, outcome_of
 from pipelines.fetch.origins import HostRules, Reading, Rules, origin_of, read_origin, verdict_of
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink
-from pipelines.fetch.store import Outcome, Readers, Took, blocked, stored_as_claimed
+from pipelines.fetch.store import Outcome, Took, blocked
+from pipelines.fetch.taker import Taker
 from quality.block_lists import BlockLists
 from quality.urls import BadUrl, url_of
 from schemas.scratch import Scratch, sweep
@@ -67,7 +68,7 @@ class Engine:
         self._canaries = Canaries(self._client, self._loop.time)
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="fetch-loop", daemon=True)
         self._workers = [
-            threading.Thread(target=self._work, args=(Readers(settings),), name=f"fetch-work-{number}", daemon=True)
+            threading.Thread(target=self._work, args=(Taker(settings, lists),), name=f"fetch-work-{number}", daemon=True)
             for number in range(threads)
         ]
         for thread in (self._loop_thread, *self._workers):
@@ -328,12 +329,12 @@ class Engine:
 
     # ---- in the worker and commit threads
 
-    def _work(self, readers: Readers) -> None:
+    def _work(self, taker: Taker) -> None:
         while (taken := self._came.get()) is not None:
             image, answer = taken
             job = image.job
             try:
-                if not job.future.done() and self._take(image, answer, readers):
+                if not job.future.done() and self._take(image, answer, taker):
                     self._committer.submit(self._commit, job)
             except Exception as error:  # a bug of ours: the job's owner gets it, the other jobs go on
                 self._abandon(job, error)
@@ -344,15 +345,14 @@ class Engine:
                     self._held_back = False
                     with contextlib.suppress(RuntimeError):  # the loop is closed
                         self._loop.call_soon_threadsafe(self._pump)
+        taker.close()
 
-    def _take(self, image: Image, answer: Fetched | Failed | Outcome, readers: Readers) -> bool:
+    def _take(self, image: Image, answer: Fetched | Failed | Outcome, taker: Taker) -> bool:
         """Puts the outcome of an image into all of its rows; True when the unit is complete."""
         final_url, claims = None if image.url is None else str(image.url), image.job.work.claims
         if isinstance(answer, Fetched):
             claimed = [None if claims is None else claims[row] for row in image.rows]
-            found = stored_as_claimed(
-                answer.data, claimed, self.settings, self._lists, final_url=final_url, readers=readers, signals=image.signals
-            )
+            found = taker.take(answer.data, claimed, final_url, image.signals, apart=image.job.work.apart)
         else:
             outcome = answer if isinstance(answer, Outcome) else outcome_of(answer, image.signals)
             found = [(replace(outcome), None) for _ in image.rows]

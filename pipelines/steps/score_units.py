@@ -3,20 +3,17 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Lock
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.utils.shared import Shared
 
-from quality.scorers.batch import SIDE, PairBatch, chunks
-from quality.scorers.protocol import Scorer, in_order, info_of, raw_of, sides_of
-from schemas.columns import RAW
+from pipelines.steps.loaded_scorers import LoadedScorers, batches
+from pipelines.steps.score_apart import score_unit_apart
+from quality.scorers.batch import PairBatch
+from quality.scorers.protocol import Scorer, in_order, info_of
+from schemas.attempts import TRIES, Attempts
 from schemas.pool import Pass, Pool, PoolError, ScorerInfo
-
-
-class ScorerBug(RuntimeError):
-    """A scorer raised, or returned something else than its fields; the message says which, in which unit and rows."""
 
 
 class ScoreUnits(beam.PTransform):
@@ -73,44 +70,25 @@ class _Score(beam.DoFn):
             raise PoolError(f"unit {unit} has no commit in {self._pool.store.path_of('pool/raw')}; fetch it first")
         scored = self._pool.score_commit(self._pass.name, unit)
         if scored is None or scored.input_digest != commit.content_digest:
-            if self._loaded is None:  # not in setup: where everything is scored, nobody waits for models
-                self._loaded = self._shared.acquire(partial(LoadedScorers, self._scorers, stored=tuple(self._stored)))
-            table = score_unit(self._pool, unit, self._loaded, executor=self._executor, stored=self._stored)
-            self._pool.commit_scores(self._pass.name, unit, table, input_digest=commit.content_digest)
+            attempts = Attempts(self._pool.store)
+            apart = attempts.begin(self._pass.name, unit) >= TRIES
+            try:
+                table = self._score_apart(unit) if apart else self._score(unit)
+                self._pool.commit_scores(self._pass.name, unit, table, input_digest=commit.content_digest)
+            finally:
+                attempts.end(self._pass.name, unit)
         yield unit
+
+    def _score(self, unit: str) -> pa.Table:
+        if self._loaded is None:  # not in setup: where everything is scored, nobody waits for models
+            self._loaded = self._shared.acquire(partial(LoadedScorers, self._scorers, stored=tuple(self._stored)))
+        return score_unit(self._pool, unit, self._loaded, executor=self._executor, stored=self._stored)
+
+    def _score_apart(self, unit: str) -> pa.Table:
+        return score_unit_apart(self._pool, unit, self._scorers, stored=self._stored)
 
     def teardown(self) -> None:
         self._executor.shutdown()
-
-
-class LoadedScorers:
-    """Scorers that are loaded. Threads of a process share them: one thread at a time is in each. stored: columns that chunks bring."""
-
-    def __init__(self, scorers: Sequence[Scorer], *, stored: Sequence[str] = ()):
-        _one_thread_an_operator()
-        self._scorers = [(scorer, Lock()) for scorer in in_order(scorers, stored=set(stored))]
-        for scorer in scorers:
-            scorer.load()
-        self.sides = sides_of(scorers)
-        self.raw = raw_of(scorers)
-        self.schema = pa.schema([f.with_name(f"{scorer.name}.{f.name}") for scorer in scorers for f in scorer.fields])
-
-    def score(self, batch: PairBatch, where: str) -> pa.RecordBatch:
-        """All columns of a chunk. Raises ScorerBug, naming `where`."""
-        for scorer, lock in self._scorers:
-            try:
-                with lock:
-                    scores = scorer.score(batch)
-            except Exception as error:
-                raise ScorerBug(f"scorer {scorer.name} ({scorer.version}) raised at {where}: {type(error).__name__}: {error}") from error
-            if len(scores) != len(batch) or not scores.schema.equals(scorer.fields):
-                returned, due = (schema.to_string(show_field_metadata=False) for schema in (scores.schema, scorer.fields))
-                raise ScorerBug(
-                    f"scorer {scorer.name} ({scorer.version}) at {where} returned {len(scores)} rows of {returned!r}; "
-                    f"due are {len(batch)} rows of {due!r}"
-                )
-            batch.add_columns({f"{scorer.name}.{name}": scores.column(name) for name in scorer.fields.names})
-        return pa.record_batch([batch.column(name) for name in self.schema.names], schema=self.schema)
 
 
 def score_unit(
@@ -122,12 +100,12 @@ def score_unit(
     stored: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """The columns of all scorers, one row per row of the unit's raw commit. stored: needed columns that are in other passes."""
-    batches = _batches(pool, unit, loaded, executor, stored or {})
+    decoding = _decoding(batches(pool, unit, loaded.needs, stored or {}), loaded.needs.sides, executor)
     scored = []
     try:
-        ahead = next(batches, None)
+        ahead = next(decoding, None)
         while ahead is not None:
-            (first, batch), ahead = ahead, next(batches, None)
+            (first, batch), ahead = ahead, next(decoding, None)
             scored.append(loaded.score(batch, f"unit {unit}, rows {first} to {first + len(batch) - 1}"))
     finally:
         if ahead is not None:
@@ -135,39 +113,10 @@ def score_unit(
     return pa.Table.from_batches(scored, schema=loaded.schema)
 
 
-def _batches(
-    pool: Pool, unit: str, loaded: LoadedScorers, executor: ThreadPoolExecutor, stored: Mapping[str, str]
+def _decoding(
+    chunks: Iterator[tuple[int, PairBatch]], sides: Sequence[int | None], executor: ThreadPoolExecutor
 ) -> Iterator[tuple[int, PairBatch]]:
-    """(first row, chunk), its decoding begun."""
-    there = [name for name in loaded.raw if name in pool.raw_schema(unit).names]  # a commit may be older than a column
-    raw = pool.read_raw(unit, ["caption", "offset", "size", *there])
-    captions, offsets, sizes = (raw.column(name).to_pylist() for name in ("caption", "offset", "size"))
-    commit = pool.raw_commit(unit)
-    assert commit is not None
-    tar = pool.images_of(commit)
-    columns = {need: pool.read_scores(pass_name, unit, [need]).column(need).combine_chunks() for need, pass_name in stored.items()}
-    for name in loaded.raw:
-        columns[name] = raw.column(name).combine_chunks() if name in there else pa.nulls(raw.num_rows, RAW.field(name).type)
-
-    def read(first: int, last: int) -> list[bytes | None]:
-        rows = [row for row in range(first, last) if offsets[row] is not None]
-        stored_bytes = pool.read_bytes(unit, [offsets[row] for row in rows], [sizes[row] for row in rows], tar=tar) if rows else []
-        found = dict(zip(rows, stored_bytes, strict=True))
-        return [found.get(row) for row in range(first, last)]
-
-    sides = loaded.sides
-    widest = None if None in sides else max((side for side in sides if side is not None), default=SIDE)
-    for first, data in chunks(raw.num_rows, read, side=widest):
-        batch = PairBatch(captions[first : first + len(data)], data)
-        batch.add_columns({need: column.slice(first, len(data)) for need, column in columns.items()})
+    """The chunks, their decoding begun."""
+    for first, batch in chunks:
         batch.prefetch(sides, executor)
         yield first, batch
-
-
-def _one_thread_an_operator() -> None:
-    """Part of every version: sums in another order have other last bits. Parallelism comes from processes."""
-    import cv2
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

@@ -18,6 +18,7 @@ _KOREAN_REASONS: Final = {
     "fetch:postponed": "응답 전에 시한이 지남",
     "fetch:crashed": "처리하던 프로세스를 멈추게 함",
     "image:undecodable": "저장된 바이트를 디코딩할 수 없음",
+    "image:crashed": "측정하던 프로세스를 세 번 멈추게 함",
     "image:too_small": "짧은 변이 기준보다 작음",
     "image:aspect": "한 변이 다른 변보다 지나치게 김",
     "image:small_file": "파일 크기가 기준보다 작음",

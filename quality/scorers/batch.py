@@ -57,6 +57,11 @@ class PairBatch:
             )
         return self._columns[name]
 
+    @property
+    def columns(self) -> Mapping[str, pa.Array]:
+        """All columns there are."""
+        return self._columns
+
     def add_columns(self, columns: Mapping[str, pa.Array]) -> None:
         """Adds columns named "<scorer>.<field>", or as in the raw commit; one value a row."""
         assert all(len(column) == len(self) for column in columns.values())

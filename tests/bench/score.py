@@ -19,7 +19,8 @@ from typing import Any
 
 import cv2
 
-from pipelines.steps.score_units import LoadedScorers, score_unit
+from pipelines.steps.loaded_scorers import LoadedScorers
+from pipelines.steps.score_units import score_unit
 from quality.engines import start
 from quality.images.decode import decode
 from quality.scorers import make_scorers, towers_of

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.fetch import store
-from pipelines.steps.score_units import LoadedScorers, score_unit
+from pipelines.steps.loaded_scorers import LoadedScorers
+from pipelines.steps.score_units import score_unit
 from quality.evidence.manifest import read_anchors
 from quality.evidence.original import OriginalReader
 from quality.images.convert import Target

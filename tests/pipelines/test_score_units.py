@@ -14,7 +14,8 @@ import torch
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from pipelines.steps.score_units import LoadedScorers, ScorerBug, ScoreUnits, score_unit
+from pipelines.steps.loaded_scorers import LoadedScorers, ScorerBug
+from pipelines.steps.score_units import ScoreUnits, score_unit
 from quality.scorers import make_scorers
 from quality.scorers.image import Image
 from quality.scorers.protocol import info_of

@@ -78,6 +78,7 @@ def test_rules_at_below_and_without_the_bound(tmp_path):
                 {"status": "failed_to_download", "error_message": "http_404: Not Found"},
                 {"status": "invalid", "error_message": "no_caption", "caption": None},
                 {"image.error": "undecodable: truncated", "clip.similarity": None},
+                {"image.error": "crashed: it ended the process", "clip.similarity": None},
             ]
         ],
     )
@@ -92,6 +93,7 @@ def test_rules_at_below_and_without_the_bound(tmp_path):
         (0, 7): ("drop", "fetch:failed_to_download"),
         (0, 8): ("drop", "source:no_caption"),
         (0, 9): ("drop", "image:undecodable"),
+        (0, 10): ("drop", "image:crashed"),
     }
     assert found[0, 7]["error"] == "http_404"
     assert found[0, 1]["clip.similarity"] == pytest.approx(0.2499)
@@ -251,7 +253,7 @@ row_strategy = st.fixed_dictionaries(
         "sha256": st.sampled_from(["aa" * 32, "bb" * 32]),
         "image.pdq": st.sampled_from([b"\1" * 32, b"\2" * 32]),
         "image.pdq_quality": st.sampled_from([0, 50, 100]),
-        "image.error": st.sampled_from([None, "undecodable: x"]),
+        "image.error": st.sampled_from([None, "undecodable: x", "crashed: x"]),
         "caption": st.sampled_from([None, "", "a cat", "A  CAT", "고양이"]),
         "url": st.sampled_from(["http://a.test/1", "http://a.test/2"]),
         "status": st.sampled_from(["success", "success", "refused", "postponed", "crashed"]),

@@ -14,6 +14,7 @@ REASONS_KO: Final = {
     "fetch:postponed": "응답이 오기 전에 시간이 끝났습니다",
     "fetch:crashed": "이 쌍을 처리하던 프로세스가 멈췄습니다",
     "image:undecodable": "저장된 이미지를 열 수 없습니다",
+    "image:crashed": "이 쌍을 측정하던 프로세스가 세 번 멈췄습니다",
     "image:too_small": "이미지의 짧은 변이 기준보다 작습니다",
     "image:aspect": "한 변이 다른 변보다 지나치게 깁니다",
     "image:small_file": "파일 크기가 기준보다 작습니다",
