@@ -3,7 +3,7 @@
 import os
 
 from pipelines.fetch.failures import ENOUGH
-from pipelines.fetch.settings import OPTOUTS, USER_AGENT
+from pipelines.fetch.settings import FETCHERS, OPTOUTS, USER_AGENT
 from pipelines.options import EXIT_CODES, GATES_HELP, Parser, mapping, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
 from pipelines.sources.presets import PRESETS
@@ -119,6 +119,12 @@ def parser() -> Parser:
         choices=OPTOUTS,
         default="obey",
         help="robots.txt, X-Robots-Tag, TDMRep, C2PA, IPTC: what forbids mining is not fetched or stored; or fetched, and left to the policy",
+    )
+    fetch.add_argument(
+        "--fetcher",
+        choices=FETCHERS,
+        default=FETCHERS[0],
+        help="what asks for the images, and converts them with --store resized: pigment's engine, or img2dataset (extra img2dataset; slower)",
     )
     fetch.add_argument("--resolver", metavar="ADDRESS", help="name server to ask in the place of the system's, as in 127.0.0.1:5353")
     fetch.add_argument(

@@ -19,9 +19,11 @@ from pathlib import Path
 import apache_beam as beam
 
 from pipelines.fetch.in_place import tars_that_hold_listed
+from pipelines.fetch_summary import lines_of_run
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
 from pipelines.going_on import going_on
+from pipelines.logs import logs_to, screen
 from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
 from pipelines.pool_job import PoolJob, open_pool_job
@@ -29,7 +31,7 @@ from pipelines.progress import Progress, Took, duration, say
 from pipelines.publish import ALREADY, GateFailed, ListedPairs, publish
 from pipelines.release_job import ReleaseJob, open_release_job
 from pipelines.reviews import check_reviews
-from pipelines.run import command, logs_to, run_graph, screen
+from pipelines.run import command, run_graph
 from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.follow_ups import FollowUps
@@ -111,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if pool_job.runs:
             say(pool_job.headline(), out=shown)
             with Progress(pool_job.pool, pass_name=pool_job.pass_.name if pool_job.scores else None, release=None, out=shown).running():
-                before = pool_job.rows_done()
+                before, committed = pool_job.rows_done(), pool_job.pool.committed()
                 with took.step(pool_job.step, lambda: pool_job.rows_done() - before):
                     going_on(
                         lambda: run_graph(lambda pipeline: pool_graph(pipeline, pool_job), **graph),
@@ -119,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                         tell=partial(say, out=shown),
                     )
             pool_job.end_retrying()
-            if args.retry_failed:
-                say(_retried_text(pool_job), out=shown)
+            for line in lines_of_run(pool_job, args.dataset, before=committed):
+                say(line, out=shown)
         deferred = pool_job.deferred()
         if deferred and not args.allow_missing:
             say(_deferred_text(deferred, args), out=shown)
@@ -187,19 +189,6 @@ def _deferred_text(deferred: dict[str, int], args: argparse.Namespace) -> str:
     return (
         f"{len(deferred)} units ({sum(deferred.values()):,} pairs) were deferred: their hosts could not be reached.\n"
         f"Run the same command again to fetch them; nothing that is done is done twice. To publish without them: --allow_missing"
-    )
-
-
-def _retried_text(job: PoolJob) -> str:
-    """What asking again has brought, or that there was nothing to ask for."""
-    plans = job.retried()
-    if not plans:
-        return "nothing to retry: no pair of a committed unit failed in a way that can pass"
-    asked = sum(len(plan.rows) for plan in plans.values())
-    came = sum(commit.statuses.get("success", 0) for unit in plans if (commit := job.pool.raw_commit(unit)) is not None)
-    return (
-        f"asked again for {asked:,} pairs that had failed, of {len(plans):,} unit{'s' if len(plans) != 1 else ''} "
-        f"(round {job.retry_round}): {came:,} came"
     )
 
 

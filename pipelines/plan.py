@@ -3,10 +3,12 @@
 import argparse
 import tempfile
 
+from pipelines.fetch.summary import summarise
 from pipelines.pool_job import plan_source
 from pipelines.progress import duration
 from pipelines.sources.listing import TARS
 from pipelines.sources.rows import index_file
+from quality.block_lists import read_lists
 from schemas.pool import Pool
 
 _BYTES_AN_IMAGE = 75_000  # mean of web images in LAION-like lists, and of our fetch benchmark
@@ -23,12 +25,15 @@ def plan_lines(args: argparse.Namespace) -> list[str]:
     units = {unit: file.rows_of(chunk) for file in files for chunk, unit in enumerate(file.units)}
     done = pool.committed() & set(units)
     rows, left = sum(units.values()), sum(rows for unit, rows in units.items() if unit not in done)
+    again = summarise(pool, read_lists()).passing if args.retry_failed else 0
+    left += again
     mean, known = _mean_bytes(pool, sorted(done))
     local, tars = entries[0].images, all(entry.kind in TARS for entry in entries)
     gigabytes = f"about {left * mean / 1e9:,.2f} GB"
     return [
         f"source     {len(files)} file{'s' if len(files) != 1 else ''}, {rows:,} rows",
         f"units      {len(units)} of {source['unit_size']:,} rows; {len(done)} are committed already",
+        *([f"retry      {again:,} pairs failed in a way that can pass, and are asked for again"] if args.retry_failed else []),
         f"requests   {'none: the images are here' if local else f'about {left:,}, retries and redirects apart'}",
         f"bytes      {f'none: images stay in their tars; {gigabytes} to read' if tars else f'{gigabytes} to fetch and keep'}"
         f" ({mean / 1000:.0f} KB an image, {known})",

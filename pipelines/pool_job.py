@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.chosen_scorers import UNREAD, chosen_scorers
+from pipelines.fetch.img2dataset_fetcher import check_installed
 from pipelines.fetch.politeness import HostsError, Politeness, read_hosts_file
-from pipelines.fetch.settings import FetchSettings
+from pipelines.fetch.settings import FETCHERS, FetchSettings
 from pipelines.options import UsageError
 from pipelines.sources.formats import SourceError
 from pipelines.sources.listing import TARS, Entry, list_source
@@ -149,6 +150,10 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     wanted = {"fetch": fetch.identity(), **source}
     if fetches:
         _check_fixed(args, fixed, wanted)
+    if fetch.fetcher == "img2dataset" and fetches:
+        check_installed()
+        if any(entry.images and entry.kind not in TARS for entry in entries):
+            raise UsageError("--fetcher img2dataset asks for urls; this source is a folder of images: leave the flag out")
     if fetch.store == "resized" and any(entry.kind in TARS for entry in entries):
         raise UsageError(
             "images of tars are taken where they lie, as they are; leave --store resized out (shards are resized whatever the pool stores)"
@@ -236,16 +241,18 @@ def _check_fixed(args: argparse.Namespace, fixed: dict[str, Any] | None, wanted:
             f"{args.dataset} was begun with --unit_size {fixed['unit_size']}, not {wanted['unit_size']}; "
             "leave the flag out, or give another --dataset"
         )
-    for name, value in wanted["fetch"].items():
+    # A pool of our own engine says nothing of its fetcher, as pools did before there was another.
+    told = {"fetcher": FETCHERS[0]}
+    for name, value in {**told, **wanted["fetch"]}.items():
         if name == "evidence" and fixed["fetch"][name] != value:
             raise UsageError(
                 f"{args.dataset} stores images resized and reads their evidence while it fetches, as {fixed['fetch'][name]}, not as {value}; "
                 "give the --c2pa_trust (or none) that it was begun with, or another --dataset"
             )
-        if fixed["fetch"].get(name) != value:
+        before = fixed["fetch"].get(name, told.get(name))
+        if before != value:
             raise UsageError(
-                f"{args.dataset} was begun with {name} = {fixed['fetch'].get(name)}, not {value}; "
-                "a pool is fetched in one way: give another --dataset"
+                f"{args.dataset} was begun with {name} = {before}, not {value}; a pool is fetched in one way: give another --dataset"
             )
 
 
@@ -260,6 +267,7 @@ def _fetch_settings(args: argparse.Namespace, fixed: dict[str, Any] | None) -> F
     politeness = Politeness(connections=args.connections_per_host, rate=args.rate_per_host, hosts=hosts)
     evidence = resized and (fixed is None or "evidence" in fixed["fetch"])  # a pool goes on as it was begun, before fetching could read it
     return FetchSettings(
+        fetcher=args.fetcher,
         store=args.store,
         target=Target(resize=args.store_resize, size=args.store_size, format="jpeg", quality=args.image_quality) if resized else None,
         evidence=evidence,

@@ -1,20 +1,18 @@
 """Runs a Beam graph: which runner, in how many processes, with quiet logs."""
 
 import contextlib
-import logging
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TextIO
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.fetch.failures import TooManyFailures
+from pipelines.fetch.img2dataset_fetcher import FetcherError
 from pipelines.options import EXIT_BUG, EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
@@ -89,39 +87,6 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
             del os.environ[name]
 
 
-@contextlib.contextmanager
-def logs_to(path: Path) -> Iterator[None]:
-    """Sends logging, and what workers and libraries write to stderr, to a file; the screen keeps its own descriptor (see screen())."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with path.open("ab") as log:
-        os.dup2(log.fileno(), 2)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    root.handlers, root.level = [handler], logging.INFO
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        root.handlers, root.level = before, level
-        handler.close()
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
-@contextlib.contextmanager
-def screen(out: TextIO) -> Iterator[TextIO]:
-    """What a person sees, on a descriptor of its own: it stays the terminal while :func:`logs_to` sends the others away."""
-    out.flush()
-    with os.fdopen(os.dup(out.fileno()), "w", encoding="utf-8") as shown:
-        yield shown
-
-
 # Errors whose message is for the user; a worker's arrive as text within another exception.
 _USER_ERRORS = (
     UsageError,
@@ -133,6 +98,7 @@ _USER_ERRORS = (
     ProbeError,
     EngineError,
     ShardError,
+    FetcherError,
     SourceError,
     BlockListError,
     GateFileError,

@@ -81,6 +81,30 @@ def retried_rows(pool: Pool, unit: str, units: Collection[str]) -> np.ndarray:
     return np.array([place for place, row in enumerate(follow_up(pool, unit).rows) if row in later], np.int64)
 
 
+def newest_places(pool: Pool, unit: str, units: Collection[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Where the rows of a unit, or of a follow-up, are newest among `units`: each is in one place there, or in none.
+
+    Out: for each unit that holds some of them, which rows these are here, and which there: int64.
+    """
+    base = base_of(unit)
+    commit = pool.raw_commit(unit)
+    assert commit is not None
+    rows = np.array(follow_up(pool, unit).rows if number_of(unit) else range(commit.rows), np.int64)
+    chain = [base]
+    while (name := follow_up_name(base, len(chain))) in units:
+        chain.append(name)
+    found, open_ = dict[str, tuple[np.ndarray, np.ndarray]](), np.ones(len(rows), bool)
+    for name in reversed(chain):
+        if name in units:
+            held = np.array(follow_up(pool, name).rows, np.int64) if number_of(name) else None
+            here = np.flatnonzero(open_ if held is None else open_ & np.isin(rows, held))
+            there = rows[here] if held is None else np.searchsorted(held, rows[here])
+            open_[here] = False
+            if len(here):
+                found[name] = here, there
+    return found
+
+
 def statuses_of(pool: Pool, units: Iterable[str]) -> Counter[str]:
     """Rows of committed units by fetch status. Of a row that a follow-up among them holds, its newest status alone counts."""
     statuses = Counter[str]()

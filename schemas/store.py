@@ -58,7 +58,12 @@ class Store:
         place = Path(self.root)
         while not os.path.lexists(place):
             place = place.parent
-        why = "Not a directory" if not place.is_dir() else "Permission denied" if not os.access(place, os.W_OK | os.X_OK) else None
+        if not place.is_dir():
+            why: str | None = "Not a directory"
+        elif os.statvfs(place).f_flag & os.ST_RDONLY:
+            why = "Read-only file system"
+        else:
+            why = None if os.access(place, os.W_OK | os.X_OK) else "Permission denied"
         if why is not None:
             raise StoreError(f"cannot write to {self.root}: {place}: {why}; give another --dataset or mend its rights")
 
@@ -94,7 +99,7 @@ class Store:
         except AlreadyExistsError:
             raise
         except (OSError, obstore.exceptions.BaseError) as error:
-            raise StoreError(f"cannot write {self.path_of(path)}: {first_line(error)}") from error
+            raise StoreError(f"cannot write {self.path_of(path)}: {_why(error)}") from error
 
     def read(self, path: str) -> bytes:
         """The whole object. Raises FileNotFoundError."""
@@ -167,6 +172,14 @@ def _link(source: Path, target: Path) -> None:
         os.link(copy, target)
     finally:
         copy.unlink(missing_ok=True)
+
+
+def _why(error: BaseException) -> str:
+    """Why something cannot be written, and what to do where the disk is full."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    if "No space left on device" in why:
+        return "No space left on device; make room and run the same command again: what is committed stays"
+    return why
 
 
 def first_line(error: BaseException) -> str:

@@ -60,6 +60,8 @@ def test_what_came_later_is_in_the_next_release(tmp_path, web, source):
     pool = Pool(tmp_path / "data")
     before = json.loads(first.stdout)["funnel"]
     assert (before["rows"], before["keep"], before["drop"]) == (ROWS, 33, 27)
+    plan = ingest(*flags[:-1], "--retry_failed", "--plan")
+    assert "retry      20 pairs failed in a way that can pass, and are asked for again\nrequests   about 20," in plan.stdout, plan.stderr
     web.replies.down = False
     second = ingest(*flags, "--retry_failed")
     assert second.returncode == 0, second.stderr

@@ -19,9 +19,9 @@ from pipelines.fetch.settings import FetchSettings
 from quality.optouts import signals_of_headers, text_of
 
 NETWORK_WORDS: Final = frozenset({"connect", "dns", "timeout"})  # of failures that may be our own network's
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _PASSING: Final = frozenset({408, 425, 429})  # and all of 5xx: the same request may succeed later
-_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS  # zlib finds out which of the two
+GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS  # zlib finds out which of the two
 _BUFFER: Final = 1 << 18  # bytes of a body that may wait to be taken: fewer pauses of the socket
 
 
@@ -144,13 +144,12 @@ class Client:
             answer = await self._body(response, first)
             answer.signals = signals
             return answer
-        if code in _REDIRECTS and (location := response.headers.get("Location")):
+        if code in REDIRECTS and (location := response.headers.get("Location")):
             try:
                 return Moved(urljoin(str(url), location), signals)
             except ValueError:
                 return Failed("bad_redirect", status="refused")
-        again = code in _PASSING or code >= 500
-        return Failed(f"http_{code}", again=again, wait_s=_retry_after(response.headers.get("Retry-After")) if again else None)
+        return failed_of_status(code, response.headers.get("Retry-After"))
 
     async def _body(self, response: aiohttp.ClientResponse, first: int | None) -> Fetched | Failed:
         cap = self._max_bytes if first is None else first
@@ -158,7 +157,7 @@ class Client:
         if first is None and (response.content_length or 0) > cap:
             return too_large
         encoded = response.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate")
-        inflate = zlib.decompressobj(_GZIP_OR_ZLIB) if encoded else None
+        inflate = zlib.decompressobj(GZIP_OR_ZLIB) if encoded else None
         content, parts, size, received = response.content, [], 0, 0
         while True:
             part = await content.readany()
@@ -189,6 +188,12 @@ def refused_by(signals: Mapping[str, bool]) -> Failed:
     """The answer for a url that may not be mined: it is not asked for, or its body is not read."""
     return Failed("optout", text_of({signal: allows for signal, allows in signals.items() if not allows}) or "", status="refused",
                   signals=dict(signals))  # fmt: skip
+
+
+def failed_of_status(code: int, retry_after: str | None) -> Failed:
+    """The answer for a status that brings no body. retry_after: the header as it came."""
+    again = code in _PASSING or code >= 500
+    return Failed(f"http_{code}", again=again, wait_s=_retry_after(retry_after) if again else None)
 
 
 def _retry_after(text: str | None) -> float | None:

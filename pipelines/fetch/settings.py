@@ -12,6 +12,7 @@ from quality.images.header import MAX_PIXELS
 
 USER_AGENT: Final = "pigment/0.1"
 OPTOUTS: Final = ("obey", "record")
+FETCHERS: Final = ("pigment", "img2dataset")
 
 
 _PRODUCT: Final = re.compile(r"[A-Za-z_-]+")  # RFC 9309, 2.2.1
@@ -22,7 +23,9 @@ _CONTACT: Final = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class FetchSettings:
-    """store: keep the bytes as they came, or converted to `target` (img2dataset's way).
+    """fetcher: what asks for the images and converts them: our own engine, or img2dataset (pipelines.fetch.img2dataset_fetcher).
+
+    store: keep the bytes as they came, or converted to `target` (img2dataset's way).
 
     evidence: read what the bytes as they came say of their origin, which resized ones do not say any more. trust_anchors: for that, PEM of
     the C2PA trust list (quality.evidence.manifest.read_anchors); None: nobody is trusted.
@@ -40,6 +43,7 @@ class FetchSettings:
     address guard. units_ahead: units in flight. threads: that hash and convert; None for cores / workers.
     """
 
+    fetcher: Literal["pigment", "img2dataset"] = "pigment"
     store: Literal["original", "resized"] = "original"
     target: Target | None = None
     evidence: bool = False
@@ -67,6 +71,8 @@ class FetchSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
+        if self.fetcher not in FETCHERS:
+            raise ValueError(f"fetcher is {self.fetcher!r}; it can be {' or '.join(map(repr, FETCHERS))}")
         if self.store not in ("original", "resized"):
             raise ValueError(f"store is {self.store!r}; it can be 'original' or 'resized'")
         if (self.store == "resized") != (self.target is not None):
@@ -131,6 +137,7 @@ class FetchSettings:
             "max_bytes": self.max_bytes,
             "max_pixels": self.max_pixels,
             "optouts": self.optouts,
+            **({"fetcher": self.fetcher} if self.fetcher != FETCHERS[0] else {}),
             # Left out where it is not read, as it was before it could be: it is part of what a unit was made from.
             **({"evidence": model_of(self.trust_anchors)} if self.evidence else {}),
         }

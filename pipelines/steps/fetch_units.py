@@ -19,6 +19,7 @@ from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.failures import FailureLimit
 from pipelines.fetch.guard import read_host_map
 from pipelines.fetch.hosts import host_of
+from pipelines.fetch.img2dataset_fetcher import Img2datasetFetcher
 from pipelines.fetch.in_place import commit_in_place
 from pipelines.fetch.job import Verdict, Work
 from pipelines.fetch.origins import Rules, origin_of, verdict_of
@@ -135,6 +136,7 @@ class _Fetch(beam.DoFn):
         self._listed = partial(kinds_of, lists) if lists else None
         self._lists = lists
         self._engine = shared.acquire(self._settings, lists, self._pool, threads=self._threads)
+        self._fetcher = self._engine if self._settings.fetcher == "pigment" else Img2datasetFetcher(self._engine, lists)
 
     def start_bundle(self) -> None:
         self._flying = {}
@@ -168,7 +170,7 @@ class _Fetch(beam.DoFn):
             apart=self._attempts.begin(FETCH, unit) >= TRIES,
             claims=claims_of(source),
         )
-        self._flying[self._engine.submit(work)] = unit
+        self._flying[self._fetcher.submit(work)] = unit
         yield from self._landed({future for future in self._flying if future.done()})
 
     def _hosts_say(self, source: pa.Table, listed: Sequence[Kind | None] | None) -> tuple[dict[str, Verdict], dict[str, float]]:
@@ -197,6 +199,8 @@ class _Fetch(beam.DoFn):
                 yield WindowedValue(unit, window.max_timestamp(), (window,))
 
     def teardown(self) -> None:
+        if isinstance(self._fetcher, Img2datasetFetcher):
+            self._fetcher.close()
         shared.release(self._engine)
         for unit in self._flying.values():  # given up in good order
             self._attempts.end(FETCH, unit)

@@ -36,7 +36,7 @@ def host_metrics(pool: Pool, units: Sequence[str]) -> pd.DataFrame:
         here[retried_rows(pool, unit, there)] = False
         table = table.filter(pa.array(here))
         table = table.filter(pc.and_(pc.is_in(table["status"], _ASKED), pc.is_valid(table["url"])))
-        hosts = pc.utf8_lower(pc.struct_field(pc.extract_regex(table["url"], _HOST), "host"))
+        hosts = host_column(table["url"])
         for counter, mask in ((asked, None), (failed, pc.is_in(table["status"], pa.array(FAILED)))):
             counts = (hosts if mask is None else hosts.filter(mask)).value_counts().to_pylist()
             counter.update({row["values"]: row["counts"] for row in counts if row["values"]})
@@ -49,3 +49,8 @@ def host_metrics(pool: Pool, units: Sequence[str]) -> pd.DataFrame:
             row["share_of_failures"] = round(failed[host] / total, 4) if failed[host] > asked[host] / 2 else None
         rows.append(row)
     return pd.DataFrame(rows, columns=HOST_COLUMNS)
+
+
+def host_column(urls: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The host of each url, in lower case; null where there is none."""
+    return pc.utf8_lower(pc.struct_field(pc.extract_regex(urls, _HOST), "host"))

@@ -12,6 +12,8 @@ from quality.report.histograms import Edges, bars, counts_at, edges_of
 from quality.report.ledger import UNDECIDED, Ledger
 from quality.report.model import SIDES, Comparison, Move, Pair, Shift
 from schemas.columns import range_of
+from schemas.follow_ups import newest_places
+from schemas.pool import Pool
 from schemas.reasons import VERDICTS
 from schemas.release import Release
 
@@ -32,26 +34,24 @@ class Before:
     gone: int
 
 
-def read_before(other: Release, ledger: Ledger) -> Before:
-    """Rows belong together by unit and row: both releases decided about the same pool. A row that was asked for again since counts as added."""
+def read_before(pool: Pool, other: Release, ledger: Ledger) -> Before:
+    """Rows belong together by unit and row, both releases having decided about the same pool; one that was asked for again by where it stood."""
     decided = {unit.unit: unit.rows - unit.retried for unit in other.decided()}
-    verdicts, masks, words = [], [], dict[str, int]()
+    verdicts, masks, words = np.full(len(ledger), UNDECIDED, np.uint8), np.zeros(len(ledger), np.uint64), dict[str, int]()
     for place, unit in enumerate(ledger.units):
-        n = int((ledger.unit == place).sum())
-        verdict, mask = np.full(n, UNDECIDED, np.uint8), np.zeros(n, np.uint64)
-        if unit in decided:
-            table = other.read_decisions(unit, ["verdict", "reasons"]).take(pa.array(ledger.row[ledger.unit == place]))
-            verdict = np.asarray(pc.fill_null(pc.index_in(table["verdict"], pa.array(VERDICTS)), UNDECIDED)).astype(np.uint8)
+        at = np.flatnonzero(ledger.unit == place)
+        for name, (here, there) in newest_places(pool, unit, decided).items():
+            told = np.isin(here, ledger.row[at])
+            places = at[np.searchsorted(ledger.row[at], here[told])]
+            table = other.read_decisions(name, ["verdict", "reasons"]).take(pa.array(there[told]))
+            verdicts[places] = np.asarray(pc.fill_null(pc.index_in(table["verdict"], pa.array(VERDICTS)), UNDECIDED)).astype(np.uint8)
             lists = table["reasons"].combine_chunks()
             flat = pc.list_flatten(lists).dictionary_encode()
             rows, codes = np.asarray(pc.list_parent_indices(lists)), np.asarray(flat.indices)
             for code, word in enumerate(flat.dictionary.to_pylist()):
-                mask[rows[codes == code]] |= np.uint64(1 << words.setdefault(word, len(words)))
-        verdicts.append(verdict)
-        masks.append(mask)
-    gone = sum(rows for unit, rows in decided.items() if unit not in set(ledger.units))
-    joined = (np.concatenate(verdicts), np.concatenate(masks)) if verdicts else (np.empty(0, np.uint8), np.empty(0, np.uint64))
-    return Before(*joined, list(words), gone)
+                masks[places[rows[codes == code]]] |= np.uint64(1 << words.setdefault(word, len(words)))
+    gone = sum(decided.values()) - int((verdicts != UNDECIDED).sum())
+    return Before(verdicts, masks, list(words), gone)
 
 
 def moved_rows(ledger: Ledger, before: Before) -> dict[tuple[str, str], np.ndarray]:

@@ -42,7 +42,7 @@ class _Gatherer:
         self.pool, self.release, self.policy = scope.pool, scope.release, scope.policy
         self.ledger = read_ledger(scope.pool, scope.release, scope.units, passes=scope.run.get("passes"))
         self.chooser = Chooser(self.ledger, 3 if lists else 1)
-        self.before: Before | None = None if against is None else read_before(against, self.ledger)
+        self.before: Before | None = None if against is None else read_before(self.pool, against, self.ledger)
         self.bounds = self._bounds()
         self.candidates = self._candidates()
         rows = [row for some in self.candidates.values() for row in some]

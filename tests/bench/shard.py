@@ -24,7 +24,8 @@ from typing import Any, Final
 import apache_beam as beam
 import webdataset as wds
 
-from pipelines.run import logs_to, run_graph
+from pipelines.logs import logs_to
+from pipelines.run import run_graph
 from pipelines.steps.write_shards import WriteShards, shard_count
 from pipelines.tar import TarWriter
 from quality.images import Target, convert

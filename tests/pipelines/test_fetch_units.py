@@ -74,8 +74,11 @@ def test_wrong_arguments_are_refused_when_the_graph_is_made(pool, tmp_path):
         FetchUnits(pool, Rows({}), settings(host_map=str(tmp_path / "none.json")))
 
 
-def test_the_small_web_is_noted_as_its_table_says(pool, small_web):
-    """Every planned fault is found again under its own words; bad rows are marked as a source's reader would."""
+@pytest.mark.parametrize("fetcher", ["pigment", "img2dataset"])
+def test_the_small_web_is_noted_as_its_table_says(pool, small_web, fetcher):
+    """By both fetchers every planned fault is found again under its own words; bad rows are marked as a source's reader would."""
+    if fetcher == "img2dataset":
+        pytest.importorskip("img2dataset", reason="needs the extra img2dataset")
     small_web.reset()
     with small_web.pairs_csv.open(encoding="utf-8", newline="") as file:
         listed = list(csv.DictReader(file))
@@ -89,7 +92,7 @@ def test_the_small_web_is_noted_as_its_table_says(pool, small_web):
                     url_of(pair["url"])
         given.append(source)
     changes = {"allow_private_hosts": False, "host_map": str(small_web.host_map), "image_timeout_s": 4.0, "unit_timeout_s": 60.0}
-    run(pool, Rows({UNIT: given}), [UNIT], [UNIT], connect_timeout_s=2.0, **changes)
+    run(pool, Rows({UNIT: given}), [UNIT], [UNIT], connect_timeout_s=2.0, fetcher=fetcher, **changes)
     found = pool.read_raw(UNIT).to_pylist()
     noted = [(raw["status"], error_word(raw["error_message"]), raw["sha256"] if raw["status"] == "success" else None) for raw in found]
     planned = [(row.status, row.error, row.sha256) for row in small_web.table]

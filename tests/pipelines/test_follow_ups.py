@@ -6,22 +6,33 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.explain import find, lines_of
+from pipelines.export_ids import kept_values
+from pipelines.fetch.commit import why_deferred
+from pipelines.fetch.store import Outcome
+from pipelines.flags import parser
 from pipelines.funnel import funnel_of
 from pipelines.moves import moves_between
+from pipelines.pool_job import open_pool_job
 from pipelines.sources.listing import list_source
 from pipelines.sources.rows import RowReader
 from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.follow_ups import FollowUps, followed_up
 from pipelines.steps.read_units import ReadUnits
+from quality.evaluation.join import columns_of
+from quality.gates.hosts import host_metrics
 from quality.gates.indexes import read_indexes
 from quality.gates.metrics import release_metrics, unit_metrics
+from quality.report.compare import moved_rows, read_before
 from quality.report.ledger import counts_of, read_ledger
+from quality.review.bounds import Bound
+from quality.review.bounds import moves as bound_moves
 from quality.review.sampling import sample
+from schemas.columns import SOURCE, table_of
 from schemas.follow_ups import FollowUp, begin_round, end_round, follow_up, planned_follow_ups, put_follow_up, retried_rows, statuses_of
 from schemas.policy import parse_policy
 from schemas.pool import Pool, PoolError, base_of, number_of, split_unit
 from schemas.reasons import can_pass
-from tests.pipelines.fetching import Reply, Server, jpeg, settings
+from tests.pipelines.fetching import NO_LISTS, Reply, Server, jpeg, settings
 from tests.pools import add_unit, make_pool, unit
 from tests.selecting import select
 
@@ -184,6 +195,34 @@ def test_a_plan_that_stands_is_adopted_and_one_that_is_gone_is_an_error(tmp_path
         follow_up(pool, f"{unit(0)}.r2")
 
 
+def test_a_follow_up_is_deferred_only_where_hosts_that_answered_before_are_silent():
+    rows, gone, late = table_of([{"url": "x"}] * 25, SOURCE), Outcome("failed_to_download", "connect"), Outcome("postponed", "deadline")
+    for outcomes, up, why in (
+        ([gone] * 25, None, None),
+        ([gone] * 25, True, None),
+        ([gone] * 25, False, "all rows failed: connect 25; hosts that answered before do not answer either"),
+        ([late] * 25, False, None),
+        ([gone] * 12 + [Outcome("success")] * 13, False, None),
+    ):
+        assert why_deferred(rows, outcomes, lambda up=up: up, again=True) == why
+
+
+def test_a_round_is_open_until_all_that_it_planned_is_fetched(tmp_path, web):
+    pool, source = Pool(tmp_path / "data"), listed(tmp_path, web)
+    fetch(pool, source)
+    number = begin_round(pool)
+    for name in sorted(pool.committed()):
+        followed_up(name, pool, number)
+    flags = ["--dataset", str(tmp_path / "data"), "--source", source, "--unit_size", "5", "--allow_private_hosts", "--stop_after", "fetch"]
+    job = open_pool_job(parser().parse_with_beam([*flags, "--retry_failed"])[0])
+    job.end_retrying()
+    assert pool.settings("retries") == {"round": 1, "ended": False} and job.retry_round == 1
+    assert sum(job.deferred().values()) == 4 and len(job.retried()) == 2
+    fetch(pool, source, round=1)
+    job.end_retrying()
+    assert pool.settings("retries") == {"round": 1, "ended": True} and job.deferred() == {}
+
+
 @pytest.fixture
 def retried(tmp_path) -> Pool:
     """Rows 0, 2 and 3 were asked for again, 3 twice. 0 came as what row 1 of the other unit is; all captions of the unit are one."""
@@ -261,6 +300,20 @@ def test_people_are_asked_once_about_a_pair(retried):
     assert {(each.unit, each.row) for each in asked} & {(unit(0), row) for row in (0, 2, 3)} == set()
 
 
+def test_other_readers_take_a_row_where_it_is_newest(retried):
+    policy = parse_policy(POLICY, where="p")
+    release = select(retried, policy, "r")
+    uids = [retried.read_raw(unit(0), ["uid"])["uid"][row].as_py() for row in (0, 3)]
+    found = columns_of(retried, uids, "clip.similarity").to_pylist()
+    assert {row["uid"]: round(row["clip.similarity"], 3) for row in found} == {uids[0]: 0.9, uids[1]: 0.7}
+    kept, _ = kept_values(retried, release, "uid", NO_LISTS)
+    assert len(kept) == len(set(kept)) == 3 and set(uids) < set(kept)
+    [host] = host_metrics(retried, sorted(retried.committed())).to_dict("records")
+    assert (host["host"], host["asked"], host["failed"]) == ("host.test", 7, 1)
+    common = Bound(policy, 1, "max")
+    assert bound_moves(release, common, 1) == {("keep", "review"): 1}, "rows that a follow-up decides are none of its"
+
+
 def test_explain_tells_the_history(retried):
     policy = parse_policy(POLICY, where="p")
     release = select(retried, policy, "r")
@@ -294,3 +347,22 @@ def test_any_order_and_number_of_workers_gives_the_same(retried, mode):
     for name in sorted(retried.committed()):
         assert one.read_decisions(name).equals(two.read_decisions(name)), name
     assert pc.sum(pc.is_null(two.read_decisions(unit(0))["verdict"])).as_py() == 3
+
+
+def test_a_report_knows_a_pair_again_that_was_asked_for_again(retried):
+    policy = parse_policy(POLICY, where="p")
+    units = sorted(retried.committed())
+    old, new = select(retried, policy, "old", order=[unit(0), unit(1)]), select(retried, policy, "new")
+    failed = 1 << 0
+    ledger = read_ledger(retried, new, units)
+    before = read_before(retried, old, ledger)
+    pairs = [(ledger.units[place], row) for place, row in zip(ledger.unit.tolist(), ledger.row.tolist(), strict=True)]
+    was = {pair: (int(verdict), int(mask)) for pair, verdict, mask in zip(pairs, before.verdict, before.mask, strict=True)}
+    assert before.reasons[0] == "fetch:failed_to_download" and before.gone == 0
+    came = [(f"{unit(0)}.r1", 0), (f"{unit(0)}.r1", 1), (f"{unit(0)}.r2", 0)]
+    assert [was[pair] for pair in came] == [(2, failed)] * 3, "each had been dropped, for it had failed"
+    assert moved_rows(ledger, before)["drop", "keep"].sum() == 3
+    then = read_ledger(retried, old, [unit(0), unit(1)])  # and the other way: the later release decided about them elsewhere
+    after = read_before(retried, new, then)
+    assert (len(then), after.gone) == (7, 0)
+    assert after.verdict.tolist() == [0, 2, 0, 0, 2, 2, 2]

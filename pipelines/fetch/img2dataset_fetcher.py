@@ -1,0 +1,287 @@
+"""`--fetcher img2dataset`: the urls of a unit are downloaded, and converted, by img2dataset; all else is as with our own engine.
+
+Lists, opt-outs, what hosts say, the guard of addresses, limits of hosts, claims, deferral and the commit are ours. What img2dataset asks for is
+a round: a redirect is looked at here, and asked for in the next round, and so is what failed in a way that can pass.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from pipelines.fetch.client import Failed, Fetched, Moved
+from pipelines.fetch.hosts import Asked as First
+from pipelines.fetch.hosts import Image
+from pipelines.fetch.img2dataset_messages import Asking, Broken, Done, Looking, Round, Told
+from pipelines.fetch.job import WINDOW, Job, Work, outcome_of
+from pipelines.fetch.loop import Engine
+from pipelines.fetch.origins import Rules, origin_of, verdict_of
+from pipelines.fetch.sink import Sink
+from pipelines.fetch.store import Outcome, Took, blocked
+from quality.block_lists import BlockLists
+from quality.urls import BadUrl, url_of
+from schemas.scratch import Scratch
+
+MISSING: Final = (
+    "--fetcher img2dataset needs img2dataset, which is not installed (or needs a Python below 3.13): pip install 'pigment[img2dataset]'; "
+    "or leave the flag out: pigment's own fetcher needs nothing more"
+)
+_LATE: Final = Failed("deadline", status="postponed")
+_UNTOLD: Final = Failed("img2dataset", "it gave no answer")
+_ROOT: Final = Path(__file__).parent.parent.parent
+
+
+class FetcherError(Exception):
+    """img2dataset cannot be run; the message says why and what to do."""
+
+
+def check_installed() -> None:
+    """Raises FetcherError where the extra is missing; imports nothing of it."""
+    if importlib.util.find_spec("img2dataset") is None or importlib.util.find_spec("imghdr") is None:
+        raise FetcherError(MISSING)
+
+
+class Img2datasetFetcher:
+    """engine: asks hosts what they say, and whether the network is up. lists: of the process. One unit at a time, in the order of submit."""
+
+    def __init__(self, engine: Engine, lists: BlockLists):
+        check_installed()
+        self._engine, self._lists, self._settings = engine, lists, engine.settings
+        self._folder = Scratch("fetch")
+        self._runner = ThreadPoolExecutor(1, thread_name_prefix="fetch-img2dataset")
+        self._child: _Child | None = None
+        self._numbers = 0
+
+    def submit(self, work: Work) -> "Future[Any]":
+        """As Engine.submit."""
+        return self._runner.submit(self._run, work)
+
+    def close(self) -> None:
+        """Ends img2dataset; units that are not committed stay so."""
+        self._runner.shutdown(wait=False, cancel_futures=True)
+        self.stop()
+        self._runner.shutdown()
+        self._folder.close()
+
+    def _run(self, work: Work) -> Any:
+        self._numbers += 1
+        job = Job(self._numbers, work, Sink(Path(self._folder.path, f"{self._numbers:06d}.tar"), len(work.urls)))
+        try:
+            if not job.complete:
+                _Unit(self, job).run()
+            return work.finish(job.sink.whole(), job.sink.close(), self._engine.network_up)
+        finally:
+            job.sink.discard()
+
+    def stop(self) -> None:
+        """Ends the process; what it was asked for and has not told, it does not tell any more."""
+        if self._child is not None:
+            self._child.end()
+
+    def child(self) -> "_Child":
+        """The process, started when it is first needed, or when the last one ended."""
+        if self._child is None or not self._child.alive:
+            self._child = _Child(pickle.dumps((self._settings, self._lists.digest, str(self._folder.path))))
+        return self._child
+
+
+class _Unit:
+    """One unit while it is being fetched."""
+
+    def __init__(self, fetcher: Img2datasetFetcher, job: Job):
+        self._fetcher, self._job = fetcher, job
+        self._engine, self._lists, self._settings = fetcher._engine, fetcher._lists, fetcher._settings
+        self._later: list[Image] = []
+        self._wait_s = 0.0
+
+    def run(self) -> None:
+        """Rounds, until every url has its outcome or the unit's time is up."""
+        images, limit = list(self._job.open.values()), self._settings.unit_timeout_s
+        if any(image.url is None for image in images):
+            raise FetcherError("img2dataset fetches urls; the images of a folder are read by pigment's own fetcher: leave --fetcher out")
+        over = threading.Event()
+        self._fetcher.child()  # importing img2dataset takes seconds, which are not the unit's
+        watch = threading.Thread(target=self._watch, args=(over, limit), name="fetch-deadline", daemon=True)
+        watch.start()
+        try:
+            while images and not self._job.closed:
+                self._later, self._wait_s = [], 0.0
+                self._round(images)
+                images = self._later
+                if images:
+                    over.wait(self._wait_s)
+        finally:
+            over.set()
+            watch.join()
+        for image in list(self._job.open.values()):
+            self._settle(image, _LATE)
+
+    def _watch(self, over: threading.Event, limit: float) -> None:
+        """Ends the unit at its deadline, which moves on while enough of its rows come; as our engine's."""
+        if over.wait((1 - WINDOW) * limit):
+            return
+        self._job.moves()
+        while not over.wait(WINDOW * limit):
+            if not self._job.moves():
+                self._job.closed = True
+                over.set()
+                self._fetcher.stop()
+                return
+
+    def _round(self, images: list[Image]) -> None:
+        claims = self._job.work.claims
+        by_number = {image.rows[0]: image for image in images}
+        asking = [
+            Asking(image.rows[0], str(image.url), tuple(None if claims is None else claims[row] for row in image.rows), image.signals)
+            for image in images
+        ]
+        looking: int | None = None
+        child = self._fetcher.child()
+        for message in child.round(Round(asking, self._job.work.delays)):
+            if isinstance(message, Looking):
+                looking = message.number
+            elif isinstance(message, Told):
+                looking = None
+                self._heed(by_number.pop(message.number), message)
+        if self._job.closed:
+            return
+        if child.alive:
+            for image in by_number.values():
+                self._settle(image, _UNTOLD)
+        elif looking is not None:  # a native crash on this very image: the others are asked for again
+            self._settle(by_number.pop(looking), Outcome("crashed", f"img2dataset: its process ended with {child.code}"))
+            self._later += by_number.values()
+        else:
+            raise FetcherError(
+                f"img2dataset's process ended with {child.code} before it had looked at an image; what it wrote is in the log"
+            )
+
+    def _heed(self, image: Image, told: Told) -> None:
+        """Settles a url, or asks again elsewhere or later; as Engine does."""
+        answer, ended = told.asked.answer, told.asked.ended
+        assert image.url is not None
+        if image.asked is None:
+            image.asked = First(image.url.raw_host or "", told.asked.began, told.asked.began)
+        image.requests += 1
+        image.received += answer.received
+        image.signals |= answer.signals
+        image.ended = ended
+        if isinstance(answer, Fetched):
+            self._job.came(image)
+            self._put(image, [(outcome, told.data if outcome.status == "success" else None) for outcome in told.outcomes])
+        elif isinstance(answer, Moved):
+            astray = self._follow(image, answer)
+            if astray is None:
+                self._later.append(image)
+            else:
+                self._settle(image, astray)
+        else:
+            wait_s = max(answer.wait_s or 0.0, self._settings.backoff_s * 2**image.attempts)
+            image.attempts += 1
+            late = ended + wait_s - image.asked.began >= self._settings.image_timeout_s
+            if not answer.again or late or image.attempts > self._settings.retries:
+                self._settle(image, answer)
+            else:
+                self._wait_s = max(self._wait_s, wait_s)
+                self._later.append(image)
+
+    def _follow(self, image: Image, moved: Moved) -> Failed | Outcome | None:
+        """Where a redirect points to, looked at as every url is before it is asked for; or why it is not asked for."""
+        kind = self._lists.kind_of_url(moved.target)
+        if kind is not None:
+            return blocked(kind)
+        image.hops += 1
+        if image.hops > self._settings.max_redirects:
+            return Failed("redirects", f"more than {self._settings.max_redirects}")
+        try:
+            image.url = url_of(moved.target)
+        except BadUrl:
+            return Failed("bad_redirect", status="refused")
+        origin = origin_of(image.url)
+        if unread := self._engine.hosts.unread([origin]):
+            self._engine.ask_hosts(unread)
+        rules = self._engine.hosts.of(origin) or Rules.silent()
+        refused, signals = verdict_of(rules, str(image.url), obeys=self._settings.optouts == "obey")
+        image.signals |= signals
+        return refused
+
+    def _settle(self, image: Image, answer: Failed | Outcome) -> None:
+        outcome = answer if isinstance(answer, Outcome) else outcome_of(answer, image.signals)
+        self._put(image, [(replace(outcome), None) for _ in image.rows])
+
+    def _put(self, image: Image, found: list[tuple[Outcome, bytes | None]]) -> None:
+        del self._job.open[image.rows[0]]
+        first, asked = found[0][0], image.asked
+        if asked is not None and first.blocked_by is None:  # of a listed pair nothing is told
+            first.took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
+        for row, (outcome, data) in zip(image.rows, found, strict=True):
+            self._job.sink.put(row, outcome, data)
+
+
+class _Child:
+    """img2dataset's process. hello: what it is told first, pickled."""
+
+    def __init__(self, hello: bytes):
+        reading, writing = os.pipe()
+        paths = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.fetch.img2dataset_child", str(writing)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=(writing,),
+            env={**os.environ, "PYTHONPATH": paths, "NO_ALBUMENTATIONS_UPDATE": "1"},
+        )  # fmt: skip
+        os.close(writing)
+        self._answers = os.fdopen(reading, "rb")
+        self._send(hello)
+        for _ in self._said():
+            pass
+        if not self.alive:
+            raise FetcherError(f"img2dataset's process ended with {self.code} as it started; what it wrote is in the log")
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def code(self) -> str:
+        """How it ended, for people."""
+        code = self._process.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def round(self, asked: Any) -> Iterator[Any]:
+        """What it says of a round, until that is over or the process has ended. Raises RuntimeError for a bug in it."""
+        self._send(pickle.dumps(asked))
+        return self._said()
+
+    def _said(self) -> Iterator[Any]:
+        while True:
+            try:
+                message = pickle.load(self._answers)
+            except (EOFError, pickle.UnpicklingError):  # the latter where it ended within a message
+                self._process.wait()
+                return
+            if isinstance(message, Done):
+                return
+            if isinstance(message, Broken):
+                raise RuntimeError(f"in img2dataset's process: {message.text}")
+            yield message
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def _send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which its answers tell
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
