@@ -8,14 +8,17 @@ these bytes: img2dataset's is of the bytes before it converted them. No host is 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from pipelines.fetch.commit import raw_table
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink, key_of
-from pipelines.fetch.store import Outcome, Readers, blocked, stored
+from pipelines.fetch.store import Outcome, blocked
+from pipelines.fetch.taker import Taken, Taker
 from pipelines.sources.listing import TARS
 from pipelines.sources.rows import InPlace
 from pipelines.sources.tars import Place
@@ -36,21 +39,22 @@ def commit_in_place(
     *,
     listed: Sequence[Kind | None] | None,
     input_digest: str,
+    apart: bool = False,
 ) -> None:
-    """Commits a unit of a user's tar, adopting a rival's commit. listed: as in pipelines.fetch.job.Work.
+    """Commits a unit of a user's tar, adopting a rival's commit. listed, apart: as in pipelines.fetch.job.Work.
 
     Raises StoreError when the tar changes meanwhile.
     """
     rows = range(taken.source.num_rows)
     statuses, messages = (taken.source[name].to_pylist() for name in ("status", "error_message"))
     kinds = listed or [None] * len(rows)
-    readers = Readers(settings)
-    with open(taken.tar.path, "rb") as tar:
+    with open(taken.tar.path, "rb") as tar, closing(Taker(settings, lists)) as taker:
+        take = partial(taker.take, claims=[None], final_url=None, signals={}, apart=apart)
 
         def outcome_of(row: int) -> tuple[Outcome, bytes | None]:
             place, status = taken.places[row], statuses[row]
             if kinds[row] is None and status is None and place is not None:
-                return _measured(tar, place, settings, lists, readers)
+                return _measured(tar, place, settings.max_bytes, take)
             return _told(kinds[row], status or "invalid", messages[row]), None
 
         outcomes = [outcome_of(row)[0] for row in rows]
@@ -91,14 +95,12 @@ def _told(kind: Kind | None, status: str, message: str | None) -> Outcome:
     return Outcome(status).say({"x-robots-tag": False} if error_word(message) == "optout" else {})
 
 
-def _measured(
-    tar: BinaryIO, place: Place, settings: FetchSettings, lists: BlockLists, readers: Readers
-) -> tuple[Outcome, bytes | None]:  # fmt: skip
+def _measured(tar: BinaryIO, place: Place, max_bytes: int, take: Callable[[bytes], Taken]) -> tuple[Outcome, bytes | None]:
     """What a row says of its image, with the image's place in the user's tar, and its bytes where they can be taken."""
-    if place.size > settings.max_bytes:
-        return Outcome("failed_to_download", f"too_large: more than {settings.max_bytes:,} bytes"), None
+    if place.size > max_bytes:
+        return Outcome("failed_to_download", f"too_large: more than {max_bytes:,} bytes"), None
     tar.seek(place.offset)
-    outcome, data = stored(tar.read(place.size), settings, lists, final_url=None, readers=readers, signals={})
+    [(outcome, data)] = take(tar.read(place.size))
     if data is not None:
         outcome.offset, outcome.exif = place.offset, place.exif
         outcome.original_width = place.original_width or outcome.original_width

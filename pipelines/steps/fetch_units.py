@@ -150,7 +150,11 @@ class _Fetch(beam.DoFn):
         taken = self._rows.in_place(unit)
         if taken is not None:
             listed = None if self._listed is None else self._listed(taken.source)
-            commit_in_place(self._pool, unit, taken, self._settings, self._lists, listed=listed, input_digest=digest)
+            apart = self._attempts.begin(FETCH, unit) >= TRIES
+            try:
+                commit_in_place(self._pool, unit, taken, self._settings, self._lists, listed=listed, input_digest=digest, apart=apart)
+            finally:
+                self._attempts.end(FETCH, unit)
             yield unit
             return
         while len(self._flying) >= self._settings.units_ahead:
