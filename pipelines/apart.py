@@ -1,6 +1,7 @@
 """A function in a process of its own, which may die of what it is given: the caller lives on and knows of what."""
 
 import contextlib
+import os
 import pickle
 import socket
 import subprocess
@@ -56,10 +57,13 @@ class Apart:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-c", f"from pipelines.apart import serve; serve({theirs.fileno()})"]
-            self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=None)
+            given = os.environ.get("PYTHONPATH")
+            path = [*([given] if given else []), *(part or os.getcwd() for part in sys.path)]  # so that it imports what we do
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+            self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
         self._connection = Connection(ours.detach())
         try:
-            self._connection.send((sys.path, self._made))
+            self._connection.send(self._made)
             self._connection.recv()
         except (EOFError, OSError) as error:
             raise RuntimeError(f"a process of its own could not be started ({self._ended()}); its log says why") from error
@@ -77,8 +81,7 @@ class Apart:
 def serve(descriptor: int) -> None:
     """The child's side; ends when the parent closes its end, or ends."""
     connection = Connection(descriptor)
-    sys.path[:], made = connection.recv()
-    make, args = pickler.loads(made)
+    make, args = pickler.loads(connection.recv())
     function = make(*args)
     connection.send(None)
     with contextlib.suppress(EOFError, ConnectionError):

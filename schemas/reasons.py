@@ -29,6 +29,7 @@ FETCH_ERRORS: Final = {
     "too_large": "the body is larger than the byte cap",
     "not_image": "the bytes are no supported image by their magic number",
     "pixels": "the header announces more pixels than the cap",
+    "work": "the image has so many scans that decoding it would take more time than any image is given",
     "undecodable": "the image could not be decoded (when fetching converts)",
     "evidence": "what the file says of where it came from, or of its mining, could not be read, so nobody knows whether it may be kept",
     "redirects": "a redirect loop, or too many redirects",

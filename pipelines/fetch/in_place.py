@@ -8,8 +8,9 @@ these bytes: img2dataset's is of the bytes before it converted them. No host is 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ from pipelines.fetch.commit import raw_table
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink, key_of
 from pipelines.fetch.store import Outcome, blocked
-from pipelines.fetch.taker import Taker
+from pipelines.fetch.taker import Taken, Taker
 from pipelines.sources.listing import TARS
 from pipelines.sources.rows import InPlace
 from pipelines.sources.tars import Place
@@ -48,11 +49,12 @@ def commit_in_place(
     statuses, messages = (taken.source[name].to_pylist() for name in ("status", "error_message"))
     kinds = listed or [None] * len(rows)
     with open(taken.tar.path, "rb") as tar, closing(Taker(settings, lists)) as taker:
+        take = partial(taker.take, claims=[None], final_url=None, signals={}, apart=apart)
 
         def outcome_of(row: int) -> tuple[Outcome, bytes | None]:
             place, status = taken.places[row], statuses[row]
             if kinds[row] is None and status is None and place is not None:
-                return _measured(tar, place, taker, settings.max_bytes, apart=apart)
+                return _measured(tar, place, settings.max_bytes, take)
             return _told(kinds[row], status or "invalid", messages[row]), None
 
         outcomes = [outcome_of(row)[0] for row in rows]
@@ -93,12 +95,12 @@ def _told(kind: Kind | None, status: str, message: str | None) -> Outcome:
     return Outcome(status).say({"x-robots-tag": False} if error_word(message) == "optout" else {})
 
 
-def _measured(tar: BinaryIO, place: Place, taker: Taker, most: int, *, apart: bool) -> tuple[Outcome, bytes | None]:
+def _measured(tar: BinaryIO, place: Place, max_bytes: int, take: Callable[[bytes], Taken]) -> tuple[Outcome, bytes | None]:
     """What a row says of its image, with the image's place in the user's tar, and its bytes where they can be taken."""
-    if place.size > most:
-        return Outcome("failed_to_download", f"too_large: more than {most:,} bytes"), None
+    if place.size > max_bytes:
+        return Outcome("failed_to_download", f"too_large: more than {max_bytes:,} bytes"), None
     tar.seek(place.offset)
-    [(outcome, data)] = taker.take(tar.read(place.size), [None], None, {}, apart=apart)
+    [(outcome, data)] = take(tar.read(place.size))
     if data is not None:
         outcome.offset, outcome.exif = place.offset, place.exif
         outcome.original_width = place.original_width or outcome.original_width

@@ -20,7 +20,7 @@ from quality.evidence.original import OriginalReader
 from quality.evidence.reading import mining_signals
 from quality.images.convert import convert
 from quality.images.decode import ImageError
-from quality.images.header import read_header
+from quality.images.header import excess_scans, read_header
 from quality.optouts import DISALLOWED, state_of, text_of
 from quality.scorers.batch import PairBatch
 from quality.scorers.image import pdq_of
@@ -147,6 +147,9 @@ def stored(
     outcome = Outcome("success", None, width, height, width, height, header.format, final_url=final_url)
     if width * height > settings.max_pixels:
         outcome.status, outcome.error_message = "failed_to_resize", f"pixels: {width} x {height}"
+        return outcome, None
+    if (scans := excess_scans(data, header)) is not None:
+        outcome.status, outcome.error_message = "failed_to_resize", f"work: {scans} scans of {width} x {height}"
         return outcome, None
     try:
         signals = {**signals, **mining_signals(data, readers.manifests)}

@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from quality.images.header import MAX_PIXELS, ImageHeader, jpeg_segments, read_header
+from quality.images.header import MAX_PIXELS, ImageHeader, excess_scans, jpeg_segments, read_header
 
 # The plug-ins themselves: `Image.open` would raise for images above Pillow's own bound; ours is checked from the header.
 _OPENERS: Final = {
@@ -26,11 +26,12 @@ _OPENERS: Final = {
 }
 _SPACES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # colour space of an ICC profile: Pillow's mode
 _LONGEST_PROFILE: Final = 4_000_000  # bytes; those of printing presses have 2.5 MB. Some are kept, with what was made from them
+_AT_A_TIME: Final = 4_000_000  # pixels that are brought to sRGB together
 _SRGB_TOLERANCE: Final = 2  # of 255: rounding of the many sRGB profiles in use; Adobe RGB and Display P3 differ by 20 and more
 
 
 class ImageError(Exception):
-    """Bytes that cannot be taken as an image. word: not_image, pixels or undecodable (schemas.reasons.FETCH_ERRORS)."""
+    """Bytes that cannot be taken as an image. word: not_image, pixels, work or undecodable (schemas.reasons.FETCH_ERRORS)."""
 
     def __init__(self, word: str, detail: str):
         super().__init__(f"{word}: {detail}")
@@ -51,12 +52,14 @@ def decode(data: bytes, *, side: int | None = None, max_pixels: int = MAX_PIXELS
 
 
 def checked_header(data: bytes, max_pixels: int) -> ImageHeader:
-    """The header of an image of at most `max_pixels`. Raises ImageError."""
+    """The header of an image of at most `max_pixels`, and of no more scans than that allows. Raises ImageError."""
     header = read_header(data)
     if header is None:
         raise ImageError("not_image", f"{len(data)} bytes that are no JPEG, PNG, GIF, WebP, BMP or TIFF")
     if header.width * header.height > max_pixels:
         raise ImageError("pixels", f"{header.width}x{header.height}; at most {max_pixels} pixels are decoded")
+    if (scans := excess_scans(data, header)) is not None:
+        raise ImageError("work", f"{scans} scans of {header.width}x{header.height}")
     return header
 
 
@@ -179,11 +182,23 @@ def _decode_other(data: bytes, header: ImageHeader) -> np.ndarray:
 
 
 def _flatten(image: Image.Image) -> np.ndarray:
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        return cv2.cvtColor((np.asarray(image) >> 8).astype(np.uint8), cv2.COLOR_GRAY2RGB)  # as libpng does for RGB
-    if image.mode in ("I", "F"):
+    """Pixels as sRGB on white. A few rows at a time: copies of the whole at each step were 2 GB for 100 megapixels with alpha (measured)."""
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise ImageError("undecodable", f"{image.format} with samples of mode {image.mode}, which have no defined range")
+    profile = image.info.get("icc_profile")
+    rows = max(1, _AT_A_TIME // image.width)
+    if rows >= image.height:
+        return _flat(image, profile)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, rows):
+        end = min(top + rows, image.height)
+        pixels[top:end] = _flat(image.crop((0, top, image.width, end)), profile)
+    return pixels
+
+
+def _flat(image: Image.Image, profile: bytes | None) -> np.ndarray:
+    if image.mode.startswith("I"):
+        return cv2.cvtColor((np.asarray(image) >> 8).astype(np.uint8), cv2.COLOR_GRAY2RGB)  # as libpng does for RGB
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")

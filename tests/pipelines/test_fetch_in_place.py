@@ -1,6 +1,7 @@
 """Units of a user's tar: measured where they lie, committed without a byte copied; a pair on a list makes the unit ours."""
 
 import hashlib
+import os
 import tarfile
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from pipelines.sources.rows import RowReader, index_file
 from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
 from quality.block_lists import ENVIRONMENT, listed_pairs, read_lists
+from schemas.attempts import FETCH, TRIES, Attempts
 from schemas.pool import Pool
 from schemas.store import StoreError
 from tests.block_lists import write_lists
+from tests.crashing import put_decoder, trap
 from tests.pipelines.fetching import Server, settings
 from tests.tars import sample, shot, write_tar
 
@@ -68,6 +71,24 @@ def test_images_stay_where_they_are(tmp_path, tar):
     assert [row["key"] for row in rows[:4]] == ["0000", "0001", "0002", "0003"]
     assert len({row["uid"] for row in rows}) == 6
     assert list((tmp_path / "d").rglob("*.tar")) == [] and tar.read_bytes() == before
+
+
+def test_what_ended_its_process_twice_is_measured_row_by_row(tmp_path, monkeypatch):
+    """The decoder of processes that start now crashes at the trap, and a list of pictures has images decoded."""
+    members = [*sample("0", 0, "n 0"), ("1.jpg", trap()), ("1.txt", b"a trap"), *sample("2", 2, "n 2")]
+    tar = write_tar(tmp_path / "mine" / "a.tar", members)
+    monkeypatch.setenv("PYTHONPATH", put_decoder(tmp_path / "decoder"), prepend=os.pathsep)
+    list_of(tmp_path, monkeypatch, pdq=["f" * 64])
+    (entry,) = list_source(str(tar), {})
+    pool = Pool(tmp_path / "d")
+    (unit,) = index_file(pool, entry, unit_size=100).units
+    for _ in range(TRIES):
+        Attempts(pool.store).begin(FETCH, unit)
+    take(tmp_path / "d", tar)
+    rows = pool.read_raw(unit, ["status", "error_message", "offset"]).to_pylist()
+    assert [(row["status"], row["error_message"]) for row in rows] == [("success", None), ("crashed", "crashed"), ("success", None)]
+    assert rows[1]["offset"] is None and pool.raw_commit(unit).tar == str(tar)
+    assert Attempts(pool.store).noted() == {}
 
 
 def test_sweep_leaves_the_users_tar_alone(tmp_path, tar):

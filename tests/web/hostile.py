@@ -281,6 +281,7 @@ BOMBS: Final = (
     _image("png_long_chunk", "a PNG chunk of 4 GB", images.png_long_chunk(), "undecodable"),
     _image("jpeg_header_bomb", "a JPEG header of 4 gigapixels", images.jpeg_header_bomb(), "pixels: 65500 x 65500"),
     _image("jpeg_same_scan", "a progressive JPEG that sends one scan 1,500 times", images.jpeg_same_scan(1500, 1500), "undecodable"),
+    _image("jpeg_many_scans", "a JPEG of 2,647 scans", images.jpeg_many_scans(2000, 2000), "work: 2647 scans of 2000 x 2000"),
     _image("jpeg_fill_bytes", "900,000 fill bytes in a JPEG", images.jpeg_fill_bytes(), None, "success"),
     _image("jpeg_profile_pieces", "a JPEG with a broken profile in 255 pieces", images.jpeg_profile_pieces(), None, "success"),
     _image("gif_screen_bomb", "a GIF screen of 4 gigapixels", images.gif_screen_bomb(), "pixels: 65535 x 65535"),

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Final
 
 from PIL import Image
@@ -90,6 +91,34 @@ def jpeg_same_scan(side: int, times: int) -> bytes:
     at = [place for place in range(len(data) - 1) if data[place : place + 2] == b"\xff\xda"]
     scan = data[at[1] : at[2]]
     return data[: at[1]] + scan * times + data[at[1] :]
+
+
+def jpeg_many_scans(width: int, height: int, *, bands: Sequence[int] = range(1, 64), bits: int = 14) -> bytes:
+    """A progressive JPEG, flat and of three colours, with as many scans as the standard allows (ITU-T T.81, G.1.1.1.1): each of the 63 bands of
+    each colour in `bits` steps, all of them empty: 1 + 3 * bands * bits scans. Each takes about a hundred bytes and a pass over all blocks.
+    """
+
+    def segment(marker: int, payload: bytes) -> bytes:
+        return b"\xff" + bytes([marker]) + struct.pack(">H", len(payload) + 2) + payload
+
+    def coded(text: str) -> bytes:
+        text += "1" * (-len(text) % 8)
+        return int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\0")
+
+    blocks = -(-width // 8) * -(-height // 8)
+    one_code = bytes([1] + [0] * 15)  # a Huffman table of one symbol, written "0"
+    ends = -(-blocks // 32_767)  # runs of blocks that end here: 15 bits tell up to 32,767
+    empty = coded(("0" + "1" * 14) * (ends - 1) + "0" + format(max(0, blocks - (ends - 1) * 32_767 - 16_384), "014b"))
+    frame = struct.pack(">BHHB", 8, height, width, 3) + bytes([1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0])
+    parts = [b"\xff\xd8", segment(0xDB, bytes(1) + bytes([1] * 64)), segment(0xC2, frame)]
+    parts += [segment(0xC4, b"\0" + one_code + b"\0"), segment(0xC4, b"\x10" + one_code + b"\xe0")]
+    parts += [segment(0xDA, bytes([3, 1, 0, 2, 0, 3, 0, 0, 0, 0])), coded("0" * (3 * blocks))]
+    for colour in (1, 2, 3):
+        for band in bands:
+            for low in range(bits - 1, -1, -1):
+                high = 0 if low == bits - 1 else low + 1
+                parts += [segment(0xDA, bytes([1, colour, 0, band, band, high << 4 | low])), empty]
+    return b"".join([*parts, b"\xff\xd9"])
 
 
 def jpeg_fill_bytes() -> bytes:
