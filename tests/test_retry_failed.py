@@ -17,7 +17,7 @@ from schemas.release import Release, latest
 from tests.conftest import ROOT, ingest
 from tests.pipelines.fetching import Reply, Server, jpeg
 
-FETCH = ("--allow_private_hosts", "--retries", "0", "--unit_size", "20", "--running_mode", "in_memory", "--image_timeout", "20")
+FETCH = ("--allow_private_hosts", "--retries", "0", "--unit_size", "20", "--image_timeout", "20")
 SCORE = ("--scorers", "embed,clip,image", "--engine", "onnxruntime-f32")
 POLICY = 'name = "all"\n[[rule]]\ncolumn = "clip.similarity"\nscorer = "clip:pigment-embedded"\nmin = -1\nreason = "clip:low_similarity"\n'
 ROWS = 60
@@ -54,7 +54,19 @@ def source(tmp_path: Path, web: Server) -> Path:
 def test_what_came_later_is_in_the_next_release(tmp_path, web, source):
     policy = tmp_path / "all.toml"
     policy.write_text(POLICY)
-    flags = ("--dataset", tmp_path / "data", "--source", source, "--policy", policy, *FETCH, *SCORE, "--json")
+    flags = (
+        "--dataset",
+        tmp_path / "data",
+        "--source",
+        source,
+        "--policy",
+        policy,
+        *FETCH,
+        *SCORE,
+        "--running_mode",
+        "in_memory",
+        "--json",
+    )
     first = ingest(*flags)
     assert first.returncode == 0, first.stderr
     pool = Pool(tmp_path / "data")

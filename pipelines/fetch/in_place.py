@@ -2,14 +2,17 @@
 
 The commit then names the user's tar, and no image byte is copied. A pair on a block list makes the unit ours: the pool gets a tar without
 that pair's bytes. The user's own tar is never touched; the job's summary names those that still hold such a pair.
+
+`sha256` is measured of the bytes in the tar. What a source says of it is carried as `expected_sha256` and held against lists, but not against
+these bytes: img2dataset's is of the bytes before it converted them. No host is asked for anything; what the image itself says of mining counts.
 """
 
-import mmap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from pipelines.fetch.commit import raw_table
 from pipelines.fetch.settings import FetchSettings
@@ -22,6 +25,7 @@ from pipelines.sources.tars import Place
 from quality.block_lists import BlockLists
 from quality.block_lists.match import Kind
 from schemas.pool import Pool
+from schemas.reasons import error_word
 from schemas.scratch import Scratch
 from schemas.user_tar import UserTar
 
@@ -42,22 +46,25 @@ def commit_in_place(
     Raises StoreError when the tar changes meanwhile.
     """
     rows = range(taken.source.num_rows)
-    statuses = taken.source["status"].to_pylist()
+    statuses, messages = (taken.source[name].to_pylist() for name in ("status", "error_message"))
     kinds = listed or [None] * len(rows)
-    with (
-        open(taken.tar.path, "rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as tar,
-        closing(Taker(settings, lists)) as taker,
-    ):
+    with open(taken.tar.path, "rb") as tar, closing(Taker(settings, lists)) as taker:
         take = partial(taker.take, claims=[None], final_url=None, signals={}, apart=apart)
-        outcomes = [_outcome(tar, taken.places[row], statuses[row], kinds[row], settings.max_bytes, take)[0] for row in rows]
+
+        def outcome_of(row: int) -> tuple[Outcome, bytes | None]:
+            place, status = taken.places[row], statuses[row]
+            if kinds[row] is None and status is None and place is not None:
+                return _measured(tar, place, settings.max_bytes, take)
+            return _told(kinds[row], status or "invalid", messages[row]), None
+
+        outcomes = [outcome_of(row)[0] for row in rows]
         hits = [row for row in rows if outcomes[row].blocked_by is not None]
         keys = [key_of(row) if place is None else place.key for row, place in enumerate(taken.places)]
         with Scratch("fetch") as folder:
             if any(taken.places[row] is not None for row in hits):
                 sink = Sink(Path(folder, "unit.tar"), len(rows))
                 for row in rows:
-                    sink.put(row, *_outcome(tar, taken.places[row], statuses[row], kinds[row], settings.max_bytes, take))
+                    sink.put(row, *outcome_of(row))
                 outcomes, keys, copied = sink.whole(), [key_of(row) for row in rows], sink.close()
                 images: Path | UserTar | None = None if copied is None else copied[0]
             else:
@@ -80,22 +87,20 @@ def tars_that_hold_listed(pool: Pool) -> list[str]:
     return sorted(found)
 
 
-def _outcome(
-    tar: mmap.mmap,
-    place: Place | None,
-    status: str | None,
-    kind: Kind | None,
-    max_bytes: int,
-    take: Callable[[bytes], Taken],
-) -> tuple[Outcome, bytes | None]:
-    """What a row says of its image, with the image's place in the user's tar, and its bytes where they can be taken."""
+def _told(kind: Kind | None, status: str, message: str | None) -> Outcome:
+    """What a row says whose image is not looked at: it is on a list, or the source says what is wrong with it."""
     if kind is not None:
-        return blocked(kind), None
-    if status is not None or place is None:
-        return Outcome(status or "invalid"), None
+        return blocked(kind)
+    # The one opt-out that img2dataset heeds, and notes.
+    return Outcome(status).say({"x-robots-tag": False} if error_word(message) == "optout" else {})
+
+
+def _measured(tar: BinaryIO, place: Place, max_bytes: int, take: Callable[[bytes], Taken]) -> tuple[Outcome, bytes | None]:
+    """What a row says of its image, with the image's place in the user's tar, and its bytes where they can be taken."""
     if place.size > max_bytes:
         return Outcome("failed_to_download", f"too_large: more than {max_bytes:,} bytes"), None
-    [(outcome, data)] = take(tar[place.offset : place.offset + place.size])
+    tar.seek(place.offset)
+    [(outcome, data)] = take(tar.read(place.size))
     if data is not None:
         outcome.offset, outcome.exif = place.offset, place.exif
         outcome.original_width = place.original_width or outcome.original_width

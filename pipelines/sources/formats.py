@@ -67,7 +67,7 @@ def format_of(path: str) -> tuple[str, str | None]:
         if lowered.endswith(suffix):
             return name, compression
     known = ", ".join([*TEXT_FORMATS, ".parquet"])
-    raise SourceError(f"{path}: unknown kind of file; a source is {known} (text also with .gz or .zst) or a folder")
+    raise SourceError(f"{path}: unknown kind of file; a source is {known} (text also with .gz or .zst), .tar or a folder")
 
 
 def column_names(store: Store, path: str, header: tuple[str, ...] | None = None) -> list[str]:

@@ -14,6 +14,7 @@ from schemas.store import Store
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
 TARS: Final = ("tar", "img2dataset")  # kinds whose images stay where they are
+_PACKED_TARS: Final = (".tgz", *(f".tar.{end}" for end in ("gz", "zst", "bz2", "xz")))
 URL_LIST_UNIT, FOLDER_UNIT = 10_000, 1_000  # rows (DESIGN 3); of tars as of url lists: no byte is copied
 
 
@@ -70,7 +71,7 @@ def _list(spec: str, names: Names) -> list[Entry]:
     if os.path.isdir(spec):
         return _list_folder(Path(spec).absolute(), names)
     paths = sorted(glob.glob(spec, recursive=True)) if glob.has_magic(spec) else [spec]
-    paths = [path for path in paths if os.path.isfile(path)] if glob.has_magic(spec) else paths
+    paths = _beside_tars_left_out([path for path in paths if os.path.isfile(path)]) if glob.has_magic(spec) else paths
     if not paths:
         raise SourceError(f"{spec}: no file matches; check the pattern (quote it, so that the shell leaves it alone)")
     for path in paths:
@@ -82,7 +83,16 @@ def _list(spec: str, names: Names) -> list[Entry]:
     return [_entry(root, str(Path(path).absolute().relative_to(root)), names) for path in paths]
 
 
+def _beside_tars_left_out(paths: list[str]) -> list[str]:
+    """The files of a pattern such as `out/*`, without those that img2dataset wrote for tars among them: they are read with their tar."""
+    tars = {path.removesuffix(".tar") for path in paths if path.endswith(".tar")}
+    beside = {f"{tar}.parquet" for tar in tars if is_img2dataset(Path(f"{tar}.parquet"))} | {f"{tar}_stats.json" for tar in tars}
+    return [path for path in paths if path not in beside]
+
+
 def _entry(root: Path, path: str, names: Names) -> Entry:
+    if path.lower().endswith(_PACKED_TARS):
+        raise SourceError(f"{root / path} is compressed; images are read from a tar where they lie: unpack it to a plain .tar first")
     return _tar_entry(root, path, names) if path.lower().endswith(".tar") else _row_entry(root, path, names)
 
 

@@ -4,7 +4,7 @@ Python's `tarfile` ends in silence at a damaged header, as if the archive ended 
 """
 
 import hashlib
-import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ BLOCK: Final = 512
 _COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 _REGULAR: Final = b"0\x007"  # type flags of files; 7 is one that asks to be stored in one piece
 _TEXTS: Final = (".txt", ".json", ".caption")
+MOST_TEXT: Final = 1 << 20  # bytes of a text member; what is longer is no caption, and is not read
 _MOST_EXTENDED: Final = 1 << 20  # bytes of a pax or long-name header; further ones are damage
 
 
@@ -54,20 +55,20 @@ def members_of(path: Path) -> Members:
                 )
         if not start:
             raise SourceError(f"{path} is empty; take it out of --source, or make it again")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            reader = _Reader(data)
-            found = list(reader)
-            if reader.damage is not None and not reader.headers:
-                raise SourceError(f"{path} is no tar: {reader.damage}")
-            return Members(found, reader.digest(), reader.damage)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # else the images between the headers are read ahead
+        reader = _Reader(file.fileno())
+        found = list(reader)
+        if reader.damage is not None and not reader.headers:
+            raise SourceError(f"{path} is no tar: {reader.damage}")
+        return Members(found, reader.digest(), reader.damage)
 
 
 class _Reader:
     """Iterates once over the regular files of a tar; `damage` and `digest` are known afterwards."""
 
-    def __init__(self, data: mmap.mmap):
-        self._data = data
-        self._length = len(data)
+    def __init__(self, file: int):
+        self._file = file
+        self._length = os.fstat(file).st_size
         self._hash = hashlib.sha256(str(self._length).encode())
         self._global: dict[str, str] = {}  # what a pax global header says of all members behind it
         self.headers = 0
@@ -80,7 +81,7 @@ class _Reader:
         at, ended = 0, False
         said: dict[str, str] = {}  # what extended headers say of the next member
         while at < self._length:
-            header = self._data[at : at + BLOCK]
+            header = os.pread(self._file, BLOCK, at)
             if len(header) == BLOCK and not header.strip(b"\0"):
                 at, ended = at + BLOCK, True
                 continue
@@ -96,9 +97,9 @@ class _Reader:
                 self.damage = f"the header at byte {at:,} has no length"
                 return
             if kind in b"xgLK":
-                text = self._data[at + BLOCK : at + BLOCK + size]
+                text = os.pread(self._file, min(size, _MOST_EXTENDED), at + BLOCK)
                 self._hash.update(text)
-                if size > _MOST_EXTENDED or len(text) < size:
+                if len(text) < size:
                     self.damage = f"the extended header at byte {at:,} is cut off or too long"
                     return
                 if kind == b"g":
@@ -109,11 +110,11 @@ class _Reader:
                     said["path"] = _text(text.rstrip(b"\0"))
             else:
                 told, said = {**self._global, **said}, {}
-                size = int(told["size"]) if told.get("size", "").isdigit() else size
+                size = int(said_size) if (said_size := told.get("size", "")).isascii() and said_size.isdigit() else size
                 if kind in _REGULAR:
                     member = Member(told.get("path") or _name(header), at + BLOCK, size, cut=at + BLOCK + size > self._length)
                     if member.name.lower().endswith(_TEXTS):
-                        self._hash.update(self._data[member.offset : member.offset + size])
+                        self._hash.update(os.pread(self._file, min(size, MOST_TEXT), member.offset))
                     yield member
                 elif kind not in b"S":  # links and folders have no bytes, whatever their header says; GNU's sparse files do
                     size = 0

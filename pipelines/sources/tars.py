@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipelines.sources.formats import Chunk, Row, SourceError, columns_of, parquet_rows, read_parquet
 from pipelines.sources.img2dataset import COLUMNS, failure_of
-from pipelines.sources.tar_members import Member, Members, members_of
+from pipelines.sources.tar_members import MOST_TEXT, Member, Members, members_of
 from schemas.digest import digest_of_json
 from schemas.store import Store
 from schemas.user_tar import UserTar
@@ -42,7 +42,7 @@ class Sample:
         """The sample's one image, or what is wrong with it (error_message)."""
         found = [member for extension, member in self.members.items() if extension in IMAGES]
         if self.twice:
-            return f"bad_row: the tar has {self.key}.{self.twice[0]} more than once"
+            return f"bad_row: the tar has {_shown(f'{self.key}.{self.twice[0]}')} more than once"
         if len(found) > 1:
             return f"bad_row: several images in a sample, {' and '.join(_shown(member.name) for member in found)}"
         if not found:
@@ -108,18 +108,20 @@ class TarReader:
 
             def text(member: Member) -> bytes:
                 file.seek(member.offset)
-                return file.read(member.size)
+                return file.read(min(member.size, MOST_TEXT + 1))
 
             for number, sample in enumerate(samples, start + 1):
                 found.append(self._row(sample, number, {end: text(member) for end, member in sample.members.items() if end in _TEXTS}))
         if start + rows > len(self._samples):
-            found.append((Row(len(self._samples) + 1, None, f"bad_row: the tar is damaged: {self._members.damage}"), None))
+            found.append((Row(len(self._samples) + 1, None, f"bad_row: the tar is damaged: {_shown(self._members.damage or '')}"), None))
         return TarChunk(columns_of([row for row, _ in found]), [place for _, place in found])
 
     def _row(self, sample: Sample, line: int, texts: dict[str, bytes]) -> tuple[Row, Place | None]:
         image = sample.image()
         values: dict[str, Any] = {} if isinstance(image, str) else {"file_name": f"{self._path}/{image.name}"}
         place = None if isinstance(image, str) else Place(sample.key, image.offset, image.size)
+        if any(len(text) > MOST_TEXT for text in texts.values()):
+            return Row(line, None, f"bad_row: a text of {_shown(sample.key)} is longer than {MOST_TEXT:,} bytes"), None
         try:
             if "json" in texts:
                 told = json.loads(texts["json"])

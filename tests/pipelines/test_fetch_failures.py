@@ -85,6 +85,7 @@ def test_a_job_stops_and_keeps_what_is_committed(tmp_path, mode):
         pool = Pool(tmp_path / "data")
         committed = pool.committed()
         assert 4 <= len(committed) <= 6 and len(server.log) < rows / 2
+        assert list(pool.store.list("pool/attempts")) == [], "it was given up in good order: no unit is taken for one that crashes"
         again = ingest(*flags, "--max_failure_rate", "0.75")
         assert again.returncode == 0, again.stderr
         assert len(pool.committed()) == 16 and committed < pool.committed()

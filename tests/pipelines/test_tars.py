@@ -11,6 +11,7 @@ from pipelines.sources.formats import SourceError
 from pipelines.sources.img2dataset import failure_of
 from pipelines.sources.listing import list_source
 from pipelines.sources.rows import InPlace, RowReader, index_file
+from pipelines.sources.tar_members import MOST_TEXT
 from schemas.pool import Pool
 from schemas.store import StoreError
 from tests.tars import sample, shot, write_tar
@@ -88,6 +89,7 @@ def test_faulty_samples_are_rows_with_reasons(tmp_path):
         *[("latin.jpg", shot(9)), ("latin.txt", b"caf\xe9")],
         *sample("number", 10, None, caption=7),
         *sample("hash", 11, "c", sha256="not hex"),
+        *sample("long", 12, "c" * (MOST_TEXT + 1)),
     ]
     found = rows(Pool(tmp_path / "d"), str(write_tar(tmp_path / "a.tar", members)), unit_size=3)
     assert [(row["status"], (row["error_message"] or "").partition(":")[0]) for row in found] == [
@@ -101,6 +103,7 @@ def test_faulty_samples_are_rows_with_reasons(tmp_path):
         ("invalid", "bad_row"),
         ("invalid", "wrong_type"),
         ("invalid", "sha256"),
+        ("invalid", "bad_row"),
     ]
     assert "two.jpg and two.png" in found[2]["error_message"] and "twice.jpg more than once" in found[3]["error_message"]
 
@@ -219,6 +222,9 @@ def test_sources_of_tars_are_found(tmp_path):
         entries = list_source(spec, {})
         assert [(entry.path, entry.kind) for entry in entries] == expected
         assert all(entry.images and entry.default_unit_size == 10_000 for entry in entries)
+    assert [entry.path for entry in list_source(str(tmp_path / "*"), {})] == ["00000.tar"], "what img2dataset wrote for a tar comes with it"
+    with pytest.raises(SourceError, match=r"plain\.parquet: no column caption"):
+        list_source(str(tmp_path / "sub" / "*"), {})
 
 
 def test_folders_that_are_no_clear_source_are_told(tmp_path):
@@ -237,6 +243,13 @@ def test_folders_that_are_no_clear_source_are_told(tmp_path):
         list_source(str(tmp_path / "00000.tar"), {})
     (entry,) = list_source(str(tmp_path / "00000.tar"), {"caption": "TEXT"})
     assert entry.kind == "img2dataset"
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.zst"])
+def test_a_compressed_tar_is_told(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match="unpack it to a plain"):
+        list_source(str(tmp_path / name), {})
 
 
 @pytest.mark.parametrize(
