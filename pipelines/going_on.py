@@ -17,6 +17,7 @@ def going_on(run: Callable[[], None], attempts: Attempts, *, tell: Callable[[str
     while True:
         try:
             run()
+            attempts.put_back({})  # all is done: a process may have died between a unit's commit and the end of its note
             return
         except WorkerDied as error:
             noted = attempts.noted()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from yarl import URL
+
 from pipelines.fetch.client import Failed
 from pipelines.fetch.hosts import Image
 from pipelines.fetch.sink import Sink
@@ -26,6 +28,7 @@ class Work:
     """What a unit asks of the engine, row by row: a url, or a file name, or a status that stands already.
 
     listed: the kind of block list that a row is on by what its source says; it is not asked for. None: no row is on any.
+    parsed: urls as they are sent, by url, where the caller has them; others are parsed here.
     verdicts: by url, why it may not be asked for, or None, and what its host says of mining; urls that are not in it may be asked for.
     delays: seconds that hosts ask for between two requests of this process, by Image.host.
     apart: what came is taken in a process of its own, which an image may end: it is then `crashed`.
@@ -41,6 +44,7 @@ class Work:
     read_image: Callable[[str], bytes]
     finish: Callable[[Sequence[Outcome], tuple[Path, str] | None, NetworkUp], Any]
     listed: Sequence[Kind | None] | None = None
+    parsed: Mapping[str, URL] = field(default_factory=dict)
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     delays: Mapping[str, float] = field(default_factory=dict)
     apart: bool = False
@@ -87,7 +91,7 @@ class Job:
                     self._settle(row, outcome_of(refused, signals))
                     continue
                 try:
-                    found[text, False] = Image(self, [row], url_of(url), signals=dict(signals))
+                    found[text, False] = Image(self, [row], self.work.parsed.get(url) or url_of(url), signals=dict(signals))
                 except BadUrl:
                     self._settle(row, Outcome("invalid", "bad_url"))
         return {image.rows[0]: image for image in found.values()}

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from yarl import URL
 
-from pipelines.fetch.canaries import Canaries
-from pipelines.fetch.client import NETWORK_WORDS, Answer, Client, Failed, Fetched, Moved
+from pipelines.fetch.client import Answer, Client, Failed, Fetched, Moved
+from pipelines.fetch.host_files import HostFiles
 from pipelines.fetch.hosts import Asked, Image, Queue
 from pipelines.fetch.job import WINDOW, Job, Work, outcome_of
-from pipelines.fetch.origins import HostRules, Reading, Rules, origin_of, read_origin, verdict_of
+from pipelines.fetch.origins import HostRules, origin_of, verdict_of
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome, Took, blocked
@@ -28,8 +28,6 @@ from quality.urls import BadUrl, url_of
 from schemas.scratch import Scratch, sweep
 
 BACKLOG: Final = 16_000_000  # bytes that wait to be hashed and converted before no further request is begun
-CHECKS: Final = 512  # hosts that are asked for their robots.txt at a time: another host each
-_HOSTS_AT_A_TIME: Final = 5_000  # of them, between two puts into the pool
 _LOOKUPS: Final = 64  # names that the system resolves at a time, each in a thread that mostly waits
 _READERS: Final = 4  # files of a folder that are read at a time
 _LATE: Final = Failed("deadline", status="postponed")
@@ -62,10 +60,8 @@ class Engine:
         self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="fetch-dns")
         self._loop.set_default_executor(self._lookups)
         self._queue = Queue(share=settings.politeness.share, call_at=self._loop.call_at, wake=self._pump)
-        self._checks = asyncio.Semaphore(CHECKS)
-        self._checking: dict[str, asyncio.Task[Rules]] = {}
         self._client = self._loop.run_until_complete(self._make_client())
-        self._canaries = Canaries(self._client, self._loop.time)
+        self._host_files = HostFiles(self._client, self.hosts, settings, self._loop, self._readers)
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="fetch-loop", daemon=True)
         self._workers = [
             threading.Thread(target=self._work, args=(Taker(settings, lists),), name=f"fetch-work-{number}", daemon=True)
@@ -89,14 +85,12 @@ class Engine:
 
     def ask_hosts(self, origins: Sequence[str]) -> None:
         """Reads what origins say of being asked, side by side, and puts it into the pool. Blocks. For threads that are not the engine's."""
-        for first in range(0, len(origins), _HOSTS_AT_A_TIME):
-            part = origins[first : first + _HOSTS_AT_A_TIME]
-            self.hosts.add(asyncio.run_coroutine_threadsafe(self._read_origins(part), self._loop).result())
+        asyncio.run_coroutine_threadsafe(self._host_files.read(origins), self._loop).result()
 
     def network_up(self) -> bool | None:
         """Whether one of the last hosts that answered answers now; None where none did before. Blocks; not for the engine's loop."""
         try:
-            return asyncio.run_coroutine_threadsafe(self._canaries.any_answers(), self._loop).result()
+            return asyncio.run_coroutine_threadsafe(self._host_files.canaries.any_answers(), self._loop).result()
         except CancelledError:  # the engine is closed
             return None
 
@@ -120,39 +114,13 @@ class Engine:
         for job in jobs:
             job.closed = True
             job.future.cancel()
-        tasks = [*self._tasks, *self._checking.values(), *self._canaries.asking]
+        tasks = [*self._tasks, *self._host_files.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
 
     # ---- in the loop
-
-    async def _read_origins(self, origins: Sequence[str]) -> list[Reading]:
-        return await asyncio.gather(*map(self._read_origin, origins))
-
-    async def _read_origin(self, origin: str) -> Reading:
-        async with self._checks:
-            reading = await read_origin(self._client, origin, self.settings)
-        if reading.robots_answer not in NETWORK_WORDS:
-            self._canaries.answered(origin)
-        return reading
-
-    async def _rules_of(self, origin: str) -> Rules:
-        """What a host that a redirect points to says, asked once."""
-        rules = self.hosts.of(origin)
-        if rules is None:
-            task = self._checking.get(origin)
-            if task is None:
-                task = self._checking[origin] = asyncio.create_task(self._learn(origin))
-                task.add_done_callback(lambda _: self._checking.pop(origin, None))
-            rules = await asyncio.shield(task)
-        return rules
-
-    async def _learn(self, origin: str) -> Rules:
-        reading = await self._read_origin(origin)
-        await self._loop.run_in_executor(self._readers, self.hosts.add, [reading])
-        return Rules(reading, self.settings.agent)
 
     def _add(self, job: Job) -> None:
         self._jobs.add(job)
@@ -219,7 +187,7 @@ class Engine:
         if image.hops:  # where the list points to was looked at before
             try:
                 async with asyncio.timeout_at(image.give_up):
-                    rules = await self._rules_of(origin_of(url))
+                    rules = await self._host_files.rules_of(origin_of(url))
             except TimeoutError:
                 return Failed("timeout", "robots.txt")
             refused, signals = verdict_of(rules, str(url), obeys=self.settings.optouts == "obey")
@@ -230,8 +198,7 @@ class Engine:
         answer = await self._client.get(url, deadline=image.give_up or 0.0)
         image.received += answer.received
         image.signals |= answer.signals
-        if not isinstance(answer, Failed) or answer.word.startswith("http_"):
-            self._canaries.answered(origin_of(url))
+        self._host_files.heard(url, answer)
         return answer
 
     async def _read_file(self, image: Image) -> Answer:

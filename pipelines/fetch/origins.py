@@ -69,6 +69,11 @@ class Rules:
         return cls(Reading("", datetime.now(UTC), "http_404"), "")
 
     @property
+    def says_nothing(self) -> bool:
+        """Whether the origin has none of the files, and may be asked for anything."""
+        return self.failure is None and self._robots is None and self._reservations is None
+
+    @property
     def crawl_delay(self) -> float | None:
         """Seconds between two requests that the host asks for."""
         return None if self._robots is None else self._robots.crawl_delay

@@ -15,6 +15,7 @@ from pipelines.fetch.client import refused_by
 from pipelines.fetch.settings import FetchSettings
 from quality.block_lists import LISTED, BlockLists
 from quality.block_lists.match import Kind
+from quality.evidence.carriers import can_carry_watermark
 from quality.evidence.manifest import ManifestReader
 from quality.evidence.original import OriginalReader
 from quality.evidence.reading import mining_signals
@@ -172,8 +173,9 @@ def stored(
     kept = data
     if settings.target is not None:
         decoded: list[np.ndarray] = []
+        halved = readers.evidence is not None and can_carry_watermark(data)  # which is looked for at half the size
         try:
-            converted = convert(data, settings.target, max_pixels=settings.max_pixels, decoded=decoded.append)
+            converted = convert(data, settings.target, max_pixels=settings.max_pixels, decoded=decoded.append, halved=halved)
         except ImageError as error:
             outcome.status, outcome.error_message = "failed_to_resize", error.word
             return outcome, None

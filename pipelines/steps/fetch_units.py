@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from functools import partial
@@ -161,7 +161,8 @@ class _Fetch(beam.DoFn):
             yield from self._landed(wait(self._flying, return_when=FIRST_COMPLETED).done)
         source = self._rows.read(unit)
         listed = None if self._listed is None else self._listed(source)
-        verdicts, delays = self._hosts_say(source, listed)
+        urls = urls_to_ask(source, listed)
+        verdicts, delays = self._hosts_say(urls)
         work = Work(
             urls=source.column("url").to_pylist(),
             files=source.column("file_name").to_pylist(),
@@ -169,6 +170,7 @@ class _Fetch(beam.DoFn):
             read_image=partial(self._rows.read_image, unit),
             finish=self._limit.counting(unit, partial(commit_unit, self._pool, unit, source, input_digest=digest)),
             listed=listed,
+            parsed=urls,
             verdicts=verdicts,
             delays=delays,
             apart=self._attempts.begin(FETCH, unit) >= TRIES,
@@ -177,18 +179,19 @@ class _Fetch(beam.DoFn):
         self._flying[self._fetcher.submit(work)] = unit
         yield from self._landed({future for future in self._flying if future.done()})
 
-    def _hosts_say(self, source: pa.Table, listed: Sequence[Kind | None] | None) -> tuple[dict[str, Verdict], dict[str, float]]:
+    def _hosts_say(self, urls: Mapping[str, URL]) -> tuple[dict[str, Verdict], dict[str, float]]:
         """(by url, whether it may be asked for; the seconds between two requests that hosts ask of this process)."""
-        urls = urls_to_ask(source, listed)
         origins = {text: origin_of(url) for text, url in urls.items()}
         hosts, settings = self._engine.hosts, self._settings
-        if unread := hosts.unread(origins.values()):
+        if unread := hosts.unread(set(origins.values())):
             self._engine.ask_hosts(unread)
         verdicts: dict[str, Verdict] = {}
         delays: dict[str, float] = {}
         rules = {origin: hosts.of(origin) or Rules.silent() for origin in set(origins.values())}
         for text, url in urls.items():
             said = rules[origins[text]]
+            if said.says_nothing:
+                continue
             verdict = verdict_of(said, str(url), obeys=settings.optouts == "obey")
             if verdict != (None, {}):
                 verdicts[text] = verdict

@@ -68,11 +68,19 @@ class Converted:
     format: str
 
 
-def convert(data: bytes, target: Target, *, max_pixels: int = MAX_PIXELS, decoded: Callable[[np.ndarray], None] | None = None) -> Converted:
+def convert(
+    data: bytes,
+    target: Target,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    decoded: Callable[[np.ndarray], None] | None = None,
+    halved: bool = False,
+) -> Converted:
     """Brings an image into the form of `target`.
 
     An image that has this form already is copied, its metadata segments left out, and is then not decoded (a JPEG's or PNG's end is looked
-    for). decoded: gets the pixels when they are decoded, whole or scaled down, upright, for others to look at. Raises ImageError.
+    for). decoded: gets the pixels when they are decoded, whole or scaled down, upright, for others to look at; halved: those of a JPEG no
+    smaller than half its size. Raises ImageError.
     """
     header = checked_header(data, max_pixels)
     format_ = target.format if target.format != "original" else header.format if header.format in ("jpeg", "webp") else "png"
@@ -84,7 +92,7 @@ def convert(data: bytes, target: Target, *, max_pixels: int = MAX_PIXELS, decode
         raise ImageError(
             "pixels", f"{width}x{height} would become {scaled[0]}x{scaled[1]}: too much for {format_} or for {max_pixels} pixels"
         )
-    pixels = decode_at_least(data, header, scaled[::-1])
+    pixels = decode_at_least(data, header, _least((width, height), scaled, halved=halved))
     if decoded is not None:
         decoded(pixels)
     filter_ = _filter(pixels, (width, height), scaled)
@@ -102,6 +110,21 @@ def _sizes(width: int, height: int, target: Target) -> tuple[tuple[int, int], tu
     scale = size / side
     scaled = (max(1, round(width * scale)), max(1, round(height * scale)))
     return scaled, (size, size) if target.resize in ("center_crop", "border") else scaled
+
+
+def _least(whole: tuple[int, int], scaled: tuple[int, int], *, halved: bool) -> tuple[int, int]:
+    """(height, width) to decode a JPEG to at least, for `scaled`; all sizes upright.
+
+    libjpeg-turbo scales to halves, quarters and eighths by SIMD, and to no other size: 960x720 at 3/8 takes 1.05 ms, at 1/2 0.89 (measured).
+    """
+    half = (whole[1] + 1) // 2, (whole[0] + 1) // 2
+    if halved and half[0] >= scaled[1] and half[1] >= scaled[0]:
+        return half
+    for shift in (3, 2, 1):
+        height, width = (-(-length // 2**shift) for length in (whole[1], whole[0]))
+        if scaled[1] <= height < _LITTLE * scaled[1] and scaled[0] <= width < _LITTLE * scaled[0]:
+            return height, width
+    return scaled[1], scaled[0]
 
 
 def _filter(pixels: np.ndarray, whole: tuple[int, int], scaled: tuple[int, int]) -> int:

@@ -30,6 +30,7 @@ import psutil
 import pyarrow as pa
 import simplejpeg
 
+from pipelines.fetch.failures import FailureLimit
 from pipelines.fetch.settings import FetchSettings
 from pipelines.steps.fetch_units import _Fetch
 from quality.images.convert import Target, convert
@@ -122,6 +123,9 @@ class Rows:
     def read_image(self, file_name: str) -> bytes:
         raise FileNotFoundError(file_name)
 
+    def in_place(self, unit: str) -> None:
+        return None
+
     def input_digest(self, unit: str) -> str:
         return unit
 
@@ -139,7 +143,7 @@ def ours(share: int, begin: Callable[[], None], urls: list[str], root: str, targ
         connections=CONNECTIONS,
         connections_per_host=CONNECTIONS,
     )
-    step = _Fetch(Pool(root), rows, settings, max(1, len(os.sched_getaffinity(0)) // PROCESSES), None)
+    step = _Fetch(Pool(root), rows, settings, max(1, len(os.sched_getaffinity(0)) // PROCESSES), None, FailureLimit(None))
     step.setup()
     begin()
     step.start_bundle()

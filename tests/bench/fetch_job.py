@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from quality.evidence.carriers import can_carry_watermark
 from quality.evidence.manifest import ManifestReader
 from quality.evidence.original import OriginalReader
 from quality.evidence.reading import mining_signals
@@ -124,7 +125,7 @@ def bare(share: int, begin: Callable[[], None], images: list[bytes], count: int,
         data = images[number % len(images)]
         pixels: list = []
         mining_signals(data, manifests)
-        convert(data, target, decoded=pixels.append)
+        convert(data, target, decoded=pixels.append, halved=evidence and can_carry_watermark(data))
         if evidence:
             reader.read(data, next(iter(pixels), None))
     return len(range(share, count, PROCESSES))

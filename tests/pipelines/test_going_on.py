@@ -43,6 +43,13 @@ def test_the_third_attempt_is_the_one_row_by_row(attempts):
     assert attempts.noted() == {}
 
 
+def test_what_is_noted_of_units_that_are_done_goes_with_the_run(attempts):
+    """A process died after the commit and before the note went; the unit was adopted by the next."""
+    attempts.begin(FETCH, "committed")
+    going_on(lambda: None, attempts, tell=lambda _: None)
+    assert attempts.noted() == {}
+
+
 def test_what_kills_row_by_row_too_is_raised(attempts):
     graph = Graph(attempts, ["a", "b"], killer="b", deaths=None)
     with pytest.raises(WorkerDied, match="SIGSEGV"):

@@ -8,6 +8,7 @@ REASONS_KO: Final = {
     "source:no_caption": "행에 캡션이 없습니다",
     "source:wrong_type": "열에 텍스트가 아닌 값이 있습니다",
     "source:bad_row": "행을 읽을 수 없습니다",
+    "source:sha256": "출처가 적은 이미지 해시가 SHA-256이 아닙니다",
     "fetch:failed_to_download": "이미지를 받지 못했거나 받은 것이 이미지가 아닙니다",
     "fetch:failed_to_resize": "받았지만 이미지로 쓸 수 없습니다",
     "fetch:refused": "안전 규칙이나 수집 거부 표시 때문에 요청하지 않았습니다",

@@ -1,0 +1,65 @@
+"""Asks hosts for their files, in the engine's loop: many side by side before a unit, one by one where a redirect points to."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from typing import Any, Final
+
+from yarl import URL
+
+from pipelines.fetch.canaries import Canaries
+from pipelines.fetch.client import NETWORK_WORDS, Answer, Client, Failed
+from pipelines.fetch.origins import HostRules, Reading, Rules, origin_of, read_origin
+from pipelines.fetch.settings import FetchSettings
+
+CHECKS: Final = 512  # hosts that are asked at a time: another host each
+_AT_A_TIME: Final = 5_000  # of them, between two puts into the pool
+
+
+class HostFiles:
+    """rules: what is known, and where it is kept. writers: threads that put readings into the pool. `canaries`: the last that answered."""
+
+    def __init__(self, client: Client, rules: HostRules, settings: FetchSettings, loop: asyncio.AbstractEventLoop, writers: Executor):
+        self.canaries = Canaries(client, loop.time)
+        self._client, self._rules, self._settings, self._loop, self._writers = client, rules, settings, loop, writers
+        self._checks = asyncio.Semaphore(CHECKS)
+        self._learning: dict[str, asyncio.Task[Rules]] = {}
+
+    @property
+    def tasks(self) -> Iterable[asyncio.Task[Any]]:
+        """What is being asked, to be cancelled when the engine closes."""
+        return [*self._learning.values(), *self.canaries.asking]
+
+    async def read(self, origins: Sequence[str]) -> None:
+        """Reads what origins say, side by side, and keeps it."""
+        for first in range(0, len(origins), _AT_A_TIME):
+            readings = await asyncio.gather(*map(self._read, origins[first : first + _AT_A_TIME]))
+            await self._loop.run_in_executor(self._writers, self._rules.add, readings)
+
+    async def rules_of(self, origin: str) -> Rules:
+        """What a host says; it is asked once, by however many images at a time."""
+        rules = self._rules.of(origin)
+        if rules is None:
+            task = self._learning.get(origin)
+            if task is None:
+                task = self._learning[origin] = asyncio.create_task(self._learn(origin))
+                task.add_done_callback(lambda _: self._learning.pop(origin, None))
+            rules = await asyncio.shield(task)
+        return rules
+
+    def heard(self, url: URL, answer: Answer) -> None:
+        """Notes that a host answered."""
+        if not isinstance(answer, Failed) or answer.word.startswith("http_"):
+            self.canaries.answered(origin_of(url))
+
+    async def _read(self, origin: str) -> Reading:
+        async with self._checks:
+            reading = await read_origin(self._client, origin, self._settings)
+        if reading.robots_answer not in NETWORK_WORDS:
+            self.canaries.answered(origin)
+        return reading
+
+    async def _learn(self, origin: str) -> Rules:
+        reading = await self._read(origin)
+        await self._loop.run_in_executor(self._writers, self._rules.add, [reading])
+        return Rules(reading, self._settings.agent)
