@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.start_at in ("fetch", "score"):
         there = Pool(dataset)
         there.store.check_writable()
-        if there.settings("engines") is None:
+        if there.settings("engines") is None and args.stop_after != "fetch":
             say(
                 f"{dataset.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute",
                 out=out,
