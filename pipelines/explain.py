@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.explain_optouts import mining_lines
 from pipelines.explain_reviews import before_lines, people_lines
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
 from pipelines.progress import say
@@ -119,6 +120,7 @@ def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy |
         f"fetch      {raw['status']}" + (f": {raw['error_message']}" if raw["error_message"] else "")
         + (f", {raw['width']}x{raw['height']} {raw['format']}, {raw['size']:,} bytes" if raw["width"] else ""),
     ]  # fmt: skip
+    lines += mining_lines(pool, found.unit, found.row, raw)
     lines += [
         f"  earlier  {each.raw['status']}: {each.raw['error_message']}; unit {each.unit}, row {each.row}" for each in found.places[1:]
     ]
@@ -173,6 +175,8 @@ def _remedy(reason: str, decision: dict[str, Any], policy: Policy) -> str:
         return f"that {decision['duplicate_of']} were not in the pool, or ranked below it"
     if reason in (UNDECODABLE, CRASHED):
         return "an image file that decodes"
+    if reason == "optout:refused":
+        return "a site and a file that allow mining"
     if reason == REJECTED:
         return "people who decide otherwise"
     rules = [rule for rule in policy.rules if reason in (rule.reason, rule.missing_reason)]

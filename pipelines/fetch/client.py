@@ -137,7 +137,8 @@ class Client:
 
     async def _take(self, response: aiohttp.ClientResponse, url: URL, first: int | None) -> Answer:
         code = response.status
-        signals = {} if first is not None else signals_of_headers(response.headers.items(), self._agent)
+        # Of a page that says that there is no image, the headers say nothing about one.
+        signals = {} if first is not None or code >= 400 else signals_of_headers(response.headers.items(), self._agent)
         if self._obeys and not all(signals.values()):
             return refused_by(signals)
         if 200 <= code < 300 and code != 206:  # nobody asked for a part

@@ -24,6 +24,7 @@ from schemas.pool import Pool
 MAX_AGE: Final = timedelta(hours=24)  # of a reading (RFC 9309, 2.4)
 MAX_REDIRECTS: Final = 5  # of robots.txt (RFC 9309, 2.3.1.2)
 BUCKETS: Final = 64  # files that readings are spread over
+_KEPT: Final = 256_000_000  # bytes of hosts' files that a process keeps before it reads them anew from the pool
 _RULES: Final = 20_000  # origins whose files are kept parsed
 _REFUSED: Final = frozenset({"private_address", "no_contact"})
 
@@ -95,6 +96,7 @@ class HostRules:
         self._pool, self._agent = pool, agent
         self._lock = threading.Lock()
         self._readings: dict[str, dict[str, Reading]] = {}  # by bucket and origin
+        self._bytes = 0  # of files in them
         self._parsed: dict[str, Rules] = {}
 
     def of(self, origin: str) -> Rules | None:
@@ -134,6 +136,7 @@ class HostRules:
             for bucket, group in buckets.items():
                 known = self._bucket(bucket)
                 for reading in group:
+                    self._bytes += _size(reading)
                     known[reading.origin] = reading
                     self._parsed.pop(reading.origin, None)
 
@@ -143,9 +146,17 @@ class HostRules:
     def _bucket(self, bucket: str) -> dict[str, Reading]:
         known = self._readings.get(bucket)
         if known is None:
+            if self._bytes > _KEPT:
+                self._readings.clear()
+                self._bytes = 0
             rows = [] if self._pool is None else self._pool.read_hosts(bucket).sort_by("read_at").to_pylist()
             known = self._readings[bucket] = {row["origin"]: Reading(**row) for row in rows}
+            self._bytes += sum(map(_size, known.values()))
         return known
+
+
+def _size(reading: Reading) -> int:
+    return len(reading.robots or b"") + len(reading.tdmrep or b"")
 
 
 def origin_of(url: URL) -> str:
