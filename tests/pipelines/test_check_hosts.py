@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
+from pipelines.explain import find, lines_of
 from pipelines.fetch.origins import BUCKETS, HostRules, Reading
 from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
@@ -225,3 +226,26 @@ def test_requests_are_measured(pool):
     assert [each["requests"] for each in took[:3]] == [2, 2, 1] and took[0]["bytes"] == len(PIC) == rows[0]["size"]
     assert [each["host"] for each in took] == ["127.0.0.1"] * 3 + [None, None], "a second row of a url took nothing"
     assert all(before - timedelta(seconds=1) <= each["began"] <= datetime.now(UTC) and 0 < each["seconds"] < 3 for each in took[:3])
+
+
+def test_an_error_page_says_nothing_about_an_image(pool):
+    headers = {"X-Robots-Tag": "noindex"}
+    with Server({"/a": Reply(404, headers=headers), "/b": [Reply(503, headers=headers), Reply(body=PIC)]}) as server:
+        gone, came = run(pool, [server.url("/a"), server.url("/b")])
+    assert outcomes([gone, came]) == [("failed_to_download", "http_404", None, None), ("success", None, None, None)]
+
+
+def test_explain_tells_who_forbids_and_when(pool):
+    with Server(FORBIDDING) as server:
+        run(pool, [server.url("/shut/a"), server.url("/noai"), server.url("/plain")])
+        shut, noai, plain = ("\n".join(lines) for lines in stories(pool, server.url("/shut/a"), server.url("/noai"), server.url("/plain")))
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert f"mining     disallowed: {GPTBOT}  (robots.txt and TDMRep read {day}" in shut and "headers and file read" not in shut
+    assert "mining     disallowed: x-robots-tag:noai|x-robots-tag:noimageai" in noai and f"headers and file read {day}" in noai
+    assert "mining" not in plain
+
+
+def stories(pool: Pool, *urls: str) -> Iterator[list[str]]:
+    for url in urls:
+        [found] = find(pool, None, uid=None, url=url)
+        yield lines_of(pool, None, found, None)
