@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -194,7 +194,7 @@ def _deferred_text(deferred: dict[str, int], args: argparse.Namespace) -> str:
 
 def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
     done = f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}"
-    return "\n".join([done, *_tars_lines(job.pool), f"next: {_python()} -m pipelines.ingest --dataset {args.dataset}"])
+    return "\n".join([done, *_tars_lines(job.pool, {}), f"next: {_python()} -m pipelines.ingest --dataset {args.dataset}"])
 
 
 def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, already: bool, seconds: float, finished: bool) -> list[str]:
@@ -254,16 +254,16 @@ def _lists_lines(job: ReleaseJob, funnel: Funnel) -> list[str]:
     if listed > never_stored:
         lines.append(
             f"  {listed - never_stored:,} were fetched before they were listed: in no shard and no decision of this release, but still in the "
-            "pool and in releases that were made before; pipelines.forget, which is to come, removes them"
+            "pool, or in your tars, and in releases that were made before; pipelines.forget, which is to come, removes them from ours"
         )
-    lines += _tars_lines(job.pool)
+    lines += _tars_lines(job.pool, {unit.unit: unit.reasons.get(LISTED, 0) for unit in job.release.decided()})
     if job.lists_of_bytes:
         lines.append("  MD5 and SHA-1 lists were held against what was fetched since they were given, not against older pairs of the pool")
     return ["", *lines] if lines else []
 
 
-def _tars_lines(pool: Pool) -> list[str]:
-    holding = tars_that_hold_listed(pool)
+def _tars_lines(pool: Pool, listed: Mapping[str, int]) -> list[str]:
+    holding = tars_that_hold_listed(pool, listed)
     told = ["  your own tars are never changed; these still hold images that a list stopped:"] if holding else []
     return told + [f"    {tar}" for tar in holding]
 

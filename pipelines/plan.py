@@ -1,7 +1,6 @@
 """`--plan`: what a job would do and take, before it does anything. Writes nothing."""
 
 import argparse
-import tempfile
 
 from pipelines.fetch.summary import summarise
 from pipelines.pool_job import plan_source
@@ -10,6 +9,7 @@ from pipelines.sources.listing import TARS
 from pipelines.sources.rows import index_file
 from quality.block_lists import read_lists
 from schemas.pool import Pool
+from schemas.scratch import Scratch
 
 _BYTES_AN_IMAGE = 75_000  # mean of web images in LAION-like lists, and of our fetch benchmark
 _PAIRS_A_SECOND = 15.0  # scoring the sample on two cores with the embedded model, ONNX or OpenVINO (12 to 16 measured)
@@ -19,7 +19,7 @@ def plan_lines(args: argparse.Namespace) -> list[str]:
     """Units, requests, bytes and time, each with what it rests on. Counts the source for real, in a folder that is thrown away."""
     pool = Pool(args.dataset)
     entries, source = plan_source(args, pool)
-    with tempfile.TemporaryDirectory(prefix="pigment-plan-") as folder:
+    with Scratch("plan") as folder:
         scratch = Pool(folder)
         files = [index_file(scratch, entry, unit_size=source["unit_size"]) for entry in entries]
     units = {unit: file.rows_of(chunk) for file in files for chunk, unit in enumerate(file.units)}

@@ -4,8 +4,10 @@ import contextlib
 import os
 import re
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
@@ -112,6 +114,10 @@ _USER_ERRORS = (
 _IN_A_WORKER = re.compile(rf"({'|'.join(error.__name__ for error in _USER_ERRORS)}): (.+?)(?: \[while running|\n|\\n|$)")
 
 
+# Of the folder for temporary files: what is written to the dataset says so itself (StoreError).
+_DISK_FULL: Final = re.compile(r"OSError: .*No space left on device|^\[Errno 28\]")
+
+
 def command(main: Callable[[], int]) -> int:
     """Runs a command line: errors become one line on stderr that says what to do, and an exit code (options.EXIT_CODES)."""
     try:
@@ -128,6 +134,10 @@ def command(main: Callable[[], int]) -> int:
         _complain(f"error: {error}")
         return _code_of(type(error).__name__)
     except Exception as error:
+        if _DISK_FULL.search(str(error)) is not None:
+            folder = tempfile.gettempdir()
+            _complain(f"error: no space left on device, in {folder} it seems; make room, or set TMPDIR, and run the same command again")
+            return EXIT_USAGE
         found = _IN_A_WORKER.search(str(error))
         if found is None:
             traceback.print_exc()

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -21,6 +20,7 @@ from quality.selection import plan_selection
 from schemas.policy import Policy
 from schemas.pool import Pool
 from schemas.release import Release, latest
+from schemas.scratch import Scratch
 
 
 def what_if(args: argparse.Namespace) -> list[str]:
@@ -30,7 +30,7 @@ def what_if(args: argparse.Namespace) -> list[str]:
     if args.against is not None:
         other = with_scorers(find_policy(args.against), args.read_scorer, strict=False)
         return _against(pool, units, policy, other, args)
-    with tempfile.TemporaryDirectory(prefix="pigment-what-if-") as folder:
+    with Scratch("what-if") as folder:
         would = funnel_of(pool, _decided(pool, units, policy, Release(folder, "what-if"), args))
     name = latest(pool.store)
     now = None if name is None else funnel_of(pool, Release(pool.store, name))
@@ -42,7 +42,7 @@ def what_if(args: argparse.Namespace) -> list[str]:
 
 
 def _against(pool: Pool, units: Sequence[str], policy: Policy, other: Policy, args: argparse.Namespace) -> list[str]:
-    with tempfile.TemporaryDirectory(prefix="pigment-what-if-") as folder:
+    with Scratch("what-if") as folder:
         after, before = (_decided(pool, units, each, Release(folder, name), args) for name, each in (("after", policy), ("before", other)))
         would, now = funnel_of(pool, after), funnel_of(pool, before)
         moves = moves_between(before, after, units)

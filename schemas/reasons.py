@@ -165,7 +165,7 @@ def reason_of_fetch(status: str, error: str) -> str:
 
 
 # Errors that say nothing lasting about the pair: the same request may succeed another day.
-PASSING: Final = frozenset({"timeout", "connect", "dns", "truncated", "deadline", "robots_unreachable"})
+PASSING: Final = frozenset({"timeout", "connect", "dns", "truncated", "deadline", "robots_unreachable", "no_contact"})
 
 
 def can_pass(status: str, error_message: str | None) -> bool:

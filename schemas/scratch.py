@@ -3,12 +3,12 @@
 A folder is locked (flock) for as long as it is in use; the system lets go of the lock when the process dies, however it dies.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -42,9 +42,10 @@ def sweep() -> list[str]:
     swept = []
     with _making():
         for path in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
-            if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid() and _is_free(path):
-                shutil.rmtree(path, ignore_errors=True)
-                swept.append(str(path))
+            with contextlib.suppress(FileNotFoundError):  # its maker has removed it meanwhile
+                if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid() and _is_free(path):
+                    shutil.rmtree(path, ignore_errors=True)
+                    swept.append(str(path))
     return swept
 
 
@@ -59,7 +60,7 @@ def _is_free(folder: Path) -> bool:
     return True
 
 
-@contextmanager
+@contextlib.contextmanager
 def _making() -> Iterator[None]:
     """Nobody sweeps between the making of a folder and its lock."""
     place = os.open(Path(tempfile.gettempdir(), f".{_PREFIX}{os.getuid()}.lock"), os.O_RDWR | os.O_CREAT, 0o600)

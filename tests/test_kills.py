@@ -45,7 +45,9 @@ def test_kills_at_any_moment_change_no_byte(done: Done, tmp_path, mode):
             done.web.reset()
             run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
             try:
-                ended = run.wait(timeout=moments.uniform(1, LONGEST_S)) == 0
+                code = run.wait(timeout=moments.uniform(1, LONGEST_S))
+                assert code == 0, f"the run that went on after {kills} kills ended with {code}"
+                ended = True
             except subprocess.TimeoutExpired:
                 os.killpg(run.pid, signal.SIGKILL)
                 run.wait()

@@ -8,7 +8,7 @@ these bytes: img2dataset's is of the bytes before it converted them. No host is 
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -76,13 +76,16 @@ def commit_in_place(
             pool.commit(unit, table, tar=images, input_digest=input_digest, tar_sha256=None if copied is None else copied[1])
 
 
-def tars_that_hold_listed(pool: Pool) -> list[str]:
-    """Paths of the user's tars, sorted, with an image in them that a block list stopped: their unit is the pool's own for that."""
+def tars_that_hold_listed(pool: Pool, listed: Mapping[str, int]) -> list[str]:
+    """Paths of the user's tars, sorted, with an image in them that a block list stopped. listed: how many rows of a unit are on a list now.
+
+    A unit that met the list when it was taken is the pool's own for that; one whose images were listed later still names the user's tar.
+    """
     found = set()
     for file in pool.files():
         for unit in file.units if file.kind in TARS else ():
             commit = pool.raw_commit(unit)
-            if commit is not None and commit.user_tar is None:
+            if commit is not None and (commit.user_tar is None or listed.get(unit, 0) > commit.statuses.get("blocked", 0)):
                 found.add(str(Path(file.source, file.path)))
     return sorted(found)
 

@@ -191,7 +191,7 @@ def array_of(values: list[Any]) -> pa.Array:
         return pa.array(values, pa.string())
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # of the last: a whole number of more than 64 bits
         return pa.array([value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values])
 
 
@@ -305,10 +305,12 @@ def _json_rows(lines: Iterable[str], first: int) -> Iterator[Row]:
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield Row(number, None, f"bad_row: {error}")
             continue
-        if isinstance(value, dict):
+        if "\\u" in line and not _is_text(json.dumps(value, ensure_ascii=False)):  # half of a surrogate pair, as an escape
+            yield Row(number, None, "bad_row: not UTF-8")
+        elif isinstance(value, dict):
             yield Row(number, {str(key): item for key, item in value.items()})
         else:
             yield Row(number, None, f"bad_row: a JSON {type(value).__name__}, not an object")

@@ -52,6 +52,11 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
     )[:16]
     standing = pool.file(name)
     if standing is not None:
+        if dict(standing.columns) != dict(entry.columns):
+            raise SourceError(
+                f"{root / entry.path} is in this dataset already, read with --columns {dict(standing.columns) or '(not given)'}, "
+                f"not {dict(entry.columns) or '(not given)'}; a file is read in one way: give another --dataset, or a copy of it with other content"
+            )
         return standing
     if entry.kind == "folder" or tar is not None:
         rows = size if tar is None else tar.rows
@@ -152,7 +157,7 @@ class RowReader:
                 f"{Path(file.source, file.path)} changed while it was read: {len(found.lines)} rows in unit {unit}, {rows} expected"
             )
         table = source_table(found, file.columns)
-        return table if file.sample is None else table.take(pa.array(file.sampled(chunk)))
+        return table if file.sample is None else table.take(pa.array(file.sampled(chunk), pa.int64()))
 
     def _asked_again(self, unit: str) -> pa.Table:
         """The rows of a follow-up. What a tar of the user's does not hold is asked for at its url, whatever kept its maker from getting it."""
@@ -186,7 +191,9 @@ class RowReader:
             )
         found = tar.read(start, min(file.unit_size, file.rows - start))
         taken = file.sampled(chunk)
-        return InPlace(source_table(found.rows, file.columns).take(pa.array(taken)), tar.tar, [found.places[row] for row in taken])
+        return InPlace(
+            source_table(found.rows, file.columns).take(pa.array(taken, pa.int64())), tar.tar, [found.places[row] for row in taken]
+        )
 
     def read_image(self, unit: str, file_name: str) -> bytes:
         """The bytes of an image of a folder source. Raises FileNotFoundError."""

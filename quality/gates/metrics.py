@@ -77,7 +77,10 @@ def _of_commit(pool: Pool, commit: Commit, retried: np.ndarray) -> dict[str, Any
     statuses = Counter({status: commit.statuses.get(status, 0) for status in FETCH_STATUSES})
     by_status = statuses.total()
     if len(retried):
-        statuses.subtract(pool.read_raw(commit.unit, ["status"])["status"].take(pa.array(retried)).to_pylist())
+        try:
+            statuses.subtract(pool.read_raw(commit.unit, ["status"])["status"].take(pa.array(retried)).to_pylist())
+        except (pa.ArrowException, OSError):
+            return {"rows_committed": commit.rows, "rows_by_status": by_status, "unreadable": 1}
     return {"rows_committed": commit.rows, "rows_by_status": by_status, **{f"status.{name}": count for name, count in statuses.items()}}
 
 

@@ -203,3 +203,42 @@ def test_two_metadata_files_are_refused(tmp_path):
         (tmp_path / name).write_text("x", "utf-8")
     with pytest.raises(SourceError, match="several metadata files"):
         list_source(str(tmp_path), {})
+
+
+def test_a_chunk_of_which_a_sample_takes_no_row_is_a_unit_of_none(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("url,caption\n" + "".join(f"http://a.test/{row},picture {row}\n" for row in range(105)))
+    pool = Pool(tmp_path / "data")
+    [entry] = list_source(str(path), {}, sample=0.01)
+    file = index_file(pool, entry, unit_size=5)
+    reader = RowReader(pool)
+    tables = [reader.read(unit) for unit in file.units]
+    assert 0 in {table.num_rows for table in tables} and all(table.schema.names[: len(SOURCE)] == SOURCE.names for table in tables)
+    assert [table.num_rows for table in tables] == [file.rows_of(chunk) for chunk in range(len(tables))]
+
+
+def test_a_file_is_read_in_one_way(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("url,caption,alt\nhttp://a.test/1,main,other\n")
+    pool = Pool(tmp_path / "data")
+    for columns in ({}, {}):
+        index_file(pool, list_source(str(path), columns)[0], unit_size=5)
+    with pytest.raises(SourceError, match=r"is in this dataset already, read with --columns \(not given\), not \{'caption': 'alt'\}"):
+        index_file(pool, list_source(str(path), {"caption": "alt"})[0], unit_size=5)
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ('{"url": "http://a.test/", "caption": "c", "n": 123456789012345678901234567890}', None),
+        ('{"url": "http://a.test/", "caption": "\\ud800"}', "bad_row: not UTF-8"),
+        ("[" * 100_000, "bad_row: "),
+    ],
+)
+def test_odd_json_is_a_row(tmp_path, line, error):
+    path = tmp_path / "list.jsonl"
+    path.write_text(f'{{"url": "http://a.test/0", "caption": "c", "n": 1}}\n{line}\n')
+    pool = Pool(tmp_path / "data")
+    file = index_file(pool, list_source(str(path), {})[0], unit_size=5)
+    _, odd = RowReader(pool).read(file.units[0]).to_pylist()
+    assert (odd["error_message"] or "").startswith(error or "") and (odd["status"] is None) == (error is None)
