@@ -86,6 +86,17 @@ def _escape(match: re.Match[str]) -> str:
     return character if character in _UNRESERVED else match[0].upper()
 
 
+def spellings(url: str) -> tuple[str, ...]:
+    """The url as it is sent, and with its dot segments resolved where it has any: servers differ in which of the two they look at."""
+    if "/." not in url and "%2" not in url:
+        return (url,)
+    scheme, _, rest = url.partition("://")
+    host, _, target = rest.partition("/")
+    path, mark, query = target.partition("?")
+    resolved = f"{scheme}://{host}{_without_dots('/' + re.sub('%2[eE]', '.', path))}{mark}{query}"
+    return (url,) if resolved == url else (url, resolved)
+
+
 def _without_dots(path: str) -> str:
     """RFC 3986, 5.2.4."""
     kept = list[str]()

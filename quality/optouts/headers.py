@@ -1,5 +1,6 @@
 """What the headers of an answer say of mining: X-Robots-Tag and TDMRep's tdm-reservation."""
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -8,6 +9,7 @@ from quality.optouts.robots import AI_AGENTS
 # Of X-Robots-Tag: noai and noimageai as DeviantArt coined them (2022), and what keeps pictures out of indexes, as img2dataset reads them.
 FORBIDDING: Final = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})
 _AGENTS: Final = frozenset(agent.lower() for agent in AI_AGENTS)
+_AGENT: Final = re.compile(r"[a-z_*][\w-]*")  # not the hour of a date
 _WITH_VALUE: Final = frozenset(
     {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 )  # "name: value", no agent's name
@@ -33,7 +35,7 @@ def _of_robots_tag(value: str, agent: str) -> Iterable[str]:
     bound = ""  # the agent that directives are for; "" for everybody
     for part in value.lower().split(","):
         head, colon, rest = part.partition(":")
-        if colon and head.strip() not in _WITH_VALUE:
+        if colon and head.strip() not in _WITH_VALUE and _AGENT.fullmatch(head.strip()):
             bound, part = head.strip(), rest
         directive = part.strip()
         if directive in FORBIDDING and (not bound or bound == agent or bound in _AGENTS):

@@ -5,8 +5,11 @@ from typing import Any, Final
 
 from protego import Protego
 
+from quality.urls import spellings
+
 LIMIT: Final = 500 * 1024  # bytes that are read; as of robots.txt, the report names none
 _RULES: Final = 1_000  # that are read
+_TOLD: Final = 100  # characters of a location that a signal tells
 
 
 class Reservations:
@@ -22,10 +25,14 @@ class Reservations:
         self._rules = [(location, _pattern(location), reserves) for location, reserves in map(_read, rules[:_RULES]) if location]
 
     def signal(self, url: str) -> tuple[str, bool] | None:
-        """("tdmrep-file:<location>", whether mining is allowed) by the first location that matches the url; None where none does."""
+        """("tdmrep-file:<location>=<0 or 1>", whether mining is allowed) by the first location that matches the url; None where none does."""
+        found = [signal for spelling in spellings(url) if (signal := self._first(spelling)) is not None]
+        return min(found, key=lambda signal: signal[1], default=None)  # of two spellings the one that is reserved
+
+    def _first(self, url: str) -> tuple[str, bool] | None:
         for location, pattern, reserves in self._rules:
             if not pattern.can_fetch(url, "tdm"):
-                return f"tdmrep-file:{location}", not reserves
+                return f"tdmrep-file:{location[:_TOLD]}={int(reserves)}", not reserves
         return None
 
 

@@ -81,7 +81,7 @@ FORBIDDING = {
     "/plain": Reply(body=PIC),
 }
 PATHS = [path for path in FORBIDDING if path not in HOST_FILES]
-GPTBOT, FILE, FREE = "robots:GPTBot", "tdmrep-file:/reserved/", "tdmrep-file:/free/"
+GPTBOT, FILE, FREE = "robots:GPTBot", "tdmrep-file:/reserved/=1", "tdmrep-file:/free/=0"
 SIGNALS = {
     "/shut/a": ("disallowed", GPTBOT),
     "/reserved/a": ("disallowed", FILE),

@@ -1,5 +1,7 @@
 """Opt-outs of sites: the examples of RFC 9309 and of the TDMRep report, and what X-Robots-Tag is seen to say."""
 
+import time
+
 import pytest
 
 from quality.optouts import AI_AGENTS, Reservations, Robots, signals_of_headers, state_of, text_of
@@ -100,6 +102,13 @@ ENCODED = "User-agent: *\nDisallow: /foo/bar?baz=quz\nDisallow: /ツ\nDisallow: 
         (b"User-agent: GPTBot\nDisallow: /photos/\n", "ourbot", "/p", None),
         (b"User-agent: Google-Extended\nDisallow: /\n\nUser-agent: ourbot\nAllow: /\n", "ourbot", "/p", "robots:Google-Extended"),
         (b"User-agent: *\nDisallow: /\n\nUser-agent: GPTBot\nAllow: /\n", "ourbot", "/p", "robots:*"),
+        (b"User-agent: CCBot/2.0\nDisallow: /\n", "ourbot", "/p", "robots:CCBot"),  # of a name the product token counts
+        (b"User-agent: ourbot/0.1 (x)\nDisallow: /\n", "ourbot", "/p", "robots:ourbot"),
+        (b"User-agent: *\rDisallow: /x\r\rUser-agent: GPTBot\rDisallow: /\r", "ourbot", "/p", "robots:GPTBot"),  # 2.2: CR ends a line
+        (b"User-agent: *\nDisallow: /private/\n", "ourbot", "/x/../private/a.jpg", "robots:*"),
+        (b"User-agent: *\nDisallow: /private/\n", "ourbot", "/x/%2e%2E/private/a.jpg?x", "robots:*"),
+        (b"User-agent: *\nDisallow: /x/\n", "ourbot", "/x/../public/a.jpg", "robots:*"),  # a server may take it as it stands
+        (b"User-agent: GPTBot\nDisallow: /a\n\nUser-agent: GPTBot\nUser-agent: CCBot\nDisallow: /b\n", "ourbot", "/a", "robots:GPTBot"),
         (b"User-agent: Googlebot\nDisallow: /\n\nUser-agent: ChatGPT-User\nDisallow: /\n", "ourbot", "/p", None),
     ],
 )  # fmt: skip
@@ -111,6 +120,16 @@ def test_robots_is_read_to_its_limit():
     padding = b"#" * (500 * 1024 - 40) + b"\n"
     assert Robots(padding + b"User-agent: *\nDisallow: /a\n", "ourbot").forbids("http://e.test/a") == "robots:*"
     assert Robots(padding + b"#" * 100 + b"\nUser-agent: *\nDisallow: /a\n", "ourbot").forbids("http://e.test/a") is None
+
+
+def test_rules_without_end_are_not_read_to_their_end():
+    """467 KB of patterns that match late took a second a url."""
+    rules = "".join(f"Disallow: /*a*b*c*d*{number}z$\n" for number in range(17_000))
+    robots = Robots("".join(f"User-agent: {name}\n" for name in AI_AGENTS).encode() + rules.encode(), "ourbot")
+    began = time.monotonic()
+    for number in range(20):
+        robots.forbids(f"http://e.test/{'abcd' * 200}{number}")
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(
@@ -144,22 +163,26 @@ FIRST_COUNTS = b'[{"location": "/free/", "tdm-reservation": 0}, {"location": "/"
 @pytest.mark.parametrize(
     ("content", "path", "signal"),
     [
-        (EVERYTHING, "/", ("tdmrep-file:/", False)),
-        (EVERYTHING, "/a/b.jpg?size=1", ("tdmrep-file:/", False)),
-        (THREE_GROUPS, "/directory-a/cat.pdf", ("tdmrep-file:/directory-a/", False)),
+        (EVERYTHING, "/", ("tdmrep-file:/=1", False)),
+        (EVERYTHING, "/a/b.jpg?size=1", ("tdmrep-file:/=1", False)),
+        (THREE_GROUPS, "/directory-a/cat.pdf", ("tdmrep-file:/directory-a/=1", False)),
         (THREE_GROUPS, "/Directory-A/cat.pdf", None),  # matching is case sensitive
-        (THREE_GROUPS, "/directory-b/html/cat.html", ("tdmrep-file:/directory-b/html/", False)),
-        (THREE_GROUPS, "/directory-b/images/cat.jpg", ("tdmrep-file:/directory-b/images/*.jpg", True)),
+        (THREE_GROUPS, "/directory-b/html/cat.html", ("tdmrep-file:/directory-b/html/=1", False)),
+        (THREE_GROUPS, "/directory-b/images/cat.jpg", ("tdmrep-file:/directory-b/images/*.jpg=0", True)),
         (THREE_GROUPS, "/directory-b/images/cat.png", None),
         (THREE_GROUPS, "/", None),
-        (FIRST_COUNTS, "/free/cat.jpg", ("tdmrep-file:/free/", True)),
-        (FIRST_COUNTS, "/other/cat.jpg", ("tdmrep-file:/", False)),
-        (b'[{"location": "/this/path/exactly$", "tdm-reservation": 1}]', "/this/path/exactly", ("tdmrep-file:/this/path/exactly$", False)),
+        (FIRST_COUNTS, "/free/cat.jpg", ("tdmrep-file:/free/=0", True)),
+        (FIRST_COUNTS, "/other/cat.jpg", ("tdmrep-file:/=1", False)),
+        (
+            b'[{"location": "/this/path/exactly$", "tdm-reservation": 1}]',
+            "/this/path/exactly",
+            ("tdmrep-file:/this/path/exactly$=1", False),
+        ),
         (b'[{"location": "/this/path/exactly$", "tdm-reservation": 1}]', "/this/path/exactly/not", None),
-        (b'[{"location": "/this/*/then", "tdm-reservation": 1}]', "/this/is/it/then/too", ("tdmrep-file:/this/*/then", False)),
-        (b'[{"location": "/path/foo-%24", "tdm-reservation": 1}]', "/path/foo-$", ("tdmrep-file:/path/foo-%24", False)),
-        (b'[{"location": "photos/", "tdm-reservation": "1"}]', "/photos/cat.jpg", ("tdmrep-file:/photos/", False)),
-        (b'\xef\xbb\xbf[{"location": "*", "tdm-reservation": 1}]', "/a", ("tdmrep-file:*", False)),
+        (b'[{"location": "/this/*/then", "tdm-reservation": 1}]', "/this/is/it/then/too", ("tdmrep-file:/this/*/then=1", False)),
+        (b'[{"location": "/path/foo-%24", "tdm-reservation": 1}]', "/path/foo-$", ("tdmrep-file:/path/foo-%24=1", False)),
+        (b'[{"location": "photos/", "tdm-reservation": "1"}]', "/photos/cat.jpg", ("tdmrep-file:/photos/=1", False)),
+        (b'\xef\xbb\xbf[{"location": "*", "tdm-reservation": 1}]', "/a", ("tdmrep-file:*=1", False)),
         (b'[{"location": "/", "tdm-reservation": 2}]', "/a", None),
         (b'[{"location": "/", "tdm-reservation": true}]', "/a", None),
         (b'[{"location": 1, "tdm-reservation": 1}, "x", {"tdm-reservation": 1}]', "/a", None),
@@ -191,6 +214,7 @@ def test_tdmrep_file(content, path, signal):
         ([("X-Robots-Tag", "BadBot: noindex, nofollow, ourbot: noai")], {"x-robots-tag:ourbot:noai": False}),
         ([("X-Robots-Tag", "GPTBot: noindex")], {"x-robots-tag:gptbot:noindex": False}),
         ([("X-Robots-Tag", "unavailable_after: 25 Jun 2010 15:00:00 PST, noai")], {"x-robots-tag:noai": False}),
+        ([("X-Robots-Tag", "unavailable_after: Wed, 25 Jun 2030 15:00:00 GMT, noai")], {"x-robots-tag:noai": False}),
         ([("X-Robots-Tag", "max-image-preview: large")], {}),
         ([("X-Robots-Tag", "noaisle, foo noai")], {}),
         ([("X-Robots-Tag", "")], {}),
@@ -207,3 +231,8 @@ def test_the_most_restrictive_word_counts():
     both = {"tdmrep-header:0": True, "robots:GPTBot": False}
     assert state_of(both) == "disallowed" and text_of(both) == "robots:GPTBot|tdmrep-header:0"
     assert text_of({"a|b": False}) == "a b"
+
+
+def test_a_long_location_is_told_short():
+    found = Reservations(b'[{"location": "/' + b"*" * 400_000 + b'", "tdm-reservation": 1}]').signal("http://provider.com/a")
+    assert found == ("tdmrep-file:/" + "*" * 99 + "=1", False)
