@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from yarl import URL
 
@@ -11,6 +12,7 @@ from pipelines.fetch.canaries import Canaries
 from pipelines.fetch.client import NETWORK_WORDS, Answer, Client, Failed
 from pipelines.fetch.origins import HostRules, Reading, Rules, origin_of, read_origin
 from pipelines.fetch.settings import FetchSettings
+from quality.block_lists import BlockLists
 
 CHECKS: Final = 512  # hosts that are asked at a time: another host each
 _AT_A_TIME: Final = 5_000  # of them, between two puts into the pool
@@ -19,9 +21,20 @@ _AT_A_TIME: Final = 5_000  # of them, between two puts into the pool
 class HostFiles:
     """rules: what is known, and where it is kept. writers: threads that put readings into the pool. `canaries`: the last that answered."""
 
-    def __init__(self, client: Client, rules: HostRules, settings: FetchSettings, loop: asyncio.AbstractEventLoop, writers: Executor):
+    def __init__(
+        self,
+        client: Client,
+        rules: HostRules,
+        settings: FetchSettings,
+        lists: BlockLists,
+        loop: asyncio.AbstractEventLoop,
+        writers: Executor,
+    ):
         self.canaries = Canaries(client, loop.time)
-        self._client, self._rules, self._settings, self._loop, self._writers = client, rules, settings, loop, writers
+        self._client, self._rules, self._settings, self._lists, self._loop = client, rules, settings, lists, loop
+        self._writers = writers
+        self._share = settings.politeness.share
+        self._gates: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._checks = asyncio.Semaphore(CHECKS)
         self._learning: dict[str, asyncio.Task[Rules]] = {}
 
@@ -54,12 +67,24 @@ class HostFiles:
 
     async def _read(self, origin: str) -> Reading:
         async with self._checks:
-            reading = await read_origin(self._client, origin, self._settings)
+            reading = await read_origin(self, origin, self._settings, self._lists)
         if reading.robots_answer not in NETWORK_WORDS:
             self.canaries.answered(origin)
         return reading
 
     async def _learn(self, origin: str) -> Rules:
         reading = await self._read(origin)
-        await self._loop.run_in_executor(self._writers, self._rules.add, [reading])
-        return Rules(reading, self._settings.agent)
+        self._rules.add([reading], later=True)  # one object in the pool for all that a unit's redirects met
+        return await self._loop.run_in_executor(self._writers, Rules, reading, self._settings.agent)
+
+    async def get(self, url: URL, *, deadline: float, first: int | None = None) -> Answer:
+        """Client.get, within what the host allows: many hosts may keep their files at one."""
+        host = url.raw_host or ""
+        share = self._share(host)
+        gate = self._gates.get(host)
+        if gate is None:
+            gate = self._gates[host] = asyncio.Semaphore(share.connections)
+        async with gate:
+            answer = await self._client.get(url, deadline=deadline, first=first)
+            await asyncio.sleep(share.gap_s)
+        return answer

@@ -1,7 +1,7 @@
 """Which image is asked for next: limits in all and per host, pauses, and hosts that are down, so that no host holds up another."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +39,11 @@ class Image:
     requests: int = 0
     received: int = 0
     ended: float = 0.0
+
+    def say(self, signals: Mapping[str, bool]) -> None:
+        """Notes what a host or an answer says of mining; of one signal that says both, that it forbids it."""
+        for signal, allows in signals.items():
+            self.signals[signal] = allows and self.signals.get(signal, True)
 
     @property
     def host(self) -> str:

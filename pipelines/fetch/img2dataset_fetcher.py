@@ -23,7 +23,7 @@ from pipelines.fetch.hosts import Image
 from pipelines.fetch.img2dataset_messages import Asking, Broken, Done, Looking, Round, Told
 from pipelines.fetch.job import WINDOW, Job, Work, outcome_of
 from pipelines.fetch.loop import Engine
-from pipelines.fetch.origins import Rules, origin_of, verdict_of
+from pipelines.fetch.origins import origin_of, verdict_of
 from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome, Took, blocked
 from quality.block_lists import BlockLists
@@ -208,7 +208,7 @@ class _Unit:
         origin = origin_of(image.url)
         if unread := self._engine.hosts.unread([origin]):
             self._engine.ask_hosts(unread)
-        rules = self._engine.hosts.of(origin) or Rules.silent()
+        rules = self._engine.hosts.all_of([origin])[origin]
         refused, signals = verdict_of(rules, str(image.url), obeys=self._settings.optouts == "obey")
         image.signals |= signals
         return refused

@@ -33,6 +33,10 @@ _READERS: Final = 4  # files of a folder that are read at a time
 _LATE: Final = Failed("deadline", status="postponed")
 
 
+class Closing(Exception):
+    """The engine is being closed."""
+
+
 class Engine:
     """Fetches units side by side. Starts its threads at once; :meth:`close` ends them and removes temporary files.
 
@@ -50,6 +54,7 @@ class Engine:
         self._backlog = 0
         self._backlog_lock = threading.Lock()
         self._held_back = False
+        self._closing = False
         self._numbers = 0
         self._requests = 0
         self._jobs: set[Job] = set()
@@ -61,7 +66,7 @@ class Engine:
         self._loop.set_default_executor(self._lookups)
         self._queue = Queue(share=settings.politeness.share, call_at=self._loop.call_at, wake=self._pump)
         self._client = self._loop.run_until_complete(self._make_client())
-        self._host_files = HostFiles(self._client, self.hosts, settings, self._loop, self._readers)
+        self._host_files = HostFiles(self._client, self.hosts, settings, lists, self._loop, self._readers)
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="fetch-loop", daemon=True)
         self._workers = [
             threading.Thread(target=self._work, args=(Taker(settings, lists),), name=f"fetch-work-{number}", daemon=True)
@@ -88,22 +93,28 @@ class Engine:
         asyncio.run_coroutine_threadsafe(self._host_files.read(origins), self._loop).result()
 
     def network_up(self) -> bool | None:
-        """Whether one of the last hosts that answered answers now; None where none did before. Blocks; not for the engine's loop."""
+        """Whether one of the last hosts that answered answers now; None where none did before. Blocks; not for the engine's loop.
+
+        Raises Closing: nobody can know any more, and the unit must not be committed.
+        """
+        if self._closing:
+            raise Closing
         try:
             return asyncio.run_coroutine_threadsafe(self._host_files.canaries.any_answers(), self._loop).result()
-        except CancelledError:  # the engine is closed
-            return None
+        except CancelledError as error:
+            raise Closing from error
 
     def close(self) -> None:
         """Ends all requests and threads; units that are not committed stay so, their futures are cancelled."""
+        self._closing = True
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._loop_thread.join()
         for _ in self._workers:
             self._came.put(None)
         for worker in self._workers:
             worker.join()
-        self._committer.shutdown()
+        self._committer.shutdown()  # a commit may wait for the loop
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop_thread.join()
         self._readers.shutdown(cancel_futures=True)
         self._lookups.shutdown(wait=False, cancel_futures=True)  # a name server that does not answer is not waited for
         self._loop.close()
@@ -191,13 +202,15 @@ class Engine:
             except TimeoutError:
                 return Failed("timeout", "robots.txt")
             refused, signals = verdict_of(rules, str(url), obeys=self.settings.optouts == "obey")
-            image.signals |= signals
+            image.say(signals)
+            if rules.crawl_delay is not None:
+                self._queue.slow_down(image.host, rules.crawl_delay * self.settings.workers)
             if refused is not None:
                 return refused
         image.requests += 1
         answer = await self._client.get(url, deadline=image.give_up or 0.0)
         image.received += answer.received
-        image.signals |= answer.signals
+        image.say(answer.signals)
         self._host_files.heard(url, answer)
         return answer
 
@@ -335,6 +348,9 @@ class Engine:
 
     def _commit(self, job: Job) -> None:
         try:
+            if job.future.cancelled():
+                return
+            self.hosts.put_learnt()
             job.future.set_result(job.work.finish(job.sink.whole(), job.sink.close(), self.network_up))
         except Exception as error:  # goes to the one who asked for the unit
             self._abandon(job, error)

@@ -9,12 +9,13 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from yarl import URL
 
-from pipelines.fetch.client import NETWORK_WORDS, Answer, Client, Failed, Fetched, Moved, refused_by
+from pipelines.fetch.client import NETWORK_WORDS, Answer, Failed, Fetched, Moved, refused_by
 from pipelines.fetch.settings import FetchSettings
+from quality.block_lists import BlockLists
 from quality.optouts import Reservations, Robots
 from quality.optouts.robots import LIMIT
 from quality.urls import BadUrl, url_of
@@ -25,7 +26,7 @@ MAX_AGE: Final = timedelta(hours=24)  # of a reading (RFC 9309, 2.4)
 MAX_REDIRECTS: Final = 5  # of robots.txt (RFC 9309, 2.3.1.2)
 BUCKETS: Final = 64  # files that readings are spread over
 _KEPT: Final = 256_000_000  # bytes of hosts' files that a process keeps before it reads them anew from the pool
-_RULES: Final = 20_000  # origins whose files are kept parsed
+_PARSED: Final = 16_000_000  # bytes of hosts' files that are kept parsed, which takes some twenty times as much
 _REFUSED: Final = frozenset({"private_address", "no_contact"})
 
 
@@ -64,11 +65,6 @@ class Rules:
         self._robots = None if reading.robots is None else Robots(reading.robots, agent)
         self._reservations = None if reading.tdmrep is None else Reservations(reading.tdmrep)
 
-    @classmethod
-    def silent(cls) -> "Rules":
-        """Of a host that says nothing."""
-        return cls(Reading("", datetime.now(UTC), "http_404"), "")
-
     @property
     def says_nothing(self) -> bool:
         """Whether the origin has none of the files, and may be asked for anything."""
@@ -96,67 +92,96 @@ class HostRules:
         self._pool, self._agent = pool, agent
         self._lock = threading.Lock()
         self._readings: dict[str, dict[str, Reading]] = {}  # by bucket and origin
-        self._bytes = 0  # of files in them
-        self._parsed: dict[str, Rules] = {}
+        self._sizes: dict[str, int] = {}  # bytes, by bucket
+        self._parsed: dict[str, tuple[Reading, Rules]] = {}
+        self._parsed_bytes = 0
+        self._learnt: list[Reading] = []  # that are not in the pool yet
 
-    def of(self, origin: str) -> Rules | None:
-        """The rules of an origin that was read within MAX_AGE; else None."""
+    def of(self, origin: str, *, max_age: timedelta | None = MAX_AGE) -> Rules | None:
+        """The rules of an origin that was read within `max_age`, None: ever; else None."""
         with self._lock:
-            reading = self._reading(origin)
-            if reading is None or datetime.now(UTC) - reading.read_at > MAX_AGE:
+            reading = self._bucket(bucket_of(origin)).get(origin)
+            if reading is None or (max_age is not None and datetime.now(UTC) - reading.read_at > max_age):
                 return None
-            rules = self._parsed.get(origin)
-            if rules is None:
-                if len(self._parsed) >= _RULES:
+            known = self._parsed.get(origin)
+            if known is None or known[0] is not reading:
+                self._parsed_bytes += _size(reading)
+                if self._parsed_bytes > _PARSED:
                     self._parsed.clear()
-                rules = self._parsed[origin] = Rules(reading, self._agent)
-            return rules
+                    self._parsed_bytes = _size(reading)
+                known = self._parsed[origin] = reading, Rules(reading, self._agent)
+            return known[1]
+
+    def all_of(self, origins: Iterable[str]) -> dict[str, Rules]:
+        """The rules of origins that were read, however long ago. Raises KeyError for one that was not."""
+        found = {}
+        for origin in sorted(origins, key=bucket_of):  # a bucket after the other: they may not all fit
+            if (rules := self.of(origin, max_age=None)) is None:
+                raise KeyError(origin)
+            found[origin] = rules
+        return found
 
     def unread(self, origins: Iterable[str]) -> list[str]:
-        """Those that nobody has read within MAX_AGE, sorted."""
-        missing = {origin for origin in origins if self.of(origin) is None}
+        """Those that nobody has read within MAX_AGE, by bucket."""
+        ordered = sorted({*origins}, key=lambda origin: (bucket_of(origin), origin))
+        missing = [origin for origin in ordered if not self._fresh(origin)]
         with self._lock:
             for bucket in {bucket_of(origin) for origin in missing}:
-                self._readings.pop(bucket, None)  # another process may have read them since
-        return sorted(origin for origin in missing if self.of(origin) is None)
+                self._forget(bucket)  # another process may have read them since
+        return [origin for origin in missing if not self._fresh(origin)]
 
     def unreachable(self, origins: Iterable[str]) -> list[str]:
         """Those whose newest reading failed, sorted: a later run asks them again."""
-        return sorted({origin for origin in origins if (rules := self.of(origin)) is not None and rules.failure is not None})
-
-    def add(self, readings: Sequence[Reading]) -> None:
-        """Takes readings and puts them into the pool."""
-        buckets: dict[str, list[Reading]] = {}
-        for reading in sorted(readings, key=lambda reading: reading.origin):
-            buckets.setdefault(bucket_of(reading.origin), []).append(reading)
-        for bucket, group in buckets.items():
-            if self._pool is not None:
-                self._pool.put_hosts(bucket, table_of([asdict(reading) for reading in group], HOSTS))
         with self._lock:
-            for bucket, group in buckets.items():
-                known = self._bucket(bucket)
-                for reading in group:
-                    self._bytes += _size(reading)
-                    known[reading.origin] = reading
-                    self._parsed.pop(reading.origin, None)
+            newest = ((origin, self._bucket(bucket_of(origin)).get(origin)) for origin in sorted({*origins}, key=bucket_of))
+            return sorted(origin for origin, reading in newest if reading is not None and reading.failure is not None)
 
-    def _reading(self, origin: str) -> Reading | None:
-        return self._bucket(bucket_of(origin)).get(origin)
+    def add(self, readings: Sequence[Reading], *, later: bool = False) -> None:
+        """Takes readings and puts them into the pool; later: with the next :meth:`put_learnt`."""
+        with self._lock:
+            for reading in readings:
+                bucket = bucket_of(reading.origin)
+                self._bucket(bucket)[reading.origin] = reading
+                self._sizes[bucket] += _size(reading)
+            self._learnt += readings
+        if not later:
+            self.put_learnt()
+
+    def put_learnt(self) -> None:
+        """Puts what is not in the pool yet, one object a bucket."""
+        with self._lock:
+            learnt, self._learnt = self._learnt, []
+        buckets: dict[str, list[Reading]] = {}
+        for reading in sorted(learnt, key=lambda reading: reading.origin):
+            buckets.setdefault(bucket_of(reading.origin), []).append(reading)
+        if self._pool is not None:
+            for bucket, group in buckets.items():
+                self._pool.put_hosts(bucket, table_of([asdict(reading) for reading in group], HOSTS))
+
+    def _fresh(self, origin: str) -> bool:
+        with self._lock:
+            reading = self._bucket(bucket_of(origin)).get(origin)
+            return reading is not None and datetime.now(UTC) - reading.read_at <= MAX_AGE
+
+    def _forget(self, bucket: str) -> None:
+        self._readings.pop(bucket, None)
+        self._sizes.pop(bucket, None)
 
     def _bucket(self, bucket: str) -> dict[str, Reading]:
         known = self._readings.get(bucket)
         if known is None:
-            if self._bytes > _KEPT:
-                self._readings.clear()
-                self._bytes = 0
+            while self._pool is not None and self._readings and sum(self._sizes.values()) > _KEPT:
+                self._forget(next(iter(self._readings)))
             rows = [] if self._pool is None else self._pool.read_hosts(bucket).sort_by("read_at").to_pylist()
             known = self._readings[bucket] = {row["origin"]: Reading(**row) for row in rows}
-            self._bytes += sum(map(_size, known.values()))
+            known |= {reading.origin: reading for reading in self._learnt if bucket_of(reading.origin) == bucket}
+            self._sizes[bucket] = sum(map(_size, known.values()))
         return known
 
 
 def _size(reading: Reading) -> int:
-    return len(reading.robots or b"") + len(reading.tdmrep or b"")
+    """Bytes that a reading takes, about."""
+    return 500 + len(reading.robots or b"") + len(reading.tdmrep or b"")
 
 
 def origin_of(url: URL) -> str:
@@ -167,14 +192,23 @@ def bucket_of(origin: str) -> str:
     return f"{hashlib.sha256(origin.encode()).digest()[0] % BUCKETS:02d}"
 
 
-async def read_origin(client: Client, origin: str, settings: FetchSettings) -> Reading:
-    """Asks an origin for both files. TDMRep's is not asked for where robots.txt could not be reached, for nothing else will be."""
+class Asks(Protocol):
+    """What asks for one file: Client, or who holds it back."""
+
+    async def get(self, url: URL, *, deadline: float, first: int | None = None) -> Answer: ...
+
+
+async def read_origin(client: Asks, origin: str, settings: FetchSettings, lists: BlockLists) -> Reading:
+    """Asks an origin for both files; a listed address is not asked for, whoever points there.
+
+    TDMRep's is not asked for where robots.txt could not be reached, for nothing else will be.
+    """
     read_at = datetime.now(UTC).replace(microsecond=0)
-    robots = await _read(client, URL(f"{origin}/robots.txt"), settings)
+    robots = await _read(client, URL(f"{origin}/robots.txt"), settings, lists)
     reading = Reading(origin, read_at, *_told(robots))
     if reading.failure is not None:
         return reading
-    tdmrep = await _read(client, URL(f"{origin}/.well-known/tdmrep.json"), settings)
+    tdmrep = await _read(client, URL(f"{origin}/.well-known/tdmrep.json"), settings, lists)
     return Reading(origin, read_at, *_told(robots), *_told(tdmrep))
 
 
@@ -182,7 +216,7 @@ def _told(answer: Fetched | Failed) -> tuple[str, bytes | None]:
     return ("ok", answer.data) if isinstance(answer, Fetched) else (answer.word, None)
 
 
-async def _read(client: Client, url: URL, settings: FetchSettings) -> Fetched | Failed:
+async def _read(client: Asks, url: URL, settings: FetchSettings, lists: BlockLists) -> Fetched | Failed:
     """The first LIMIT bytes behind a url, over MAX_REDIRECTS redirects and some retries; a host that let a whole time-out pass gets none."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.image_timeout_s
@@ -192,6 +226,8 @@ async def _read(client: Client, url: URL, settings: FetchSettings) -> Fetched | 
         answer: Answer = await client.get(url, deadline=deadline, first=LIMIT)
         if isinstance(answer, Moved):
             hops += 1
+            if lists.kind_of_url(answer.target) is not None:
+                return Failed("redirects", "to a listed address")
             try:
                 url = url_of(answer.target)
             except BadUrl:

@@ -22,7 +22,7 @@ from pipelines.fetch.hosts import host_of
 from pipelines.fetch.img2dataset_fetcher import Img2datasetFetcher
 from pipelines.fetch.in_place import commit_in_place
 from pipelines.fetch.job import Verdict, Work
-from pipelines.fetch.origins import Rules, origin_of, verdict_of
+from pipelines.fetch.origins import origin_of, verdict_of
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.store import claims_of
 from pipelines.sources.rows import InPlace
@@ -183,11 +183,11 @@ class _Fetch(beam.DoFn):
         """(by url, whether it may be asked for; the seconds between two requests that hosts ask of this process)."""
         origins = {text: origin_of(url) for text, url in urls.items()}
         hosts, settings = self._engine.hosts, self._settings
-        if unread := hosts.unread(set(origins.values())):
+        while unread := hosts.unread(origins.values()):
             self._engine.ask_hosts(unread)
         verdicts: dict[str, Verdict] = {}
         delays: dict[str, float] = {}
-        rules = {origin: hosts.of(origin) or Rules.silent() for origin in set(origins.values())}
+        rules = hosts.all_of({*origins.values()})  # by the clock of a moment ago: while hosts were asked, others' day may have ended
         for text, url in urls.items():
             said = rules[origins[text]]
             if said.says_nothing:

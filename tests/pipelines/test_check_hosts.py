@@ -19,7 +19,7 @@ from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
 from schemas.pool import Pool, unit_name
 from tests.block_lists import write_lists
-from tests.pipelines.fetching import HOST_FILES, Reply, Rows, Server, jpeg, of_urls, settings
+from tests.pipelines.fetching import HOST_FILES, UNIT, Reply, Rows, Server, jpeg, of_urls, settings
 from tests.trust.made import jpeg as marked
 from tests.trust.made import mining, signed, xmp
 from tests.trust.tools import sketch
@@ -249,3 +249,71 @@ def stories(pool: Pool, *urls: str) -> Iterator[list[str]]:
     for url in urls:
         [found] = find(pool, None, uid=None, url=url)
         yield lines_of(pool, None, found, None)
+
+
+def test_a_day_that_ends_while_others_are_asked_forbids_as_before(pool, monkeypatch):
+    """The reading was good when the unit began; nothing is allowed because it has become a moment older."""
+    monkeypatch.setattr("pipelines.fetch.origins.MAX_AGE", timedelta(seconds=2))
+    slow = {ROBOTS: Reply(404, delay=1.5), "/a": Reply(body=PIC)}
+    with servers({ROBOTS: Reply(body=b"User-agent: *\nDisallow: /\n"), "/a": Reply(body=PIC)}, slow) as (shut, other):
+        HostRules(pool, "pigment").add(
+            [Reading(shut.url(""), datetime.now(UTC) - timedelta(seconds=1), "ok", b"User-agent: *\nDisallow: /\n")]
+        )
+        rows = Rows({UNIT: of_urls([shut.url("/a"), other.url("/a")])})
+        with beam.Pipeline(FnApiRunner(), options=PipelineOptions(direct_running_mode="in_memory")) as pipeline:
+            _ = pipeline | beam.Create([UNIT]) | FetchUnits(pool, rows, settings(), workers=1)
+        assert [row["status"] for row in pool.read_raw(UNIT).to_pylist()] == ["refused", "success"]
+        assert not shut.log
+
+
+def test_rules_are_of_the_newest_reading_whoever_read_it(pool):
+    origin, old = "http://a.test", datetime.now(UTC).replace(microsecond=0)
+    mine, others = HostRules(pool, "pigment"), HostRules(pool, "pigment")
+    mine.add([Reading(origin, old - timedelta(hours=25), "http_404", None, "http_404")])
+    assert mine.of(origin, max_age=None).signals(origin + "/a") == {}
+    others.add([Reading(origin, old, "ok", b"User-agent: *\nDisallow: /\n", "http_404")])
+    assert mine.unread([origin]) == []
+    assert mine.of(origin).signals(origin + "/a") == {"robots:*": False}
+
+
+def test_a_pool_of_large_files_is_read_a_bucket_at_a_time(pool, monkeypatch):
+    monkeypatch.setattr("pipelines.fetch.origins._KEPT", 20_000)
+    origins = [f"http://{number}.test" for number in range(300)]
+    now = datetime.now(UTC).replace(microsecond=0)
+    HostRules(pool, "pigment").add([Reading(origin, now, "ok", b"#" * 1000, "http_404") for origin in origins])
+    loads = []
+    read = Pool.read_hosts
+    monkeypatch.setattr(Pool, "read_hosts", lambda self, bucket: loads.append(bucket) or read(self, bucket))
+    hosts = HostRules(pool, "pigment")
+    assert hosts.unread(origins) == [] and len(hosts.all_of(origins)) == 300
+    assert len(loads) <= 2 * BUCKETS
+
+
+def test_a_robots_txt_that_moves_to_a_listed_address_is_not_followed(pool, tmp_path, monkeypatch):
+    from quality.block_lists import ENVIRONMENT, read_lists
+
+    with (
+        servers({"/rules": Reply(body=b"")}) as (listed,),
+        Server({ROBOTS: Reply(302, headers={"Location": listed.url("/rules")}), "/a": Reply(body=PIC)}) as server,
+    ):
+        digest = hashlib.sha256(listed.url("/rules").encode()).hexdigest()
+        monkeypatch.setenv(ENVIRONMENT, str(write_lists(tmp_path / "lists", {"url_sha256": [digest]})))
+        [row] = run(pool, [server.url("/a")], lists=read_lists().digest)
+    assert row["status"] == "success" and not listed.log
+
+
+def test_what_hosts_of_redirects_said_is_put_with_the_unit(pool):
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(Server({"/a": Reply(body=PIC)})) for _ in range(6)]
+        moving = stack.enter_context(Server({f"/{n}": Reply(302, headers={"Location": other.url("/a")}) for n, other in enumerate(others)}))
+        rows = run(pool, [moving.url(f"/{n}") for n in range(6)])
+        assert {row["status"] for row in rows} == {"success"}
+        assert set(said(pool)) == {each.url("") for each in (moving, *others)}
+
+
+def test_a_host_that_many_files_are_kept_at_is_asked_politely(pool):
+    with Server({"/rules": Reply(404, delay=0.05)}) as central, contextlib.ExitStack() as stack:
+        replies = {ROBOTS: Reply(302, headers={"Location": central.url("/rules")}), "/a": Reply(body=PIC)}
+        many = [stack.enter_context(Server(replies)) for _ in range(12)]
+        run(pool, [each.url("/a") for each in many], connections_per_host=3)
+        assert central.most <= 3 and len(central.log) == 12

@@ -14,7 +14,7 @@ from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome
 from quality.block_lists import BlockLists
 from schemas.pool import Pool
-from tests.pipelines.fetching import UNIT, Reply, Rows, Server, fetch, host_map, image_of, jpeg, of_urls, settings, submit
+from tests.pipelines.fetching import NO_LISTS, UNIT, Reply, Rows, Server, fetch, host_map, image_of, jpeg, of_urls, settings, submit
 
 
 @pytest.fixture
@@ -282,3 +282,22 @@ def test_a_unit_without_rows(pool):
     source = Rows({UNIT: []}).read(UNIT)
     assert commit_unit(pool, UNIT, source, [], None, lambda: None, input_digest="x")
     assert fetch(Pool(pool.store.root + "2"), []) == []
+
+
+def test_closing_while_commits_ask_for_the_network_ends_and_commits_nothing(pool):
+    """A commit that waits for canaries, and one behind it, once waited for a loop that had ended."""
+    with Server({"/a": Reply(body=jpeg()), "/robots.txt": Reply(hang=True, told=10)}) as server:  # what a canary is asked for
+        urls = {
+            f"{UNIT[:-1]}{n}": of_urls([server.url("/a")] if n == 0 else [f"http://127.0.0.1:1/{n}-{row}" for row in range(3)])
+            for n in range(6)
+        }
+        rows = Rows(urls)
+        engine = Engine(settings(retries=0), NO_LISTS, threads=1)
+        assert submit(engine, pool, rows, next(iter(urls))).result(20)
+        futures = [submit(engine, pool, rows, unit) for unit in list(urls)[1:]]
+        time.sleep(0.5)
+        began = time.monotonic()
+        engine.close()
+        assert time.monotonic() - began < 2
+        assert all(future.cancelled() or future.exception() is not None for future in futures)
+    assert pool.committed() == {next(iter(urls))}
