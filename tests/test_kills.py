@@ -15,7 +15,7 @@ from schemas.pool import Pool
 from tests.conftest import ROOT, SOAK, Done, digests, ingest, web_flags
 
 KILLS = 50 if SOAK else 2  # of each mode
-LONGEST_S = 20.0  # from the start of a command to its kill: what a whole run takes on a busy machine, about
+LONGEST_S = 13.0  # from the start of a command to its kill: what a whole run takes, about
 
 
 def step_of(root: Path) -> str:
