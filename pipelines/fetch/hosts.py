@@ -47,12 +47,13 @@ class Image:
 
     @property
     def host(self) -> str:
-        """Host and port: what limits, pauses and being down are about; "" for a file."""
+        """The name that limits and pauses are about; "" for a file."""
         return "" if self.url is None else host_of(self.url)
 
 
 def host_of(url: URL) -> str:
-    return f"{url.raw_host}:{url.port}"
+    """The host's name, whatever the scheme, the port and a dot at its end: one machine's owner counts all of our requests together."""
+    return (url.raw_host or "").rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,20 @@ class Asked:
 
 
 @dataclass(slots=True)
+class Door:
+    """A port of a host to which connections failed. unreachable: in a row. down: what its images get until down_until, without a request."""
+
+    unreachable: int = 0
+    down_until: float = 0.0
+    down: Failed | None = None
+
+
+@dataclass(slots=True)
 class Host:
-    """Images that wait for one host, and what is known about it. Times are of the loop's clock."""
+    """Images that wait for one host, by its name, and what is known about it. Times are of the loop's clock.
+
+    doors: by port, those that connections failed to. A port that nobody listens at says nothing about the others.
+    """
 
     name: str
     connections: int
@@ -74,15 +87,15 @@ class Host:
     waiting: list[tuple[int, int, Image]] = field(default_factory=list)  # a heap: the oldest unit's lowest row first
     active: int = 0
     not_before: float = 0.0
-    unreachable: int = 0  # in a row
-    down_until: float = 0.0
-    down: Failed | None = None
+    doors: dict[int | None, Door] = field(default_factory=dict)
     ready: bool = False  # stands in Queue._ready
     timer: bool = False  # a wake-up at not_before is set
 
 
 class Queue:
     """Images by host. Single-threaded: everything is called inside the loop.
+
+    Connections, gaps and pauses are of a host's name (host_of); being down is of a name and a port.
 
     share: of a host's name, what this process may do there. call_at: the loop's. wake: called when an image may have become ready by the
     passing of time.
@@ -102,15 +115,15 @@ class Queue:
         if host is None:
             if len(self._hosts) >= self._forget_at:
                 self._forget(now)
-            share = self._share(image.host.rpartition(":")[0])
+            share = self._share(image.host)
             host = self._hosts[image.host] = Host(image.host, share.connections, max(share.gap_s, self._gaps.get(image.host, 0.0)))
         heapq.heappush(host.waiting, (image.job.number, image.rows[0], image))
         self._offer(host, now)
 
     def pop(self, now: float) -> tuple[Image, Failed | None] | None:
-        """The next image that may be asked for now, and why it need not be where its host is down; None when all have to wait.
+        """The next image that may be asked for now, and why it need not be where its door is down; None when all have to wait.
 
-        An image that is to be asked for counts as active until :meth:`done`.
+        An image that is to be asked for counts as active until :meth:`done`; one whose door is down takes no turn from the next.
         """
         while self._ready:
             host = self._hosts[heapq.heappop(self._ready)[2]]
@@ -121,7 +134,8 @@ class Queue:
                 self._offer(host, now)
                 continue
             image = heapq.heappop(host.waiting)[2]
-            down = host.down if now < host.down_until else None
+            door = None if image.url is None else host.doors.get(image.url.port)
+            down = door.down if door is not None and now < door.down_until else None
             if down is None and image.url is not None:
                 host.active += 1
                 host.not_before = max(host.not_before, now) + host.gap_s
@@ -129,17 +143,18 @@ class Queue:
             return image, down
         return None
 
-    def done(self, name: str, now: float, failed: Failed | None) -> None:
-        """A request to the host ended; `failed` if nothing came."""
-        host = self._hosts[name]
+    def done(self, url: URL, now: float, failed: Failed | None) -> None:
+        """A request to the url's host ended; `failed` if nothing came."""
+        host = self._hosts[host_of(url)]
         host.active -= 1
         if failed is not None and failed.unreachable:
-            host.unreachable += 1
-            if host.unreachable >= DOWN_AFTER:
-                host.down, host.down_until = Failed(failed.word, failed.detail, unreachable=True), now + DOWN_S
-                host.unreachable = 0
-        else:
-            host.unreachable = 0
+            door = host.doors.setdefault(url.port, Door())
+            door.unreachable += 1
+            if door.unreachable >= DOWN_AFTER:
+                door.down, door.down_until = Failed(failed.word, failed.detail, unreachable=True), now + DOWN_S
+                door.unreachable = 0
+        elif url.port in host.doors:
+            host.doors[url.port].unreachable = 0
         self._offer(host, now)
 
     def slow_down(self, name: str, gap_s: float) -> None:
@@ -166,7 +181,7 @@ class Queue:
         return [entry[2] for entry in late]
 
     def _may_start(self, host: Host, now: float) -> bool:
-        return now < host.down_until or not host.name or (host.active < host.connections and now >= host.not_before)
+        return not host.name or (host.active < host.connections and now >= host.not_before)
 
     def _offer(self, host: Host, now: float) -> None:
         if host.ready or not host.waiting:
@@ -181,7 +196,9 @@ class Queue:
     def _forget(self, now: float) -> None:
         """Lets go of idle hosts of which nothing need be known: the lists that are fetched name millions."""
         self._hosts = {
-            name: host for name, host in self._hosts.items() if host.waiting or host.active or now < max(host.not_before, host.down_until)
+            name: host
+            for name, host in self._hosts.items()
+            if host.waiting or host.active or now < max([host.not_before, *(door.down_until for door in host.doors.values())])
         }
         self._forget_at = max(REMEMBERED, 2 * len(self._hosts))
 

@@ -178,7 +178,6 @@ class Engine:
 
     async def _ask(self, image: Image) -> None:
         answer: Answer | None = None
-        host = image.host
         try:
             answer = await (self._read_file(image) if image.url is None else self._get(image, image.url))
         except asyncio.CancelledError:
@@ -189,7 +188,7 @@ class Engine:
         finally:
             self._requests -= 1
             if image.url is not None:
-                self._queue.done(host, self._loop.time(), answer if isinstance(answer, Failed) else None)
+                self._queue.done(image.url, self._loop.time(), answer if isinstance(answer, Failed) else None)
         if answer is not None and not image.job.closed:
             self._heed(image, answer)
         self._pump()

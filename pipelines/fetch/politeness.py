@@ -7,12 +7,16 @@
     rate = 5            # requests a second, of all workers together
     [hosts."*.example.com"]
     connections = 32
+
+Names may be written in any script, and with a dot at the end; they are compared as they are sent (IDNA).
 """
 
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from quality.urls import BadUrl, url_of
 
 _FIELDS: Final = ("connections", "rate")
 
@@ -23,7 +27,7 @@ class HostsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HostLimit:
-    """What all workers together may do at one host. host: a name, or *.name for all below it. None: as for every host."""
+    """What all workers together may do at one host. host: a name as it is sent, or *.name for all below it. None: as for every host."""
 
     host: str
     connections: int | None = None
@@ -47,7 +51,8 @@ class Politeness:
         self._workers = workers
 
     def of(self, host: str) -> HostLimit:
-        """The limit of a host name, nothing of it None but a rate without bound. The longest name that fits it counts."""
+        """The limit of a host name as it is sent, nothing of it None but a rate without bound. The longest name that fits it counts."""
+        host = host.rstrip(".")
         found = self._hosts.get(host)
         parent = host
         while found is None and (parent := parent.partition(".")[2]):
@@ -81,21 +86,37 @@ def read_hosts_file(path: Path) -> tuple[HostLimit, ...]:
     hosts = found.pop("hosts", {})
     if found or not isinstance(hosts, dict):
         raise HostsError(f'{path}: {", ".join(found) or "hosts"}: only tables [hosts."NAME"] can stand here')
-    return tuple(_limit(path, name, values) for name, values in sorted(hosts.items()))
+    limits: dict[str, HostLimit] = {}
+    for written, values in hosts.items():
+        limit = _limit(path, written, values)
+        if limit.host in limits:
+            raise HostsError(f'{path}: [hosts."{written}"]: {limit.host} has a table already; put both into one')
+        limits[limit.host] = limit
+    return tuple(limits[name] for name in sorted(limits))
 
 
-def _limit(path: Path, name: str, values: Any) -> HostLimit:
+def _sent(path: Path, written: str) -> str:
+    """The name as a request sends it, which limits are looked up by; with its star."""
+    bare = written.removeprefix("*.")
+    if not bare or any(character in bare for character in "*/:@?#") or bare != bare.lower():
+        raise HostsError(
+            f'{path}: [hosts."{written}"]: write a host\'s name in small letters, without scheme or port, or *.NAME for all below it'
+        )
+    try:
+        name = (url_of(f"http://{bare}/").raw_host or "").rstrip(".")
+    except BadUrl as error:
+        raise HostsError(f'{path}: [hosts."{written}"]: no host can have this name; write it as it stands in urls') from error
+    return f"*.{name}" if bare != written else name
+
+
+def _limit(path: Path, written: str, values: Any) -> HostLimit:
     if not isinstance(values, dict) or (unknown := set(values) - {*_FIELDS}):
         what = ", ".join(sorted(unknown)) if isinstance(values, dict) else f"{values!r}"
-        raise HostsError(f'{path}: [hosts."{name}"]: {what}: it can have {" and ".join(_FIELDS)}')
-    bare = name.removeprefix("*.")
-    if not bare or "*" in bare or "/" in bare or ":" in bare or bare != bare.lower():
-        raise HostsError(
-            f'{path}: [hosts."{name}"]: write a host\'s name in small letters, without scheme or port, or *.NAME for all below it'
-        )
+        raise HostsError(f'{path}: [hosts."{written}"]: {what}: it can have {" and ".join(_FIELDS)}')
+    name = _sent(path, written)
     connections, rate = values.get("connections"), values.get("rate")
     if connections is not None and (not isinstance(connections, int) or isinstance(connections, bool) or connections < 1):
-        raise HostsError(f'{path}: [hosts."{name}"]: connections = {connections}: it has to be a whole number from 1')
+        raise HostsError(f'{path}: [hosts."{written}"]: connections = {connections}: it has to be a whole number from 1')
     if rate is not None and (not isinstance(rate, int | float) or isinstance(rate, bool) or not rate > 0):
-        raise HostsError(f'{path}: [hosts."{name}"]: rate = {rate}: it has to be a number above 0, requests a second')
+        raise HostsError(f'{path}: [hosts."{written}"]: rate = {rate}: it has to be a number above 0, requests a second')
     return HostLimit(name, connections, None if rate is None else float(rate))

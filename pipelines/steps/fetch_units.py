@@ -196,7 +196,7 @@ class _Fetch(beam.DoFn):
             if verdict != (None, {}):
                 verdicts[text] = verdict
             if said.crawl_delay is not None:
-                delays[host_of(url)] = said.crawl_delay * settings.workers
+                delays[host_of(url)] = max(delays.get(host_of(url), 0.0), said.crawl_delay * settings.workers)
         return verdicts, delays
 
     def finish_bundle(self) -> Iterator[WindowedValue]:

@@ -64,26 +64,30 @@ def test_retry_after_holds_back_the_whole_host(pool, form):
         assert min(times.values()) - began > 0.9
 
 
-def test_a_longer_pause_than_there_is_time_for_ends_the_image_and_postpones_its_host(pool):
+def test_a_longer_pause_than_there_is_time_for_ends_the_image_and_postpones_its_host(pool, tmp_path):
     with (
         Server({"/a": Reply(503, headers={"Retry-After": "86400"}), "/b": Reply(body=jpeg())}) as server,
         Server({"/c": Reply(body=jpeg())}) as other,
     ):
-        began = time.monotonic()
-        rows = fetch(pool, [server.url("/a"), server.url("/b"), other.url("/c")], connections_per_host=1)
+        began, names = time.monotonic(), host_map(tmp_path, {"other.test": f"127.0.0.1:{other.port}"})
+        rows = fetch(pool, [server.url("/a"), server.url("/b"), "http://other.test/c"], connections_per_host=1, host_map=names)
         assert words(rows) == ["http_503", "deadline", "success"]
         assert rows[1]["status"] == "postponed"
         assert time.monotonic() - began < 5 and server.count("/a") == 1
 
 
-def test_a_later_unit_does_not_wait_for_a_host_that_wants_to_be_left_alone(pool):
+def test_a_later_unit_does_not_wait_for_a_host_that_wants_to_be_left_alone(pool, tmp_path):
     away, good = Reply(429, headers={"Retry-After": "86400"}), Reply(body=jpeg())
     with Server({"/a": away, "/b": good}) as server, Server({"/c": good, "/d": good}) as other:
         later = UNIT[:-1] + "1"
-        urls = {UNIT: [server.url("/a"), other.url("/c")], later: [server.url("/b"), other.url("/c"), other.url("/d")]}
+        names = host_map(tmp_path, {"other.test": f"127.0.0.1:{other.port}"})
+        urls = {
+            UNIT: [server.url("/a"), "http://other.test/c"],
+            later: [server.url("/b"), "http://other.test/c", "http://other.test/d"],
+        }
         rows, engine = (
             Rows({unit: of_urls(listed) for unit, listed in urls.items()}),
-            Engine(settings(unit_timeout_s=20), BlockLists({}), threads=1),
+            Engine(settings(unit_timeout_s=20, host_map=names), BlockLists({}), threads=1),
         )
         try:
             began = time.monotonic()
@@ -121,11 +125,41 @@ def test_rate_per_host(pool):
 def test_slow_and_dead_hosts_hold_up_no_other(pool, tmp_path):
     """Twelve rows of a silent host come first; the other host's sixty are done long before the first of them ends."""
     with Server(lambda path: Reply(delay=60)) as silent, Server(lambda path: Reply(body=jpeg())) as quick:
-        urls = [silent.url(f"/{number}") for number in range(12)] + [quick.url(f"/{number}") for number in range(60)]
+        names = host_map(tmp_path, {"quick.test": f"127.0.0.1:{quick.port}"})
+        urls = [silent.url(f"/{number}") for number in range(12)] + [f"http://quick.test/{number}" for number in range(60)]
         began = time.monotonic()
-        rows = fetch(pool, urls, connections=8, connections_per_host=4, image_timeout_s=1.0)
+        rows = fetch(pool, urls, connections=8, connections_per_host=4, image_timeout_s=1.0, host_map=names)
         assert words(rows) == ["timeout"] * 12 + ["success"] * 60
         assert max(at for _, _, at in quick.log) - began < 1.0
+
+
+def test_a_host_has_one_limit_however_it_is_written(pool, tmp_path):
+    """Another port, and a dot at the end of the name."""
+    with Server(lambda path: Reply(body=jpeg(), delay=0.05)) as server:
+        names = host_map(tmp_path, {"h.test": f"127.0.0.1:{server.port}"})
+        written = ("h.test", "h.test.", "h.test:8080", "h.test.:8080")
+        rows = fetch(pool, [f"http://{written[row % 4]}/{row}" for row in range(24)], connections_per_host=2, host_map=names)
+        assert words(rows) == ["success"] * 24
+        assert server.most == 2
+
+
+def test_a_pause_holds_for_all_ports_of_a_host(pool):
+    with (
+        Server({"/a": [Reply(503, headers={"Retry-After": "1"}), Reply(body=jpeg())]}) as server,
+        Server({"/b": Reply(body=jpeg())}) as other,
+    ):
+        rows = fetch(pool, [server.url("/a"), other.url("/b")], connections_per_host=1)
+        assert words(rows) == ["success"] * 2
+        assert other.log[0][2] - server.log[0][2] > 0.9
+
+
+def test_a_port_that_is_down_takes_no_other_with_it(pool):
+    with Server({}) as server:
+        port = server.port
+    with Server(lambda path: Reply(body=jpeg(), delay=0.01)) as other:
+        urls = [url for row in range(100) for url in (f"http://127.0.0.1:{port}/{row}", other.url(f"/{row}"))]
+        rows = fetch(pool, urls, retries=0, connections_per_host=2)
+        assert words(rows) == ["connect", "success"] * 100
 
 
 def test_a_host_that_is_down_is_left_alone(pool):

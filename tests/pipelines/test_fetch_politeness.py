@@ -5,8 +5,10 @@ import time
 
 import pytest
 
+from pipelines.fetch.hosts import host_of
 from pipelines.fetch.politeness import HostLimit, HostsError, Politeness, Share, read_hosts_file
 from pipelines.fetch.settings import FetchSettings
+from quality.urls import url_of
 from schemas.pool import Pool
 from tests.pipelines.fetching import Reply, Server, fetch, jpeg
 
@@ -22,6 +24,8 @@ OTHERS = (HostLimit("*.example.org", connections=32), HostLimit("a.example.org",
         ("x.a.example.org", 32, None),
         ("x.b.example.org", 2, 1.0),
         ("badexample.org", 8, None),
+        ("a.example.org.", 8, 5.0),
+        ("x.example.org.", 32, None),
     ],
 )
 def test_the_longest_name_that_fits_counts(host, connections, rate):
@@ -49,6 +53,17 @@ def test_hosts_file(tmp_path):
     assert read_hosts_file(path) == (HostLimit("*.example.com", 32), HostLimit("images.example.org", 2, 5.0))
 
 
+def test_names_are_compared_as_they_are_sent(tmp_path):
+    path = tmp_path / "hosts.toml"
+    path.write_text(
+        '[hosts."bücher.de"]\nrate = 1\n[hosts."*.말뭉치.test"]\nrate = 2\n[hosts."a.example."]\nrate = 3\n',
+        "utf-8",
+    )
+    politeness = Politeness(connections=8, rate=None, hosts=read_hosts_file(path))
+    urls = ("http://bücher.de/1", "http://xn--bcher-kva.de./1", "http://x.말뭉치.test/", "http://a.example/", "http://b.example/")
+    assert [politeness.of(host_of(url_of(url))).rate for url in urls] == [1.0, 1.0, 2.0, 3.0, None]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -59,6 +74,10 @@ def test_hosts_file(tmp_path):
         ('[hosts."http://a"]\nrate = 1', "without scheme or port"),
         ('[hosts."A.test"]\nrate = 1', "in small letters"),
         ('[hosts."*"]\nrate = 1', "below it"),
+        ('[hosts."a b.test"]\nrate = 1', r'\[hosts."a b.test"\]: no host can have this name'),
+        (f'[hosts."{"bü" * 40}.de"]\nrate = 1', "no host can have this name"),
+        ('[hosts."a..test"]\nrate = 1', "no host can have this name"),
+        ('[hosts."bücher.de"]\nrate = 1\n[hosts."xn--bcher-kva.de."]\nrate = 2', r"xn--bcher-kva\.de has a table already; put both"),
         ("hosts = 3", "only tables"),
         ("[host.a]\nrate = 1", r"host: only tables \[hosts"),
         ("[hosts.a\n", "write e.g."),
@@ -66,7 +85,7 @@ def test_hosts_file(tmp_path):
 )
 def test_a_wrong_hosts_file_is_told(tmp_path, text, told):
     path = tmp_path / "hosts.toml"
-    path.write_text(text)
+    path.write_text(text, "utf-8")
     with pytest.raises(HostsError, match=told):
         read_hosts_file(path)
     with pytest.raises(HostsError, match=r"none\.toml"):
