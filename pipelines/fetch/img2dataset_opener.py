@@ -112,7 +112,7 @@ class Opener:
 
     def open(self, request: Request, data: object = None, timeout: object = None) -> _Body:
         """What urllib.request.urlopen calls. Raises NotTaken for all but a whole body."""
-        url = URL(request.full_url)
+        url = URL(request.full_url, encoded=True)  # as quality.urls wrote it: signed urls depend on every escape
         number, url = int(url.fragment), url.with_fragment(None)
         with self._host(url).turn():
             began = time.time()
