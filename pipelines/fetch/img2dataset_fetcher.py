@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -58,6 +58,9 @@ class Img2datasetFetcher:
         self._folder = Scratch("fetch")
         self._runner = ThreadPoolExecutor(1, thread_name_prefix="fetch-img2dataset")
         self._child: _Child | None = None
+        self._unit: _Unit | None = None
+        self._closing = False
+        self._lock = threading.Lock()  # of the three above
         self._numbers = 0
 
     def submit(self, work: Work) -> "Future[Any]":
@@ -65,7 +68,11 @@ class Img2datasetFetcher:
         return self._runner.submit(self._run, work)
 
     def close(self) -> None:
-        """Ends img2dataset; units that are not committed stay so."""
+        """Ends img2dataset; units that are not committed stay so, their futures are cancelled or raise CancelledError."""
+        with self._lock:
+            self._closing = True
+            if self._unit is not None:
+                self._unit.close()  # before its process ends, which would else look as if an image had ended it
         self._runner.shutdown(wait=False, cancel_futures=True)
         self.stop()
         self._runner.shutdown()
@@ -76,21 +83,33 @@ class Img2datasetFetcher:
         job = Job(self._numbers, work, Sink(Path(self._folder.path, f"{self._numbers:06d}.tar"), len(work.urls)))
         try:
             if not job.complete:
-                _Unit(self, job).run()
+                unit = _Unit(self, job)
+                with self._lock:
+                    self._unit = unit
+                unit.run()
+            if self._closing:
+                raise CancelledError
             return work.finish(job.sink.whole(), job.sink.close(), self._engine.network_up)
         finally:
             job.sink.discard()
 
     def stop(self) -> None:
         """Ends the process; what it was asked for and has not told, it does not tell any more."""
-        if self._child is not None:
-            self._child.end()
+        with self._lock:
+            child = self._child
+        if child is not None:
+            child.end()
 
     def child(self) -> "_Child":
-        """The process, started when it is first needed, or when the last one ended."""
-        if self._child is None or not self._child.alive:
-            self._child = _Child(pickle.dumps((self._settings, self._lists.digest, str(self._folder.path))))
-        return self._child
+        """The process, started when it is first needed, or when the last one ended. Raises CancelledError after close."""
+        with self._lock:
+            if self._closing:
+                raise CancelledError
+            if self._child is None or not self._child.alive:
+                self._child = _Child(pickle.dumps((self._settings, self._lists.digest, str(self._folder.path))))
+            child = self._child
+        child.await_start()  # without the lock: close and stop end a process that is starting, too
+        return child
 
 
 class _Unit:
@@ -101,15 +120,20 @@ class _Unit:
         self._engine, self._lists, self._settings = fetcher._engine, fetcher._lists, fetcher._settings
         self._later: list[Image] = []
         self._wait_s = 0.0
+        self._over = threading.Event()
+
+    def close(self) -> None:
+        """Ends the unit, from any thread; what its process does not tell any more is not the fault of an image."""
+        self._job.closed = True
+        self._over.set()
 
     def run(self) -> None:
         """Rounds, until every url has its outcome or the unit's time is up."""
         images, limit = list(self._job.open.values()), self._settings.unit_timeout_s
         if any(image.url is None for image in images):
             raise FetcherError("img2dataset fetches urls; the images of a folder are read by pigment's own fetcher: leave --fetcher out")
-        over = threading.Event()
         self._fetcher.child()  # importing img2dataset takes seconds, which are not the unit's
-        watch = threading.Thread(target=self._watch, args=(over, limit), name="fetch-deadline", daemon=True)
+        watch = threading.Thread(target=self._watch, args=(limit,), name="fetch-deadline", daemon=True)
         watch.start()
         try:
             while images and not self._job.closed:
@@ -117,22 +141,21 @@ class _Unit:
                 self._round(images)
                 images = self._later
                 if images:
-                    over.wait(self._wait_s)
+                    self._over.wait(self._wait_s)
         finally:
-            over.set()
+            self._over.set()
             watch.join()
         for image in list(self._job.open.values()):
             self._settle(image, _LATE)
 
-    def _watch(self, over: threading.Event, limit: float) -> None:
+    def _watch(self, limit: float) -> None:
         """Ends the unit at its deadline, which moves on while enough of its rows come; as our engine's."""
-        if over.wait((1 - WINDOW) * limit):
+        if self._over.wait((1 - WINDOW) * limit):
             return
         self._job.moves()
-        while not over.wait(WINDOW * limit):
+        while not self._over.wait(WINDOW * limit):
             if not self._job.moves():
-                self._job.closed = True
-                over.set()
+                self.close()
                 self._fetcher.stop()
                 return
 
@@ -239,10 +262,17 @@ class _Child:
         )  # fmt: skip
         os.close(writing)
         self._answers = os.fdopen(reading, "rb")
+        self._started = self._ended = False
         self._send(hello)
+
+    def await_start(self) -> None:
+        """Until it can be asked, which takes seconds, or was ended by us. Raises FetcherError where it ended by itself."""
+        if self._started:
+            return
         for _ in self._said():
             pass
-        if not self.alive:
+        self._started = True
+        if not self.alive and not self._ended:
             raise FetcherError(f"img2dataset's process ended with {self.code} as it started; what it wrote is in the log")
 
     @property
@@ -274,6 +304,7 @@ class _Child:
             yield message
 
     def end(self) -> None:
+        self._ended = True
         self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None

@@ -112,7 +112,7 @@ class Opener:
 
     def open(self, request: Request, data: object = None, timeout: object = None) -> _Body:
         """What urllib.request.urlopen calls. Raises NotTaken for all but a whole body."""
-        url = URL(request.full_url)
+        url = URL(request.full_url, encoded=True)  # as quality.urls wrote it: signed urls depend on every escape
         number, url = int(url.fragment), url.with_fragment(None)
         with self._host(url).turn():
             began = time.time()
@@ -225,11 +225,11 @@ class Opener:
         raise _NotConnected(again=True)
 
     def _take(self, response: http.client.HTTPResponse, url: URL) -> Answer:
-        headers = response.getheaders()
-        signals = signals_of_headers(headers, self._settings.agent)
+        code = response.status
+        # Of a page that says that there is no image, the headers say nothing about one.
+        signals = {} if code >= 400 else signals_of_headers(response.getheaders(), self._settings.agent)
         if self._settings.optouts == "obey" and not all(signals.values()):
             return refused_by(signals)
-        code = response.status
         if 200 <= code < 300 and code != 206:
             answer = self._body(response)
             answer.signals = signals

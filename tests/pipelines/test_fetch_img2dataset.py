@@ -5,6 +5,8 @@ import hashlib
 import io
 import os
 import sys
+import time
+from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
@@ -183,6 +185,45 @@ def test_a_host_is_asked_no_more_than_it_allows(tmp_path):
         assert len(agents) == 1
 
 
+def spoil_decoder(folder, monkeypatch, what: str) -> None:
+    """In img2dataset's process alone, OpenCV's decoder first does what the expression says of `data`, an array."""
+    (folder / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'pipelines.fetch.img2dataset_child' in ' '.join(sys.orig_argv):\n"
+        "    import ctypes, cv2, os, time\n"
+        "    decode = cv2.imdecode\n"
+        "    def imdecode(data, flags):\n"
+        f"        {what}\n"
+        "        return decode(data, flags)\n"
+        "    cv2.imdecode = imdecode\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def test_a_unit_that_close_interrupts_is_not_committed(tmp_path, monkeypatch):
+    """While its process looks at a healthy image: that image is no crash, and no other process is started."""
+    looks = tmp_path / "looks"
+    looks.mkdir()
+    spoil_decoder(tmp_path, monkeypatch, f"open(os.path.join({str(looks)!r}, str(os.getpid())), 'w').close() or time.sleep(30)")
+    pool = Pool(tmp_path / "d")
+    with Server({f"/{number}": Reply(body=shot(number)) for number in range(3)}) as server:
+        engine = Engine(settings(fetcher="img2dataset", **RESIZED), NO_LISTS, threads=1)
+        fetcher = Img2datasetFetcher(engine, NO_LISTS)
+        try:
+            rows = Rows({UNIT: of_urls([server.url(f"/{number}") for number in range(3)])})
+            flying, waiting = submit(fetcher, pool, rows), submit(fetcher, pool, rows)
+            until = time.monotonic() + 60
+            while not any(looks.iterdir()) and time.monotonic() < until:
+                time.sleep(0.05)
+        finally:
+            fetcher.close()
+            engine.close()
+    for future in (flying, waiting):
+        with pytest.raises(CancelledError):
+            future.result(timeout=0)
+    assert len(list(looks.iterdir())) == 1 and pool.committed() == set()
+
+
 def test_what_is_not_done_at_the_deadline_is_postponed(tmp_path):
     with Server(
         {"/a": Reply(body=shot(1)), "/b": Reply(body=shot(2)), "/c": Reply(body=shot(3)), "/slow": Reply(hang=True, told=10)}
@@ -194,17 +235,7 @@ def test_what_is_not_done_at_the_deadline_is_postponed(tmp_path):
 
 
 def test_a_picture_that_ends_the_process_is_crashed_and_the_others_go_on(tmp_path, monkeypatch):
-    """OpenCV's decoder is made to crash, for one picture, by a module that only img2dataset's process imports."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n"
-        "if 'pipelines.fetch.img2dataset_child' in ' '.join(sys.orig_argv):\n"
-        "    import ctypes, cv2\n"
-        "    decode = cv2.imdecode\n"
-        "    def imdecode(data, flags):\n"
-        f"        return ctypes.string_at(0) if data.tobytes() == {shot(2)!r} else decode(data, flags)\n"
-        "    cv2.imdecode = imdecode\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    spoil_decoder(tmp_path, monkeypatch, f"ctypes.string_at(0) if data.tobytes() == {shot(2)!r} else None")
     with Server(lambda path: Reply(body=shot(int(path[1:]))) if path[1:].isdigit() else Reply(404)) as server:
         found = theirs(Pool(tmp_path / "d"), [server.url(f"/{number}") for number in range(6)], **RESIZED)
     assert found is not None
