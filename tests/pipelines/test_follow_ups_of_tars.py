@@ -4,11 +4,18 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from pipelines.flags import parser
+from pipelines.options import UsageError
+from pipelines.pool_job import PoolJob, open_pool_job
 from pipelines.sources.listing import list_source
 from pipelines.sources.rows import RowReader, index_file
+from schemas.columns import RAW, table_of
 from schemas.follow_ups import FollowUp, put_follow_up
 from schemas.pool import Pool
+from tests.conftest import ingest
+from tests.pipelines.fetching import Reply, Server, jpeg
 from tests.tars import sample, write_tar
 
 TIMEOUT = {"status": "failed_to_download", "error_message": "<urlopen error timed out>"}
@@ -38,6 +45,12 @@ def unit_of(pool: Pool, tar: Path, columns: dict[str, str] | None = None) -> str
     (entry,) = list_source(str(tar), columns or {})
     (unit,) = index_file(pool, entry, unit_size=100).units
     return unit
+
+
+def opened(folder: Path, *flags: object) -> PoolJob:
+    """The job that would fetch into folder/d."""
+    args, _ = parser().parse_with_beam(["--dataset", str(folder / "d"), "--stop_after", "fetch", *map(str, flags)])
+    return open_pool_job(args)
 
 
 def test_rows_that_are_asked_for_at_their_urls_are_checked_like_any_other(tmp_path):
@@ -73,3 +86,42 @@ def test_a_sample_whose_image_the_tar_lacks_may_have_a_known_column_of_another_t
     assert [(row["status"], row["error_message"]) for row in RowReader(pool).read(asked.unit).to_pylist()] == [
         (None, None), wrong, wrong, (None, None),
     ]  # fmt: skip
+
+
+def test_a_job_knows_whether_follow_ups_of_tars_ask_the_web(tmp_path):
+    """And asks for who asks: without a contact no row would come, and none would be asked for again."""
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+    mine, other = output(tmp_path / "mine", [{}, TIMEOUT]), output(tmp_path / "other", [{}, {}, TIMEOUT])
+    first = opened(tmp_path, "--source", mine)
+    assert not first.asks_hosts and "asking as" not in first.headline()
+    opened(tmp_path, "--source", other, "--add_source")
+    unit = unit_of(first.pool, mine)
+    with pytest.raises(UsageError, match=r"what the tars lack is asked for at its urls: say who asks, .* --contact"):
+        opened(tmp_path, "--retry_failed")
+    assert first.pool.settings("retries") is None, "nothing was begun"
+    again = opened(tmp_path, "--retry_failed", "--contact", "me@example.org")
+    assert again.asks_hosts and "asking as pigment/0.1 (text-image data sets; me@example.org); of one host" in again.headline()
+    put_follow_up(first.pool, FollowUp(f"{unit}.r1", unit, 1, (1,)))
+    for source in ((), ("--source", mine)):
+        with pytest.raises(UsageError, match="--contact"):
+            opened(tmp_path, *source)
+        assert opened(tmp_path, *source, "--contact", "me@example.org").asks_hosts
+    assert not opened(tmp_path, "--source", other).asks_hosts, "its follow-ups are those of the other tar"
+    first.pool.commit(f"{unit}.r1", table_of([{"row": 0, "status": "success"}], RAW), tar=None, input_digest="input")
+    assert not opened(tmp_path).asks_hosts, "all that was planned is committed"
+
+
+def test_what_tars_lack_is_fetched_as_politely_as_a_url_list(tmp_path):
+    with Server(lambda path: Reply(body=jpeg(7))) as server:
+        output(tmp_path, [{}, {**TIMEOUT, "url": server.url("/1")}])
+        flags = ("--dataset", tmp_path / "d", "--source", tmp_path / "00000.tar", "--stop_after", "fetch", "--running_mode", "in_memory")
+        first = ingest(*flags)
+        assert first.returncode == 0 and server.log == [] and server.host_files == [], first.stderr
+        assert "asking as" not in first.stdout and "fetched 2 pairs" not in first.stdout
+        again = ingest(*flags, "--retry_failed", "--allow_private_hosts")
+        assert again.returncode == 0, again.stderr
+        assert [path for _, path, _ in server.log] == ["/1"] and "/robots.txt" in {path for _, path, _ in server.host_files}
+    for told in ("\nasking as ", "\nfetched 1 pair in ", "asked again for 1 pair that had failed, of 1 unit (round 1): 1 came"):
+        assert told in again.stdout
+    assert list((tmp_path / "d" / "pool" / "hosts").glob("*.parquet")) != []
