@@ -21,7 +21,7 @@ from quality.images.convert import Target
 from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
-from schemas.follow_ups import FollowUp, begin_round, end_round, planned_follow_ups
+from schemas.follow_ups import FollowUp, begin_round, end_round, open_round, planned_follow_ups
 from schemas.pool import Pass, Pool, ScorerInfo, split_unit
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
@@ -90,9 +90,15 @@ class PoolJob:
         return {unit: plan for unit, plan in planned_follow_ups(self.pool).items() if plan.round == self.retry_round}
 
     def end_retrying(self) -> None:
-        """Notes that the round is through, once all of its follow-ups are committed: the next one asks for what failed in it too."""
-        if self.retry_round is not None and self.retried().keys() <= self.pool.committed():
-            end_round(self.pool, self.retry_round)
+        """Notes that the open round is through, once all of its follow-ups are committed: the next one asks for what failed in it too.
+
+        Whichever run fetched the last of them: one that was not told to retry goes on with those that are planned.
+        """
+        known = open_round(self.pool) if self.fetches else None
+        if known is not None:
+            planned = {unit for unit, plan in planned_follow_ups(self.pool).items() if plan.round == known}
+            if planned <= self.pool.committed():
+                end_round(self.pool, known)
 
     def headline(self) -> str:
         """What is about to happen, in one line; another for what hosts are asked, and where scores cannot mean what they say."""
