@@ -2,20 +2,25 @@
 
 from pathlib import Path
 
+import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipelines.fetch.summary import summarise
 from pipelines.flags import parser
 from pipelines.options import UsageError
 from pipelines.pool_job import PoolJob, open_pool_job
 from pipelines.sources.listing import list_source
 from pipelines.sources.rows import RowReader, index_file
+from pipelines.steps.fetch_units import FetchUnits
+from pipelines.steps.follow_ups import followed_up
 from schemas.columns import RAW, table_of
-from schemas.follow_ups import FollowUp, put_follow_up
+from schemas.follow_ups import FollowUp, follow_up, put_follow_up
 from schemas.pool import Pool
 from tests.conftest import ingest
-from tests.pipelines.fetching import Reply, Server, jpeg
+from tests.pipelines.fetching import NO_LISTS, Reply, Server, jpeg, settings
 from tests.tars import sample, write_tar
 
 TIMEOUT = {"status": "failed_to_download", "error_message": "<urlopen error timed out>"}
@@ -110,6 +115,24 @@ def test_a_job_knows_whether_follow_ups_of_tars_ask_the_web(tmp_path):
     assert not opened(tmp_path, "--source", other).asks_hosts, "its follow-ups are those of the other tar"
     first.pool.commit(f"{unit}.r1", table_of([{"row": 0, "status": "success"}], RAW), tar=None, input_digest="input")
     assert not opened(tmp_path).asks_hosts, "all that was planned is committed"
+
+
+def test_what_has_no_url_is_not_asked_for_again(tmp_path):
+    """It could never come: every round would have planned it again, as another pair."""
+    tar = output(tmp_path, [{}, TIMEOUT, {**TIMEOUT, "url": None}, {**TIMEOUT, "url": " "}, TIMEOUT])
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        pool = Pool(tmp_path / "d")
+        unit = unit_of(pool, tar)
+        _ = pipeline | beam.Create([unit]) | FetchUnits(pool, RowReader(pool), settings())
+    assert pool.read_raw(unit)["status"].to_pylist() == ["success", *["failed_to_download"] * 4]
+    assert followed_up(unit, pool, 1) == [unit, f"{unit}.r1"]
+    assert follow_up(pool, f"{unit}.r1") == FollowUp(f"{unit}.r1", unit, 1, (1, 4), {"failed_to_download": 2})
+    assert summarise(pool, NO_LISTS).passing == 2, "the summary promises no more"
+    (tmp_path / "none").mkdir()
+    none = unit_of(pool, output(tmp_path / "none", [{}, {**TIMEOUT, "url": None}]))
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create([none]) | FetchUnits(pool, RowReader(pool), settings())
+    assert followed_up(none, pool, 1) == [none]
 
 
 def test_what_tars_lack_is_fetched_as_politely_as_a_url_list(tmp_path):
