@@ -21,8 +21,8 @@ from quality.images.convert import Target
 from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
-from schemas.follow_ups import FollowUp, begin_round, end_round, planned_follow_ups
-from schemas.pool import Pass, Pool, ScorerInfo
+from schemas.follow_ups import FollowUp, begin_round, end_round, open_round, planned_follow_ups
+from schemas.pool import Pass, Pool, ScorerInfo, split_unit
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
 RESIZED = (
@@ -34,12 +34,14 @@ RESIZED_UNREAD = (
     "evidence has nothing of them, and the deepfake band is missing; --store original (a new --dataset) keeps the bytes"
 )
 
+_WHY_ASKED = {True: "--source names urls", False: "what the tars lack is asked for at its urls"}
+
 
 @dataclass(frozen=True)
 class PoolJob:
     """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
-    lists: the block lists' digest, or None. evidence_read_as: see chosen_scorers. retry_round: of asking again for what failed, or None.
-    max_failure_rate: see FailureLimit.
+    lists: the block lists' digest, or None. asks_hosts: whether anything may be asked for over HTTP. evidence_read_as: see chosen_scorers.
+    retry_round: of asking again for what failed, or None. max_failure_rate: see FailureLimit.
     """
 
     pool: Pool
@@ -53,6 +55,7 @@ class PoolJob:
     fetches: bool
     scores: bool
     lists: str | None
+    asks_hosts: bool
     evidence_read_as: str | None
     retry_round: int | None = None
     max_failure_rate: float | None = None
@@ -87,14 +90,15 @@ class PoolJob:
         return {unit: plan for unit, plan in planned_follow_ups(self.pool).items() if plan.round == self.retry_round}
 
     def end_retrying(self) -> None:
-        """Notes that the round is through, once all of its follow-ups are committed: the next one asks for what failed in it too."""
-        if self.retry_round is not None and self.retried().keys() <= self.pool.committed():
-            end_round(self.pool, self.retry_round)
+        """Notes that the open round is through, once all of its follow-ups are committed: the next one asks for what failed in it too.
 
-    @property
-    def asks_hosts(self) -> bool:
-        """Whether anything is asked for over HTTP."""
-        return any(not entry.images for entry in self.entries)
+        Whichever run fetched the last of them: one that was not told to retry goes on with those that are planned.
+        """
+        known = open_round(self.pool) if self.fetches else None
+        if known is not None:
+            planned = {unit for unit, plan in planned_follow_ups(self.pool).items() if plan.round == known}
+            if planned <= self.pool.committed():
+                end_round(self.pool, known)
 
     def headline(self) -> str:
         """What is about to happen, in one line; another for what hosts are asked, and where scores cannot mean what they say."""
@@ -142,9 +146,11 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         fetch = _fetch_settings(args, fixed)
     except (ValueError, TrustError, HostsError) as error:
         raise UsageError(str(error)) from error
-    if any(not entry.images for entry in entries) and fetch.contact is None and fetch.host_map is None and not fetch.allow_private_hosts:
+    asks_hosts = _asks_hosts(pool, entries, retries=args.retry_failed)
+    if asks_hosts and fetch.contact is None and fetch.host_map is None and not fetch.allow_private_hosts:
         raise UsageError(
-            "--source names urls: say who asks, with an address at which a site's owner can reach you, as in --contact you@example.org; "
+            f"{_WHY_ASKED[any(not entry.images for entry in entries)]}: "
+            "say who asks, with an address at which a site's owner can reach you, as in --contact you@example.org; "
             "it is sent with every request, and kept nowhere"
         )
     wanted = {"fetch": fetch.identity(), **source}
@@ -174,8 +180,19 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     retry_round = begin_round(pool) if args.retry_failed else None
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch,
-        scorers, reads, pass_, fetches, scores, lists, read_as, retry_round, args.max_failure_rate,
+        scorers, reads, pass_, fetches, scores, lists, asks_hosts, read_as, retry_round, args.max_failure_rate,
     )  # fmt: skip
+
+
+def _asks_hosts(pool: Pool, entries: Sequence[Entry], *, retries: bool) -> bool:
+    """Whether anything may be asked for over HTTP: urls of lists, and of tars what they lack, in a follow-up that is planned or may be."""
+    if any(not entry.images for entry in entries):
+        return True
+    tars = {(entry.root, entry.path) for entry in entries if entry.kind in TARS}
+    if retries or not tars:
+        return bool(tars)
+    bases = {split_unit(unit)[0] for unit in planned_follow_ups(pool).keys() - pool.committed()}
+    return any((file.source, file.path) in tars for base in bases if (file := pool.file(base)) is not None)
 
 
 def plan_source(args: argparse.Namespace, pool: Pool) -> tuple[list[Entry], dict[str, Any]]:

@@ -117,14 +117,20 @@ def statuses_of(pool: Pool, units: Iterable[str]) -> Counter[str]:
     return +statuses
 
 
+def open_round(pool: Pool) -> int | None:
+    """The round of retrying that was begun and has not ended."""
+    known = pool.settings("retries")
+    return None if known is None or known["ended"] else known["round"]
+
+
 def begin_round(pool: Pool) -> int:
     """The round of retrying to work on: the one that was begun and has not ended, else a new one.
 
     So a run that goes on where another was killed asks again for what that one had not asked for yet, and for nothing twice.
     """
+    if (standing := open_round(pool)) is not None:
+        return standing
     known = pool.settings("retries")
-    if known is not None and not known["ended"]:
-        return known["round"]
     number = 1 if known is None else known["round"] + 1
     pool.replace_settings("retries", {"round": number, "ended": False})
     return number

@@ -24,7 +24,7 @@ from pipelines.sources.rows import InPlace
 from pipelines.sources.tars import Place
 from quality.block_lists import BlockLists
 from quality.block_lists.match import Kind
-from schemas.pool import Pool
+from schemas.pool import Pool, split_unit
 from schemas.reasons import error_word
 from schemas.scratch import Scratch
 from schemas.user_tar import UserTar
@@ -74,6 +74,12 @@ def commit_in_place(
                 pool.put_incident(unit, Counter[str](kind for outcome in outcomes if (kind := outcome.blocked_by) is not None))
             table = raw_table(unit, taken.source, outcomes, keys=keys)
             pool.commit(unit, table, tar=images, input_digest=input_digest, tar_sha256=None if copied is None else copied[1])
+
+
+def is_of_tar(pool: Pool, unit: str) -> bool:
+    """Whether the rows of a unit, a follow-up too, are those of a tar of the user's."""
+    file = pool.file(split_unit(unit)[0])
+    return file is not None and file.kind in TARS
 
 
 def tars_that_hold_listed(pool: Pool, listed: Mapping[str, int]) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.fetch.in_place import is_of_tar
 from quality.block_lists import BlockLists, listed_pairs
 from quality.gates.hosts import host_column
 from quality.gates.shares import FAILED
@@ -179,14 +180,24 @@ class _Tally:
             self._add_requests(unit, requests, failed)
         newest = np.ones(raw.num_rows, bool)
         newest[retried_rows(self.pool, unit, self.scope)] = False
-        ends = pa.table({"status": raw["status"], "word": _words(raw["error_message"]), "host": host_column(raw["url"]), "failed": failed})
+        # What a tar of the user's lacks is asked for at its url, or never.
+        asks = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(raw["url"]), ""), False) if is_of_tar(self.pool, unit) else newest
+        ends = pa.table(
+            {
+                "status": raw["status"],
+                "word": _words(raw["error_message"]),
+                "host": host_column(raw["url"]),
+                "failed": failed,
+                "asks": asks,
+            }
+        )
         ends = ends.filter(pa.array(newest))
         self.rows += ends.num_rows
         self.stored += pc.sum(raw["size"]).as_py() or 0
-        for status, word, count in _counts(ends, ["status", "word"]):
+        for status, word, asks, count in _counts(ends, ["status", "word", "asks"]):
             self.statuses[status] += count
             if status != "success":
-                self.words[status, word or "", can_pass(status, word)] += count
+                self.words[status, word or "", asks and can_pass(status, word)] += count
         asked = ends.filter(pc.and_(pc.is_valid(ends["host"]), pc.or_(ends["failed"], pc.equal(ends["status"], "success"))))
         for host, count in _counts(asked, ["host"]):
             self.asked[host] += count

@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -161,14 +161,9 @@ class RowReader:
 
     def _asked_again(self, unit: str) -> pa.Table:
         """The rows of a follow-up. What a tar of the user's does not hold is asked for at its url, whatever kept its maker from getting it."""
-        base = base_of(unit)
-        table = self.read(base).take(pa.array(follow_up(self.pool, unit).rows))
-        if self._file(base).kind in TARS:
-            has_url = pc.is_valid(table["url"])
-            for name in ("status", "error_message"):
-                kept = pc.if_else(has_url, pa.scalar(None, pa.string()), table[name])
-                table = table.set_column(table.column_names.index(name), SOURCE.field(name), kept)
-        return table
+        base, rows = base_of(unit), pa.array(follow_up(self.pool, unit).rows, pa.int64())
+        in_place = self._in_place(base, again=True)
+        return (self.read(base) if in_place is None else in_place.source).take(rows)
 
     def is_in_place(self, unit: str) -> bool:
         """Whether the unit's images stay in a tar of the user's; those of a follow-up come from the web."""
@@ -179,6 +174,10 @@ class RowReader:
 
         Raises SourceError.
         """
+        return self._in_place(unit)
+
+    def _in_place(self, unit: str, *, again: bool = False) -> InPlace | None:
+        """As in_place; again: of rows that are to be asked for at their url."""
         if not self.is_in_place(unit):
             return None
         file, chunk = self._file(unit), split_unit(unit)[1]
@@ -190,6 +189,8 @@ class RowReader:
                 f"{tar.tar.path} is not the file that unit {unit} was cut from; put it back as it was, or use a new --dataset"
             )
         found = tar.read(start, min(file.unit_size, file.rows - start))
+        if again:
+            found = replace(found, rows=_at_their_urls(found.rows, file.columns))
         taken = file.sampled(chunk)
         return InPlace(
             source_table(found.rows, file.columns).take(pa.array(taken, pa.int64())), tar.tar, [found.places[row] for row in taken]
@@ -199,6 +200,20 @@ class RowReader:
         """The bytes of an image of a folder source. Raises FileNotFoundError."""
         file = self._file(unit)
         return Path(file.source, Path(file.path).parent if file.kind == "rows" else "", file_name).read_bytes()
+
+
+def _at_their_urls(chunk: Chunk, mapping: Mapping[str, str]) -> Chunk:
+    """A tar's rows without what kept their images from it, where they have a url: nobody looked at the rest of such a row before.
+
+    What makes a row no pair stays.
+    """
+    column = chunk.columns.get(mapping.get("url", "url"))
+    urls = column if isinstance(column, list) else [None] * len(chunk.lines) if column is None else column.to_pylist()
+    told = chunk.statuses or ["invalid"] * len(chunk.lines)
+    errors = [
+        None if url is not None and status != "invalid" else error for url, status, error in zip(urls, told, chunk.errors, strict=True)
+    ]
+    return replace(chunk, errors=errors)
 
 
 def source_table(chunk: Chunk, mapping: Mapping[str, str]) -> pa.Table:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import apache_beam as beam
 
+from pipelines.fetch.in_place import is_of_tar
 from schemas.follow_ups import FollowUp, follow_up_name, follow_ups_of, put_follow_up
 from schemas.pool import Pool
 from schemas.reasons import can_pass
@@ -14,7 +15,8 @@ class FollowUps(beam.PTransform):
     """Adds to each unit its follow-ups, and with a `round` of retrying plans one more where any row's newest failure can pass.
 
     In: names of units. Out: the same, each followed by its follow-ups, committed or not. round: None plans nothing. A unit that is not
-    committed is not followed up, and of a follow-up that is not committed none is planned: it is gone on with.
+    committed is not followed up, and of a follow-up that is not committed none is planned: it is gone on with. Of tars of the user's only
+    rows with a url are asked for.
     """
 
     def __init__(self, pool: Pool, *, round: int | None):
@@ -43,6 +45,9 @@ def _plan(pool: Pool, unit: str, before: list[FollowUp], round: int) -> FollowUp
         for row, end in zip(each.rows, _ends(pool, each.unit), strict=True):
             newest[row] = end
     passing = [row for row, end in enumerate(newest) if can_pass(*end)]
+    if passing and is_of_tar(pool, unit):  # what a tar of the user's lacks comes from its url, or never
+        urls = pool.read_raw(unit, ["url"])["url"].to_pylist()
+        passing = [row for row in passing if (urls[row] or "").strip()]
     if not passing:
         return None
     statuses = Counter(newest[row][0] for row in passing)

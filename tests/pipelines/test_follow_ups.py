@@ -1,5 +1,7 @@
 """Asking again for what failed: which rows, by which names, and once a round, whatever is killed."""
 
+from dataclasses import replace
+
 import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -189,3 +191,25 @@ def test_a_round_is_open_until_all_that_it_planned_is_fetched(tmp_path, web):
     fetch(pool, source, round=1)
     job.end_retrying()
     assert pool.settings("retries") == {"round": 1, "ended": True} and job.deferred() == {}
+
+
+def test_a_round_that_a_plain_run_finishes_has_ended(tmp_path, web):
+    """Else the next --retry_failed would go on with it: plan nothing, and tell its figures as new ones."""
+    pool, source = Pool(tmp_path / "data"), listed(tmp_path, web)
+    fetch(pool, source)
+    first, second = sorted(pool.committed())
+    number = begin_round(pool)
+    for name in (first, second):
+        followed_up(name, pool, number)
+    web.replies.down = False
+    flags = ["--dataset", str(tmp_path / "data"), "--source", source, "--unit_size", "5", "--allow_private_hosts"]
+    job = open_pool_job(parser().parse_with_beam([*flags, "--stop_after", "fetch"])[0])
+    assert job.retry_round is None
+    job.end_retrying()
+    assert pool.settings("retries") == {"round": 1, "ended": False}, "nothing of it is fetched yet"
+    fetch(pool, source)
+    replace(job, fetches=False).end_retrying()
+    assert pool.settings("retries") == {"round": 1, "ended": False}, "who does not fetch ends nothing"
+    job.end_retrying()
+    assert pool.settings("retries") == {"round": 1, "ended": True}
+    assert {name: plan.rows for name, plan in retry(pool, source).items()} == {f"{second}.r2": (4,)}
