@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import socket
 import time
 
 import pytest
 
+from pipelines.fetch import guard
 from pipelines.fetch.guard import GuardedResolver, NoContact, PrivateAddress, Unresolved, is_public, parse_resolver, read_host_map
 from schemas.pool import Pool
 from tests.pipelines.fetching import Reply, Server, fetch, host_map, jpeg
@@ -140,6 +142,31 @@ def test_a_name_server_that_says_nothing_holds_nobody_up():
     )
     assert time.monotonic() - began < 6
     assert all(isinstance(each, Unresolved) and each.passing for each in silent) and len(two) == 2
+
+
+def test_names_that_hang_in_the_system_do_not_fail_those_behind_them(monkeypatch):
+    """Forty names of which the system says nothing for longer than our time-out, then three that it knows, and few threads."""
+
+    def ask(host, *_, **__):
+        if host.startswith("hangs"):
+            time.sleep(0.3)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    async def ask_all(*hosts: str) -> list:
+        resolver = GuardedResolver(host_map={}, allow_private=True, timeout_s=0.2)
+        try:
+            return await asyncio.gather(*(resolver.resolve(host, 80) for host in hosts), return_exceptions=True)
+        finally:
+            await resolver.close()
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    monkeypatch.setattr(guard, "_LOOKUPS", 16, raising=False)
+    began = time.monotonic()
+    *hanging, one, two, three = asyncio.run(ask_all(*(f"hangs{number}.test" for number in range(40)), "1.test", "2.test", "3.test"))
+    assert all(isinstance(each, Unresolved) and each.passing for each in hanging)
+    assert [[found["host"] for found in each] for each in (one, two, three)] == [["127.0.0.1"]] * 3
+    assert time.monotonic() - began < 3
 
 
 def test_every_address_of_a_name_is_looked_at():
