@@ -25,6 +25,7 @@ _TUNNELS: Final = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("20
 _WIRE_SERVER: Final = ipaddress.IPv4Address("168.63.129.16")  # a public address that answers as metadata service inside one cloud
 _KEPT_S: Final = 300.0  # a name's addresses are asked for again after this time
 _KEPT_FAILURE_S: Final = 30.0
+_MOST_KEPT: Final = 50_000  # names; the oldest go
 _LOOKUPS: Final = 256  # names that the system resolves at a time, each in a thread that mostly waits; half of the hosts checked at a time
 _TRIES: Final = 2  # questions to a name server that is asked directly, before a name counts as unresolved
 
@@ -85,11 +86,20 @@ def parse_resolver(text: str) -> tuple[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found out about a name. until: of the loop's clock. addresses: none where it has none. passing: as of Unresolved."""
+
+    until: float
+    addresses: tuple[str, ...]
+    passing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Question:
     """A name that is being asked for, for all who want it. begun: set when it is, after it has waited for its turn."""
 
     begun: asyncio.Event
-    answer: asyncio.Task[list[ResolveResult]]
+    answer: asyncio.Task[_Known]
 
 
 class GuardedResolver(AbstractResolver):
@@ -125,7 +135,8 @@ class GuardedResolver(AbstractResolver):
             )
         self._threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="fetch-dns")  # started as they are needed
         self._turns = asyncio.Semaphore(_LOOKUPS)
-        self._known: dict[tuple[str, int], tuple[float, _Question]] = {}
+        self._known: dict[str, _Known] = {}  # the oldest first
+        self._asked: dict[str, _Question] = {}
 
     def check_literal(self, url: URL) -> None:
         """Raises PrivateAddress or NoContact when the url's host is an address that may not be asked; aiohttp asks no resolver for those."""
@@ -146,12 +157,22 @@ class GuardedResolver(AbstractResolver):
         mapped = self._host_map.get(host.rstrip("."))
         if mapped is not None:
             return [_result(host, mapped[0], mapped[1])]
-        now = asyncio.get_running_loop().time()
-        until, question = self._known.get((host, port), (0.0, None))
-        if question is None or (question.answer.done() and now >= until):
+        known = self._known.get(host)
+        if known is None or asyncio.get_running_loop().time() >= known.until:
+            known = await self._answer(host)
+        if not known.addresses:
+            raise Unresolved(passing=known.passing)
+        self._check(known.addresses)
+        return [_result(host, address, port) for address in known.addresses]
+
+    async def _answer(self, host: str) -> _Known:
+        """What is found out about a name; it is asked for once, by however many at a time. Raises Unresolved where that takes too long."""
+        question = self._asked.get(host)
+        if question is None:
             begun = asyncio.Event()
-            question = _Question(begun, asyncio.create_task(self._ask(begun, host, port)))
-            self._known[host, port] = now + _KEPT_S, question
+            question = self._asked[host] = _Question(begun, asyncio.create_task(self._ask(begun, host)))
+            question.answer.add_done_callback(lambda _: self._asked.pop(host, None))
+            question.answer.add_done_callback(lambda _: begun.set())  # for those who wait where it was cancelled
         await question.begun.wait()
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -159,17 +180,19 @@ class GuardedResolver(AbstractResolver):
         except TimeoutError as error:
             raise Unresolved(passing=True) from error
 
-    async def _ask(self, begun: asyncio.Event, host: str, port: int) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
+    async def _ask(self, begun: asyncio.Event, host: str) -> _Known:
         try:
-            addresses = await (self._by_system(begun, host) if self._server is None else self._by_server(begun, self._server, host))
+            found = await (self._by_system(begun, host) if self._server is None else self._by_server(begun, self._server, host))
+            addresses, passing = tuple(found), False
         except (OSError, UnicodeError, aiodns.error.DNSError) as error:  # UnicodeError: a label that is empty or too long
-            self._known[host, port] = loop.time() + _KEPT_FAILURE_S, self._known[host, port][1]
-            raise Unresolved(passing=_passing(error)) from error
-        if not addresses:
-            raise Unresolved(passing=False)
-        self._check(addresses)
-        return [_result(host, address, port) for address in addresses]
+            addresses, passing = (), _passing(error)
+        kept_s = _KEPT_S if addresses else _KEPT_FAILURE_S
+        known = _Known(asyncio.get_running_loop().time() + kept_s, addresses, passing)
+        self._known.pop(host, None)
+        while len(self._known) >= _MOST_KEPT:
+            del self._known[next(iter(self._known))]
+        self._known[host] = known
+        return known
 
     async def _by_system(self, begun: asyncio.Event, host: str) -> list[str]:
         ask = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
@@ -186,11 +209,12 @@ class GuardedResolver(AbstractResolver):
     async def close(self) -> None:
         if self._server is not None:
             await self._server.close()
-        for _, question in self._known.values():
-            question.answer.cancel()
-        await asyncio.gather(*(question.answer for _, question in self._known.values()), return_exceptions=True)
-        self._threads.shutdown(wait=False, cancel_futures=True)  # a name server that does not answer is not waited for
+        answers = [question.answer for question in self._asked.values()]
+        for answer in answers:
+            answer.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)
         self._known.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)  # a name server that does not answer is not waited for
 
 
 def _passing(error: Exception) -> bool:
