@@ -26,6 +26,8 @@ MAX_REDIRECTS: Final = 5  # of robots.txt (RFC 9309, 2.3.1.2)
 BUCKETS: Final = 64  # files that readings are spread over
 _KEPT: Final = 256_000_000  # bytes of hosts' files that a process keeps before it reads them anew from the pool
 _RULES: Final = 20_000  # origins whose files are kept parsed
+# By age; of readings at one moment by what they say, since those of a pool come in no order.
+_AGE: Final = [(name, "ascending") for name in ("read_at", "robots_answer", "robots", "tdmrep_answer", "tdmrep")]
 _REFUSED: Final = frozenset({"private_address", "no_contact"})
 
 
@@ -149,7 +151,7 @@ class HostRules:
             if self._bytes > _KEPT:
                 self._readings.clear()
                 self._bytes = 0
-            rows = [] if self._pool is None else self._pool.read_hosts(bucket).sort_by("read_at").to_pylist()
+            rows = [] if self._pool is None else self._pool.read_hosts(bucket).sort_by(_AGE).to_pylist()
             known = self._readings[bucket] = {row["origin"]: Reading(**row) for row in rows}
             self._bytes += sum(map(_size, known.values()))
         return known
@@ -169,7 +171,8 @@ def bucket_of(origin: str) -> str:
 
 async def read_origin(client: Client, origin: str, settings: FetchSettings) -> Reading:
     """Asks an origin for both files. TDMRep's is not asked for where robots.txt could not be reached, for nothing else will be."""
-    read_at = datetime.now(UTC).replace(microsecond=0)
+    now = datetime.now(UTC)
+    read_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # in ms, as it is kept
     robots = await _read(client, URL(f"{origin}/robots.txt"), settings)
     reading = Reading(origin, read_at, *_told(robots))
     if reading.failure is not None:
