@@ -187,7 +187,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _deferred_text(deferred: dict[str, int], args: argparse.Namespace) -> str:
     return (
-        f"{len(deferred)} units ({sum(deferred.values()):,} pairs) were deferred: their hosts could not be reached.\n"
+        f"{len(deferred)} units ({sum(deferred.values()):,} pairs) were deferred: the network was down, or nothing of them came in time.\n"
         f"Run the same command again to fetch them; nothing that is done is done twice. To publish without them: --allow_missing"
     )
 

@@ -1,4 +1,4 @@
-"""From the outcomes of a unit to its commit, or to the note that its network was down."""
+"""From the outcomes of a unit to its commit, or to the note that it is deferred: the network was down, or nothing came."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ from schemas.pool import Pool, number_of
 from schemas.reasons import error_word
 
 FEWEST_ROWS: Final = 20  # that all have to fail by the network before the fault is taken to be ours, where no host answered before
-MOST: Final = 0.5  # share of a unit's rows that may be postponed, or fail by the network, before it is asked whether the unit is deferred
+MOST: Final = 0.5  # share of a unit's rows that may be postponed or fail by the network before it is asked whether the unit is deferred
 _NEVER_ASKED: Final = frozenset({"invalid", "blocked"})  # so that such rows say nothing about the network
+_UNASKED: Final = frozenset({"private_address", "no_contact"})  # words of rows that a worker took up and asked nobody for
 _FETCHED: Final = tuple(field.name for field in fields(Outcome) if field.name not in ("blocked_by", "took"))
 
 
@@ -34,7 +35,7 @@ def commit_unit(
     *,
     input_digest: str,
 ) -> bool:
-    """Commits the unit, adopting a rival's commit; or, when the network was down, notes it as deferred. Returns whether it is committed.
+    """Commits the unit, adopting a rival's commit; or notes it as deferred (why_deferred). Returns whether it is committed.
 
     source: the reader's rows, columns SOURCE, then carried ones. outcomes: one a row. tar: its path and SHA-256 (hex), None without images.
     network_up: see why_deferred.
@@ -91,25 +92,40 @@ def _uid(unit: str, row: int, url: str | None, file_name: str | None, caption: s
 
 
 def why_deferred(source: pa.Table, outcomes: Sequence[Outcome], network_up: NetworkUp, *, again: bool = False) -> str | None:
-    """Why the unit must not be committed: too much of it failed in a way that says nothing about the images. None when it may be.
+    """Why the unit must not be committed: too much of it ended in a way that says nothing about the images. None when it may be.
 
-    network_up: asked where most rows failed by the network. Hosts that answered before and do not now: the network is down. Some that do: the
-    unit's hosts are. None that answered before: the network is down if all of at least FEWEST_ROWS rows failed.
+    Silent are rows that failed by the network and rows that were postponed. Where most rows are silent, network_up is asked: if hosts that
+    answered before do not now, the network is down. Else what came is kept, and --retry_failed asks again for the rest: a unit may be slow
+    because its hosts want it (Crawl-delay, --rate_per_host), and would never be done if it had to begin anew each time. It is deferred only
+    where nothing came: most rows were postponed, or all of at least FEWEST_ROWS are silent and no host answered before.
     again: of a follow-up, whose rows had all failed before: that they fail again says nothing of our network, and the next one asks for them
     again. It is deferred only where hosts that answered before do not any more.
     """
     given = source.column("status").to_pylist()
     asked = [outcome for status, outcome in zip(given, outcomes, strict=True) if status is None and outcome.status not in _NEVER_ASKED]
     postponed = sum(outcome.status == "postponed" for outcome in asked)
-    if postponed > MOST * len(asked) and not again:
-        return f"{postponed} of {len(asked)} rows were postponed at the unit's deadline"
     words = Counter(word for outcome in asked if (word := error_word(outcome.error_message)) in NETWORK_WORDS)
     failed = words.total()
-    if failed <= MOST * len(asked):
+    if postponed + failed <= MOST * len(asked):
         return None
     up = network_up()
-    if up or (up is None and (again or failed < len(asked) or failed < FEWEST_ROWS)):
+    told = []
+    if failed:
+        named = ", ".join(f"{word} {count}" for word, count in sorted(words.items()))
+        told.append(f"{'all' if failed == len(asked) else f'{failed} of {len(asked)}'} rows failed: {named}")
+    if postponed:
+        told.append(f"{postponed} of {len(asked)} rows were postponed at the unit's deadline")
+    if up is False:
+        return "; ".join([*told, "hosts that answered before do not answer either"])
+    if again or any(map(_came, asked)):
         return None
-    told = f"{'all' if failed == len(asked) else f'{failed} of {len(asked)}'} rows failed: "
-    told += ", ".join(f"{word} {count}" for word, count in sorted(words.items()))
-    return told if up is None else f"{told}; hosts that answered before do not answer either"
+    if postponed > MOST * len(asked) or (up is None and postponed + failed == len(asked) >= FEWEST_ROWS):
+        return "; ".join(told)
+    return None
+
+
+def _came(outcome: Outcome) -> bool:
+    """Whether something came when the row was asked for: the image, or any answer. Of most that were refused nobody was asked."""
+    if outcome.status == "refused":
+        return outcome.took is not None and error_word(outcome.error_message) not in _UNASKED
+    return outcome.status != "postponed" and error_word(outcome.error_message) not in NETWORK_WORDS

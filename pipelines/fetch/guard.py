@@ -9,6 +9,9 @@ import ipaddress
 import json
 import socket
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +25,8 @@ _TUNNELS: Final = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("20
 _WIRE_SERVER: Final = ipaddress.IPv4Address("168.63.129.16")  # a public address that answers as metadata service inside one cloud
 _KEPT_S: Final = 300.0  # a name's addresses are asked for again after this time
 _KEPT_FAILURE_S: Final = 30.0
+_MOST_KEPT: Final = 50_000  # names; the oldest go
+_LOOKUPS: Final = 256  # names that the system resolves at a time, each in a thread that mostly waits; half of the hosts checked at a time
 _TRIES: Final = 2  # questions to a name server that is asked directly, before a name counts as unresolved
 
 
@@ -80,12 +85,33 @@ def parse_resolver(text: str) -> tuple[str, int]:
         raise ValueError(f"resolver is {text!r}; write the address of a name server, as in 127.0.0.1 or 127.0.0.1:5353") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found out about a name. until: of the loop's clock. addresses: none where it has none. passing: as of Unresolved."""
+
+    until: float
+    addresses: tuple[str, ...]
+    passing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A name that is being asked for, for all who want it. begun: set when it is, after it has waited for its turn."""
+
+    begun: asyncio.Event
+    answer: asyncio.Task[_Known]
+
+
 class GuardedResolver(AbstractResolver):
     """Resolves names for aiohttp by `host_map`, then by the system; remembers answers and failures; refuses what is not public.
 
     A name is refused when any of its addresses is: which of them is connected to would be chance.
     resolver: (address, port) of a name server that is asked in the place of the system. contact: whether requests say who asks; if not, only
-    this machine is asked. Make it inside the loop.
+    this machine is asked. timeout_s: for an answer, from when the name is asked for. Make it inside the loop.
+
+    The system is asked for _LOOKUPS names at a time. Nothing ends a lookup that hangs but the system itself (resolv.conf: time-out x attempts
+    x name servers; 10 s with one server and no options), so that is how long at most a name waits for each _LOOKUPS names that hang before
+    it. It does not count as unresolved meanwhile, and whoever wants it waits no longer than its own deadline.
     """
 
     def __init__(
@@ -107,7 +133,10 @@ class GuardedResolver(AbstractResolver):
             self._server = aiodns.DNSResolver(
                 [address], udp_port=port, tcp_port=port, lookups="b", timeout=timeout_s / _TRIES, tries=_TRIES
             )
-        self._known: dict[tuple[str, int], tuple[float, asyncio.Task[list[ResolveResult]]]] = {}
+        self._threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="fetch-dns")  # started as they are needed
+        self._turns = asyncio.Semaphore(_LOOKUPS)
+        self._known: dict[str, _Known] = {}  # the oldest first
+        self._asked: dict[str, _Question] = {}
 
     def check_literal(self, url: URL) -> None:
         """Raises PrivateAddress or NoContact when the url's host is an address that may not be asked; aiohttp asks no resolver for those."""
@@ -128,44 +157,64 @@ class GuardedResolver(AbstractResolver):
         mapped = self._host_map.get(host.rstrip("."))
         if mapped is not None:
             return [_result(host, mapped[0], mapped[1])]
-        now = asyncio.get_running_loop().time()
-        until, task = self._known.get((host, port), (0.0, None))
-        if task is None or (task.done() and now >= until):
-            task = asyncio.create_task(self._ask(host, port))
-            self._known[host, port] = now + _KEPT_S, task
+        known = self._known.get(host)
+        if known is None or asyncio.get_running_loop().time() >= known.until:
+            known = await self._answer(host)
+        if not known.addresses:
+            raise Unresolved(passing=known.passing)
+        self._check(known.addresses)
+        return [_result(host, address, port) for address in known.addresses]
+
+    async def _answer(self, host: str) -> _Known:
+        """What is found out about a name; it is asked for once, by however many at a time. Raises Unresolved where that takes too long."""
+        question = self._asked.get(host)
+        if question is None:
+            begun = asyncio.Event()
+            question = self._asked[host] = _Question(begun, asyncio.create_task(self._ask(begun, host)))
+            question.answer.add_done_callback(lambda _: self._asked.pop(host, None))
+            question.answer.add_done_callback(lambda _: begun.set())  # for those who wait where it was cancelled
+        await question.begun.wait()
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await asyncio.shield(task)  # one caller's time-out must not end the others' question
+                return await asyncio.shield(question.answer)  # one caller's time-out must not end the others' question
         except TimeoutError as error:
             raise Unresolved(passing=True) from error
 
-    async def _ask(self, host: str, port: int) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
+    async def _ask(self, begun: asyncio.Event, host: str) -> _Known:
         try:
-            addresses = await (self._by_system(host, port) if self._server is None else self._by_server(self._server, host))
+            found = await (self._by_system(begun, host) if self._server is None else self._by_server(begun, self._server, host))
+            addresses, passing = tuple(found), False
         except (OSError, UnicodeError, aiodns.error.DNSError) as error:  # UnicodeError: a label that is empty or too long
-            self._known[host, port] = loop.time() + _KEPT_FAILURE_S, self._known[host, port][1]
-            raise Unresolved(passing=_passing(error)) from error
-        if not addresses:
-            raise Unresolved(passing=False)
-        self._check(addresses)
-        return [_result(host, address, port) for address in addresses]
+            addresses, passing = (), _passing(error)
+        kept_s = _KEPT_S if addresses else _KEPT_FAILURE_S
+        known = _Known(asyncio.get_running_loop().time() + kept_s, addresses, passing)
+        self._known.pop(host, None)
+        while len(self._known) >= _MOST_KEPT:
+            del self._known[next(iter(self._known))]
+        self._known[host] = known
+        return known
 
-    async def _by_system(self, host: str, port: int) -> list[str]:
-        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    async def _by_system(self, begun: asyncio.Event, host: str) -> list[str]:
+        ask = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        async with self._turns:  # until the thread is free again, whoever may have stopped waiting
+            begun.set()
+            infos = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
         return [str(info[4][0]) for info in infos]
 
-    async def _by_server(self, server: aiodns.DNSResolver, host: str) -> list[str]:
+    async def _by_server(self, begun: asyncio.Event, server: aiodns.DNSResolver, host: str) -> list[str]:
+        begun.set()
         found = await server.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
         return [node.addr[0].decode() for node in found.nodes]
 
     async def close(self) -> None:
         if self._server is not None:
             await self._server.close()
-        for _, task in self._known.values():
-            task.cancel()
-        await asyncio.gather(*(task for _, task in self._known.values()), return_exceptions=True)
+        answers = [question.answer for question in self._asked.values()]
+        for answer in answers:
+            answer.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)
         self._known.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)  # a name server that does not answer is not waited for
 
 
 def _passing(error: Exception) -> bool:

@@ -165,7 +165,7 @@ class Queue:
                 host.gap_s = max(host.gap_s, gap_s)
 
     def paused_until(self, name: str) -> float:
-        """When the host may be asked again; 0 for one that never asked to be left alone."""
+        """When the host may be asked again, by its pause or by the gap after its last request; 0 for one that nothing is known about."""
         host = self._hosts.get(name)
         return 0.0 if host is None else host.not_before
 

@@ -28,7 +28,6 @@ from quality.urls import BadUrl, url_of
 from schemas.scratch import Scratch, sweep
 
 BACKLOG: Final = 16_000_000  # bytes that wait to be hashed and converted before no further request is begun
-_LOOKUPS: Final = 64  # names that the system resolves at a time, each in a thread that mostly waits
 _READERS: Final = 4  # files of a folder that are read at a time
 _LATE: Final = Failed("deadline", status="postponed")
 
@@ -62,8 +61,6 @@ class Engine:
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="fetch-commit")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="fetch-read")
         self._loop = asyncio.new_event_loop()
-        self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="fetch-dns")
-        self._loop.set_default_executor(self._lookups)
         self._queue = Queue(share=settings.politeness.share, call_at=self._loop.call_at, wake=self._pump)
         self._client = self._loop.run_until_complete(self._make_client())
         self._host_files = HostFiles(self._client, self.hosts, settings, lists, self._loop, self._readers)
@@ -116,7 +113,6 @@ class Engine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._loop_thread.join()
         self._readers.shutdown(cancel_futures=True)
-        self._lookups.shutdown(wait=False, cancel_futures=True)  # a name server that does not answer is not waited for
         self._loop.close()
         self._folder.close()
 

@@ -27,6 +27,8 @@ MAX_REDIRECTS: Final = 5  # of robots.txt (RFC 9309, 2.3.1.2)
 BUCKETS: Final = 64  # files that readings are spread over
 _KEPT: Final = 256_000_000  # bytes of hosts' files that a process keeps before it reads them anew from the pool
 _PARSED: Final = 16_000_000  # bytes of hosts' files that are kept parsed, which takes some twenty times as much
+# By age; of readings at one moment by what they say, since those of a pool come in no order.
+_AGE: Final = [(name, "ascending") for name in ("read_at", "robots_answer", "robots", "tdmrep_answer", "tdmrep")]
 _REFUSED: Final = frozenset({"private_address", "no_contact"})
 
 
@@ -172,7 +174,7 @@ class HostRules:
         if known is None:
             while self._pool is not None and self._readings and sum(self._sizes.values()) > _KEPT:
                 self._forget(next(iter(self._readings)))
-            rows = [] if self._pool is None else self._pool.read_hosts(bucket).sort_by("read_at").to_pylist()
+            rows = [] if self._pool is None else self._pool.read_hosts(bucket).sort_by(_AGE).to_pylist()
             known = self._readings[bucket] = {row["origin"]: Reading(**row) for row in rows}
             known |= {reading.origin: reading for reading in self._learnt if bucket_of(reading.origin) == bucket}
             self._sizes[bucket] = sum(map(_size, known.values()))
@@ -203,7 +205,8 @@ async def read_origin(client: Asks, origin: str, settings: FetchSettings, lists:
 
     TDMRep's is not asked for where robots.txt could not be reached, for nothing else will be.
     """
-    read_at = datetime.now(UTC).replace(microsecond=0)
+    now = datetime.now(UTC)
+    read_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # in ms, as it is kept
     robots = await _read(client, URL(f"{origin}/robots.txt"), settings, lists)
     reading = Reading(origin, read_at, *_told(robots))
     if reading.failure is not None:

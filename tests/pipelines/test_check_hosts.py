@@ -1,5 +1,6 @@
 """Hosts are asked before their images, once for all workers, and what they say is heeded or recorded."""
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from pipelines.explain import find, lines_of
-from pipelines.fetch.origins import BUCKETS, HostRules, Reading
+from pipelines.fetch.client import Client
+from pipelines.fetch.origins import BUCKETS, HostRules, Reading, bucket_of, read_origin
 from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
+from schemas.columns import HOSTS, table_of
 from schemas.pool import Pool, unit_name
 from tests.block_lists import write_lists
 from tests.pipelines.fetching import HOST_FILES, UNIT, Reply, Rows, Server, jpeg, of_urls, settings
@@ -187,6 +190,36 @@ def test_a_day_counts_and_a_failure_is_asked_again_by_the_next_run(pool):
     hosts.add([replace(fresh, robots_answer="http_503", tdmrep_answer=None)])
     assert hosts.unread([origin]) == [] and hosts.unreachable([origin]) == [origin]
     assert len(said(pool)[origin]) == 3, "readings are added, never replaced"
+
+
+def test_of_two_readings_in_one_second_the_later_counts(pool):
+    with Server({ROBOTS: [Reply(503, delay=0.01), Reply(404)]}) as server:
+
+        async def read_twice() -> list[Reading]:
+            told = settings(retries=0)
+            client = Client(told)
+            try:
+                return [await read_origin(client, server.url(""), told) for _ in range(2)]
+            finally:
+                await client.close()
+
+        first, second = asyncio.run(read_twice())
+    assert first.read_at < second.read_at and (first.robots_answer, second.robots_answer) == ("http_503", "http_404")
+    for reading in (second, first):  # the later one is put first
+        HostRules(pool, "pigment").add([reading])
+    assert HostRules(pool, "pigment").unreachable([first.origin]) == []
+    assert sorted(said(pool)[first.origin], key=lambda reading: reading.read_at) == [first, second], "no digit of a time is lost"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_readings_at_one_moment_the_same_counts_whichever_is_listed_first(pool, monkeypatch, order):
+    origin = "http://a.test"
+    silent = Reading(origin, datetime.now(UTC).replace(microsecond=0), "connect")
+    for reading in (silent, replace(silent, robots_answer="ok", robots=b"User-agent: *\nDisallow: /a\n", tdmrep_answer="http_404")):
+        HostRules(pool, "pigment").add([reading])
+    listed = sorted(pool.read_hosts(bucket_of(origin)).to_pylist(), key=lambda row: row["robots_answer"])
+    monkeypatch.setattr(Pool, "read_hosts", lambda pool, bucket: table_of(listed[::order], HOSTS))
+    assert HostRules(pool, "pigment").unreachable([origin]) == []
 
 
 def test_a_pool_that_is_fetched_asks_no_host_again(pool):

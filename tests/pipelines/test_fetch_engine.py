@@ -222,11 +222,21 @@ def test_a_unit_that_moves_may_pass_its_deadline(pool):
         assert words(rows) == ["success"] * 25
 
 
-def test_a_unit_that_is_mostly_postponed_is_deferred_until_it_comes(pool):
-    with Server(lambda path: Reply(delay=60 if path > "/2" else 0, body=jpeg())) as server:
+def test_a_unit_that_is_slow_by_politeness_keeps_what_came(pool):
+    with Server(lambda path: Reply(body=jpeg())) as server:
+        rows = fetch(pool, [server.url(f"/{number}") for number in range(8)], unit_timeout_s=0.5, rate_per_host=5.0)
+        came = len(server.log)
+    assert 2 <= came <= 4
+    assert words(rows) == ["success"] * came + ["deadline"] * (8 - came)
+    assert [row["status"] for row in rows[came:]] == ["postponed"] * (8 - came), "--retry_failed asks again for these"
+    assert pool.deferred() == {} and pool.committed() == {UNIT}
+
+
+def test_a_unit_of_which_nothing_came_in_time_is_deferred_until_it_comes(pool):
+    with Server(lambda path: Reply(delay=60, body=jpeg())) as server:
         urls = [server.url(f"/{number}") for number in range(8)]
         assert fetch(pool, urls, unit_timeout_s=0.5, image_timeout_s=30) is None
-        assert pool.deferred() == {UNIT: {"unit": UNIT, "rows": 8, "why": "5 of 8 rows were postponed at the unit's deadline"}}
+        assert pool.deferred() == {UNIT: {"unit": UNIT, "rows": 8, "why": "8 of 8 rows were postponed at the unit's deadline"}}
         assert pool.committed() == set()
         server.replies = lambda path: Reply(body=jpeg())
         assert words(fetch(pool, urls)) == ["success"] * 8

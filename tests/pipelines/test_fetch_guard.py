@@ -1,11 +1,15 @@
 """Which addresses may be asked, and that the checked address is the one that is connected to."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import time
+import tracemalloc
 
 import pytest
 
+from pipelines.fetch import guard
 from pipelines.fetch.guard import GuardedResolver, NoContact, PrivateAddress, Unresolved, is_public, parse_resolver, read_host_map
 from schemas.pool import Pool
 from tests.pipelines.fetching import Reply, Server, fetch, host_map, jpeg
@@ -136,10 +140,35 @@ def test_a_name_server_of_ones_own():
 def test_a_name_server_that_says_nothing_holds_nobody_up():
     began = time.monotonic()
     *silent, two = ask_server(
-        lambda name: NAMES.get(name.partition("-")[2], "unknown"), *(f"{n}-silent.test" for n in range(300)), "x-two.test"
+        lambda name: NAMES.get(name.partition("-")[2], "unknown"), *(f"{n}-silent.test" for n in range(100)), "x-two.test"
     )
     assert time.monotonic() - began < 6
     assert all(isinstance(each, Unresolved) and each.passing for each in silent) and len(two) == 2
+
+
+def test_names_that_hang_in_the_system_do_not_fail_those_behind_them(monkeypatch):
+    """Forty names of which the system says nothing for longer than our time-out, then three that it knows, and few threads."""
+
+    def ask(host, *_, **__):
+        if host.startswith("hangs"):
+            time.sleep(0.3)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    async def ask_all(*hosts: str) -> list:
+        resolver = GuardedResolver(host_map={}, allow_private=True, timeout_s=0.2)
+        try:
+            return await asyncio.gather(*(resolver.resolve(host, 80) for host in hosts), return_exceptions=True)
+        finally:
+            await resolver.close()
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    monkeypatch.setattr(guard, "_LOOKUPS", 16, raising=False)
+    began = time.monotonic()
+    *hanging, one, two, three = asyncio.run(ask_all(*(f"hangs{number}.test" for number in range(40)), "1.test", "2.test", "3.test"))
+    assert all(isinstance(each, Unresolved) and each.passing for each in hanging)
+    assert [[found["host"] for found in each] for each in (one, two, three)] == [["127.0.0.1"]] * 3
+    assert time.monotonic() - began < 3
 
 
 def test_every_address_of_a_name_is_looked_at():
@@ -160,6 +189,56 @@ def test_a_name_is_asked_for_once():
 
         asyncio.run(ask())
         assert sorted(names.asked) == [("a.test", "A"), ("a.test", "AAAA")]
+
+
+def test_the_oldest_names_are_forgotten(monkeypatch):
+    """By a system of the test: the resolver that asks name servers keeps answers of its own."""
+    asked = []
+
+    def found(host, *_, **__):
+        asked.append(host)
+        if host == "none.test":
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    async def ask(*hosts: str) -> None:
+        resolver = GuardedResolver(host_map={}, allow_private=True, timeout_s=2)
+        for host in hosts:
+            with contextlib.suppress(Unresolved):
+                await resolver.resolve(host, 80)
+        await resolver.close()
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    monkeypatch.setattr(guard, "_MOST_KEPT", 3, raising=False)
+    asyncio.run(ask("a.test", "none.test", "b.test", "none.test", "a.test", "c.test", "b.test", "a.test"))
+    assert asked == ["a.test", "none.test", "b.test", "c.test", "a.test"]
+
+
+def test_a_name_that_is_known_takes_little_memory(monkeypatch):
+    """A million hosts are asked for in one job; half of the names here do not resolve."""
+
+    def ask(host, *_, **__):
+        if host.startswith("dead"):
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    async def bytes_a_name(names: int) -> float:
+        resolver = GuardedResolver(host_map={}, allow_private=True, timeout_s=2)
+        with contextlib.suppress(Unresolved):
+            await resolver.resolve("dead.test", 80)
+        tracemalloc.start()
+        for number in range(names):
+            with contextlib.suppress(Unresolved):
+                await resolver.resolve(f"{'dead' if number % 2 else 'live'}{number}.test", 80)
+        await asyncio.sleep(0)
+        try:
+            return tracemalloc.get_traced_memory()[0] / names
+        finally:
+            tracemalloc.stop()
+            await resolver.close()
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    assert asyncio.run(bytes_a_name(2_000)) < 700
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,8 @@ def test_a_follow_up_is_deferred_only_where_hosts_that_answered_before_are_silen
         ([gone] * 25, None, None),
         ([gone] * 25, True, None),
         ([gone] * 25, False, "all rows failed: connect 25; hosts that answered before do not answer either"),
-        ([late] * 25, False, None),
+        ([late] * 25, True, None),
+        ([late] * 25, False, "25 of 25 rows were postponed at the unit's deadline; hosts that answered before do not answer either"),
         ([gone] * 12 + [Outcome("success")] * 13, False, None),
     ):
         assert why_deferred(rows, outcomes, lambda up=up: up, again=True) == why
