@@ -84,7 +84,8 @@ class _Worker:
 
     def take(self, place: int, data: bytes) -> None:
         """What becomes of a body, and says so."""
-        each, asked = self.round.asking[place], self.opener.answers[place]
+        each, asked = self.round.asking[place], self.opener.told(place)
+        assert asked is not None
         self.say(Looking(each.number))
         signals = {**each.signals, **asked.answer.signals}
         found = stored_as_claimed(
@@ -94,8 +95,8 @@ class _Worker:
         if kept is not None and self.resizer is not None:
             kept, changes = self._convert(kept)
             outcomes = [replace(outcome, **changes) if outcome.status == "success" else outcome for outcome in outcomes]
-        light = replace(asked, answer=Fetched(b"", signals, asked.answer.received))
-        self.say(Told(each.number, light, outcomes, kept))
+        light = Fetched(b"", signals, asked.answer.received)
+        self.say(Told(each.number, replace(asked, answer=light), outcomes, kept))
 
     def _convert(self, data: bytes) -> tuple[bytes | None, dict[str, Any]]:
         """The bytes as img2dataset's Resizer makes them, and what an outcome then says; None where it cannot."""
@@ -118,7 +119,7 @@ class _Worker:
 
     def skip(self, place: int) -> None:
         """Says of a url that gave no body what it gave."""
-        asked = self.opener.answers.get(place)
+        asked = self.opener.told(place)
         if asked is not None and not isinstance(asked.answer, Fetched):
             self.say(Told(self.round.asking[place].number, asked))
 

@@ -80,7 +80,7 @@ class _Body(io.BytesIO):
 class Opener:
     """For urllib.request.install_opener; for many threads. Urls carry the number of their request as their fragment, which is not sent.
 
-    answers: by that number, what came. Forget them when a round is over.
+    answers: by that number, what came, until `told` takes it; of a body no bytes, which img2dataset has.
     """
 
     def __init__(self, settings: FetchSettings):
@@ -117,10 +117,17 @@ class Opener:
         with self._host(url).turn():
             began = time.time()
             answer = self._get(url)
+        data = b""
+        if isinstance(answer, Fetched):  # kept without its bytes, or a round's bodies would all stay in memory
+            data, answer = answer.data, Fetched(b"", answer.signals, answer.received)
         self.answers[number] = Asked(began, time.time(), answer)
         if not isinstance(answer, Fetched):
             raise NotTaken(answer.message if isinstance(answer, Failed) else "a redirect")
-        return _Body(answer.data)
+        return _Body(data)
+
+    def told(self, number: int) -> Asked | None:
+        """What came of a request, which is forgotten here; None where it was not made."""
+        return self.answers.pop(number, None)
 
     def _host(self, url: URL) -> _Host:
         name = f"{url.raw_host}:{url.port}"

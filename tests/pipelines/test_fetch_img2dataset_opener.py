@@ -3,7 +3,7 @@
 import contextlib
 from urllib.request import Request
 
-from pipelines.fetch.client import Failed
+from pipelines.fetch.client import Failed, Fetched
 from pipelines.fetch.img2dataset_opener import NotTaken, Opener
 from tests.pipelines.fetching import Reply, Server, settings
 from tests.tars import shot
@@ -33,3 +33,13 @@ def test_of_an_error_page_the_headers_say_nothing_of_an_image():
         opener = Opener(settings())
         assert ask(opener, server.url("/gone"), server.url("/busy")) == [None, None]
     assert [opener.answers[number].answer for number in range(2)] == [Failed("http_404"), Failed("http_503", again=True)]
+
+
+def test_bodies_are_not_kept_beside_img2datasets_own():
+    with Server(lambda path: Reply(body=shot(int(path[1:])), headers={"tdm-reservation": "0"})) as server:
+        opener = Opener(settings())
+        assert ask(opener, server.url("/0"), server.url("/1")) == [shot(0), shot(1)]
+    for number in range(2):
+        told = opener.told(number)
+        assert told is not None and told.answer == Fetched(b"", {"tdmrep-header:0": True}, len(shot(number)))
+    assert opener.answers == {} and opener.told(0) is None
