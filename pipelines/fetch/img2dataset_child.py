@@ -23,11 +23,10 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 from img2dataset.downloader import Downloader
 from img2dataset.resizer import Resizer
-from yarl import URL
 
 from pipelines.fetch.client import Fetched
-from pipelines.fetch.img2dataset_messages import Broken, Done, Looking, Round, Told
-from pipelines.fetch.img2dataset_opener import Opener
+from pipelines.fetch.img2dataset_messages import Broken, Done, GivenBack, Looking, Round, Told
+from pipelines.fetch.img2dataset_opener import Asked, Opener, number_of, turn_url
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.store import Readers, exif_json, stored_as_claimed
 from pipelines.sources.img2dataset import failure_of
@@ -41,7 +40,7 @@ class _Worker:
     def __init__(self, settings: FetchSettings, lists: BlockLists, out: BinaryIO):
         self.settings, self.lists, self._out = settings, lists, out
         self.gate = replace(settings, store="original", target=None, evidence=False, trust_anchors=None)
-        self.readers, self.opener, self.round = Readers(settings), Opener(settings), Round((), {})
+        self.readers, self.opener, self.round = Readers(settings), Opener(settings), Round((), {}, 0.0, None)
         target = settings.target
         self.resizer = None if target is None else Resizer(
             image_size=target.size or 0, resize_mode=target.resize, resize_only_if_bigger=not target.enlarge,
@@ -49,16 +48,15 @@ class _Worker:
         )  # fmt: skip
         urllib.request.install_opener(self.opener)  # type: ignore[arg-type]  # urlopen asks it for nothing but `open`
 
-    def say(self, message: Looking | Told | Broken | Done) -> None:
+    def say(self, message: Looking | Told | GivenBack | Broken | Done) -> None:
         pickle.dump(message, self._out)
         self._out.flush()
 
     def run(self, asked: Round, folder: Path) -> None:
         """One round of img2dataset's Downloader, as its reader would hand it a shard."""
         self.round = asked
-        self.opener.begin(asked.delays)
-        # Urls carry the place of their row as fragment, so that equal ones are told apart; it is not sent.
-        table = pa.table({"url": [f"{each.url}#{place}" for place, each in enumerate(asked.asking)]})
+        self.opener.begin([each.url for each in asked.asking], asked.delays, seconds=asked.seconds, others_s=asked.others_s)
+        table = pa.table({"url": [turn_url(number) for number in range(len(asked.asking))]})
         shard = folder / "shard.arrow"
         with pa.OSFile(str(shard), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
@@ -82,10 +80,9 @@ class _Worker:
         ).download_shard((0, str(shard)))
         self.say(Done())
 
-    def take(self, place: int, data: bytes) -> None:
+    def take(self, place: int, asked: Asked, data: bytes) -> None:
         """What becomes of a body, and says so."""
-        each, asked = self.round.asking[place], self.opener.told(place)
-        assert asked is not None
+        each = self.round.asking[place]
         self.say(Looking(each.number))
         signals = {**each.signals, **asked.answer.signals}
         found = stored_as_claimed(
@@ -117,11 +114,13 @@ class _Worker:
             "evidence": evidence,
         }  # fmt: skip
 
-    def skip(self, place: int) -> None:
+    def skip(self, place: int, asked: Asked | None) -> None:
         """Says of a url that gave no body what it gave."""
-        asked = self.opener.told(place)
-        if asked is not None and not isinstance(asked.answer, Fetched):
-            self.say(Told(self.round.asking[place].number, asked))
+        number = self.round.asking[place].number
+        if asked is None:
+            self.say(GivenBack(number))
+        elif not isinstance(asked.answer, Fetched):
+            self.say(Told(number, asked))
 
 
 def _lost(status: str, message: str) -> dict[str, Any]:
@@ -136,11 +135,14 @@ class _SampleWriter:
 
     def write(self, image: bytes | None, key: str, caption: str | None, meta: Mapping[str, Any]) -> None:
         try:
-            place = int(URL(meta["url"]).fragment)
-            if image is None:
-                self._worker.skip(place)
+            told = self._worker.opener.told(number_of(meta["url"]))
+            if told is None:
+                return
+            place, asked = told
+            if image is None or asked is None:
+                self._worker.skip(place, asked)
             else:
-                self._worker.take(place, image)
+                self._worker.take(place, asked, image)
         except Exception:  # img2dataset would print it, and lose the row
             self._worker.say(Broken(traceback.format_exc()))
             os._exit(1)

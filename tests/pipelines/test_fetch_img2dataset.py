@@ -185,6 +185,18 @@ def test_a_host_is_asked_no_more_than_it_allows(tmp_path):
         assert len(agents) == 1
 
 
+def test_hosts_that_redirects_lead_to_are_asked_side_by_side(tmp_path, monkeypatch):
+    asked, ask_hosts = [], Engine.ask_hosts
+    monkeypatch.setattr(Engine, "ask_hosts", lambda engine, origins: asked.append(len(origins)) or ask_hosts(engine, origins))
+    with Server(
+        {f"/{number}": Reply(302, headers={"Location": f"http://h{number}.test/a"}) for number in range(4)} | {"/a": Reply(body=shot(1))}
+    ) as server:
+        mapped = host_map(tmp_path, {f"h{number}.test": f"127.0.0.1:{server.port}" for number in range(4)})
+        found = theirs(Pool(tmp_path / "d"), [server.url(f"/{number}") for number in range(4)], host_map=mapped)
+    assert found is not None and {row["status"] for row in found} == {"success"}
+    assert asked == [4]
+
+
 def spoil_decoder(folder, monkeypatch, what: str) -> None:
     """In img2dataset's process alone, OpenCV's decoder first does what the expression says of `data`, an array."""
     (folder / "sitecustomize.py").write_text(
