@@ -150,7 +150,7 @@ class Opener:
         answered = False
         try:
             with self._connected(url, until) as connection:
-                connection.request("GET", url.raw_path_qs, headers=self._headers())
+                connection.request("GET", url.raw_path_qs, headers=self._headers(url))
                 response = connection.getresponse()
                 answered = True
                 answer = self._take(response, url)
@@ -174,8 +174,9 @@ class Opener:
         except OSError:
             return Failed("timeout") if time.monotonic() >= until else Failed("truncated" if answered else "connect", again=True)
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, url: URL) -> dict[str, str]:
         return {
+            "Host": url.host_port_subcomponent or "",  # http.client names 443 as a port, since it does not know that it speaks TLS
             "User-Agent": self._settings.header,
             "Accept": "image/*,*/*;q=0.8",
             "Accept-Encoding": "identity",

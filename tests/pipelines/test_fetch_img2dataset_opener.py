@@ -1,14 +1,24 @@
 """What img2dataset's process sends for a url, and what it makes of the answer; without img2dataset."""
 
 import contextlib
+import ssl
+import threading
 import time
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.request import Request
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from pipelines.fetch.client import Failed, Fetched, Moved
 from pipelines.fetch.hosts import DOWN_AFTER
 from pipelines.fetch.img2dataset_opener import Asked, NotTaken, Opener, turn_url
 from pipelines.fetch.img2dataset_turns import LATE
-from tests.pipelines.fetching import Reply, Server, settings
+from tests.pipelines.fetching import Reply, Server, host_map, settings
 from tests.tars import shot
 
 
@@ -96,3 +106,42 @@ def test_what_has_to_wait_for_its_host_is_given_back_where_there_is_other_work()
         assert answers(ask(opener, server.url("/away"), server.url("/a"), delays=delays)) == [Moved(server.url("/x")), None]
         began = time.monotonic()
         assert answers(ask(opener, server.url("/a"), others_s=0.3)) == [None] and 0.25 < time.monotonic() - began < 5
+
+
+def certificate(host: str) -> bytes:
+    """PEM of a certificate that signs itself, and of its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )  # fmt: skip
+    written = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return written + key.private_bytes(serialization.Encoding.PEM, pkcs8, plain)
+
+
+@pytest.mark.parametrize(("where", "named"), [("s.example", "s.example"), ("s.example:8443", "s.example:8443")])
+def test_host_names_a_port_that_is_not_the_schemes(tmp_path, where, named):
+    file = tmp_path / "s.pem"
+    file.write_bytes(certificate("s.example"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.extend(self.headers.get_all("Host", []))
+            self.send_error(404)
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        opener = Opener(settings(host_map=host_map(tmp_path, {"s.example": f"127.0.0.1:{server.server_address[1]}"})))
+        opener._tls.load_verify_locations(file)
+        assert answers(ask(opener, f"https://{where}/a.jpg")) == [Failed("http_404")]
+        thread.join()
+    assert asked == [named]
