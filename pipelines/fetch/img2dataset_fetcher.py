@@ -175,6 +175,8 @@ class _Unit:
         looking: int | None = None
         moved: list[tuple[Image, Moved]] = []
         child = self._fetcher.child()
+        if self._job.closed:  # while it started: it was ended, or is not asked for what nobody waits for any more
+            return
         now = time.monotonic()
         others_s = min((due - now for due, _ in self._later), default=None)
         for message in child.round(Round(asking, self._job.work.delays, self._until - now, others_s)):
@@ -338,6 +340,6 @@ class _Child:
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended, which its answers tell
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended, which its answers tell; the latter where we ended it
             self._process.stdin.write(data)
             self._process.stdin.flush()

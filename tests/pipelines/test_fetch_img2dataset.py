@@ -246,6 +246,23 @@ def test_what_is_not_done_at_the_deadline_is_postponed(tmp_path):
     assert [(row["status"], row["error_message"]) for row in found] == [*[("success", None)] * 3, ("postponed", "deadline")]
 
 
+def test_a_deadline_between_two_processes_is_one(tmp_path, monkeypatch):
+    """The moment is made: the unit's time is up just when its process has started."""
+    whole = Img2datasetFetcher.child
+
+    def child(fetcher: Img2datasetFetcher):
+        found = whole(fetcher)
+        if fetcher._unit is not None and fetcher._unit._until:
+            fetcher._unit.close()
+            fetcher.stop()
+        return found
+
+    monkeypatch.setattr(Img2datasetFetcher, "child", child)
+    with Server({"/a": Reply(body=shot(1))}) as server:
+        assert theirs(Pool(tmp_path / "d"), [server.url("/a")]) is None, "nothing came, so that the unit is put off as a whole"
+        assert server.log == []
+
+
 def test_a_picture_that_ends_the_process_is_crashed_and_the_others_go_on(tmp_path, monkeypatch):
     spoil_decoder(tmp_path, monkeypatch, f"ctypes.string_at(0) if data.tobytes() == {shot(2)!r} else None")
     with Server(lambda path: Reply(body=shot(int(path[1:]))) if path[1:].isdigit() else Reply(404)) as server:
