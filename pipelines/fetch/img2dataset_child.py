@@ -1,7 +1,7 @@
-"""The process in which img2dataset downloads: `python -m pipelines.fetch.img2dataset_child`, started by img2dataset_fetcher.
+"""The process in which img2dataset downloads, started by img2dataset_fetcher.
 
 A process of its own, because img2dataset sends the whole process's stdout and stderr away around every image, and its urllib opener is the
-process's too. It is told what to ask for on stdin, and answers on the descriptor that its one argument names, both as pickles.
+process's too. It is told what to ask for on stdin, and answers on the descriptor that `main` is given, both as pickles.
 
 img2dataset's own Downloader asks for the urls, hands each body on as it came, and calls our sample writer, which does what has to come before
 an image is looked at, lists of bytes and claims first, and then has img2dataset's own Resizer convert it.
@@ -172,7 +172,3 @@ def main(out: int) -> None:
                 worker.run(rounds.get(), Path(folder))
             except Exception:
                 worker.say(Broken(traceback.format_exc()))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -9,7 +9,6 @@ import importlib.util
 import os
 import pickle
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from pipelines import lifelines
 from pipelines.fetch.client import Failed, Fetched, Moved
 from pipelines.fetch.hosts import Asked as First
 from pipelines.fetch.hosts import Image
@@ -282,8 +282,8 @@ class _Child:
     def __init__(self, hello: bytes):
         reading, writing = os.pipe()
         paths = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.fetch.img2dataset_child", str(writing)],
+        self._process = lifelines.start(
+            f"from pipelines.fetch.img2dataset_child import main; main({writing})",
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=(writing,),
             env={**os.environ, "PYTHONPATH": paths, "NO_ALBUMENTATIONS_UPDATE": "1"},
         )  # fmt: skip
