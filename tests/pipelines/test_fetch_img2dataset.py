@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import io
 import os
+import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import CancelledError
@@ -18,8 +20,9 @@ from quality.block_lists import ENVIRONMENT, BlockLists, read_lists
 from quality.images.convert import Target
 from schemas.pool import Pool
 from tests.block_lists import write_lists
-from tests.conftest import ingest
+from tests.conftest import ROOT, ingest
 from tests.pipelines.fetching import NO_LISTS, UNIT, Reply, Rows, Server, fetch, host_map, image_of, of_urls, settings, submit
+from tests.pipelines.test_apart import runs
 from tests.tars import shot
 
 pytest.importorskip("img2dataset", reason="needs the extra img2dataset")
@@ -234,6 +237,38 @@ def test_a_unit_that_close_interrupts_is_not_committed(tmp_path, monkeypatch):
         with pytest.raises(CancelledError):
             future.result(timeout=0)
     assert len(list(looks.iterdir())) == 1 and pool.committed() == set()
+
+
+PARENT = """
+import signal
+from pathlib import Path
+from schemas.pool import Pool
+from tests.pipelines.test_fetch_img2dataset import RESIZED, theirs
+signal.signal(signal.SIGINT, lambda *_: None)
+theirs(Pool(Path({pool!r})), [{url!r}], **RESIZED)
+"""
+
+
+def test_its_process_does_not_hear_ctrl_c_and_ends_with_its_parent(tmp_path, monkeypatch):
+    looks = tmp_path / "looks"
+    looks.mkdir()
+    spoil_decoder(tmp_path, monkeypatch, f"open(os.path.join({str(looks)!r}, str(os.getpid())), 'w').close() or time.sleep(30)")
+    with Server({"/a": Reply(body=shot(1))}) as server:
+        script = PARENT.format(pool=str(tmp_path / "d"), url=server.url("/a"))
+        process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, start_new_session=True)
+        until = time.monotonic() + 60
+        while not any(looks.iterdir()) and time.monotonic() < until:
+            time.sleep(0.05)
+        (child,) = (int(path.name) for path in looks.iterdir())
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+        assert runs(child)
+        process.kill()
+        process.wait()
+    until = time.monotonic() + 5
+    while runs(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not runs(child)
 
 
 def test_what_is_not_done_at_the_deadline_is_postponed(tmp_path):
