@@ -12,6 +12,8 @@ from typing import Any
 
 from apache_beam.internal import pickler
 
+from pipelines import lifelines
+
 
 class Died(Exception):
     """The process ended, or took too long, while it worked on what it was given."""
@@ -21,7 +23,7 @@ class Apart:
     """Calls, one after the other, of the function that `make(*args)` returns, in a child process that starts with the first.
 
     Both ends must know what is sent by import; `make` and `args` are pickled as Beam pickles. A call raises what the function raised, or Died,
-    after `seconds` too; the next call then starts another process. For one thread.
+    after `seconds` too; the next call then starts another process. For one thread, which the child does not outlive. Ctrl-C does not reach it.
     """
 
     def __init__(self, make: Callable[..., Callable[[Any], Any]], *args: Any, seconds: float):
@@ -56,11 +58,11 @@ class Apart:
         """Raises RuntimeError when not even `make` returns: that is not the fault of anything given."""
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-c", f"from pipelines.apart import serve; serve({theirs.fileno()})"]
             given = os.environ.get("PYTHONPATH")
             path = [*([given] if given else []), *(part or os.getcwd() for part in sys.path)]  # so that it imports what we do
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-            self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
+            statement = f"from pipelines.apart import serve; serve({theirs.fileno()})"
+            self._child = lifelines.start(statement, env=environment, pass_fds=[theirs.fileno()])
         self._connection = Connection(ours.detach())
         try:
             self._connection.send(self._made)

@@ -10,7 +10,7 @@ import pytest
 from pipelines.steps.score_apart import CRASHED
 from schemas.pool import Pool
 from tests.conftest import ROOT, ingest
-from tests.crashing import put_decoder, trap
+from tests.crashing import HANGING_DECODER, put_decoder, trap
 from tests.scoring import SAMPLE
 
 TRAPS = {"b-05.jpg": 5, "b-17.jpg": 17}  # file: shade; two units of ten have one each
@@ -73,6 +73,24 @@ def test_a_crash_while_fetching(folder, tmp_path):
         )
         assert mine == theirs
     assert list(pool.store.list("pool/attempts")) == []
+
+
+def test_a_hang_while_fetching(folder, tmp_path):
+    """A decoder that does not come back at a trap, in two attempts and then apart; seconds instead of minutes."""
+    (tmp_path / "decoder").mkdir()
+    (tmp_path / "decoder" / "sitecustomize.py").write_text(HANGING_DECODER)
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    for path in sorted(folder.iterdir()):
+        if path.stem in ("b-04", "b-05", "b-06", "b-12"):  # two units of three, since others have to go on
+            shutil.copy(path, pairs / path.name)
+    resized = ("--store", "resized", "--store_size", "32", "--stop_after", "fetch", "--unit_size", "3", "--workers", "2")
+    path = os.pathsep.join([str(tmp_path / "decoder"), str(ROOT)])
+    run = ingest("--dataset", tmp_path / "d", "--source", pairs, *resized, env={**os.environ, "PYTHONPATH": path})
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.count("a worker process was ended by SIGABRT; going on from the commits") == 2
+    told = {name: (row["status"], row["error_message"]) for name, row in rows_of(Pool(tmp_path / "d")).items()}
+    assert told == {**dict.fromkeys(("b-04.jpg", "b-06.jpg", "b-12.jpg"), ("success", None)), "b-05.jpg": ("crashed", "crashed")}
 
 
 def test_a_crash_while_scoring(folder, tmp_path):

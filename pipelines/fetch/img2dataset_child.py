@@ -1,7 +1,7 @@
-"""The process in which img2dataset downloads: `python -m pipelines.fetch.img2dataset_child`, started by img2dataset_fetcher.
+"""The process in which img2dataset downloads, started by img2dataset_fetcher.
 
 A process of its own, because img2dataset sends the whole process's stdout and stderr away around every image, and its urllib opener is the
-process's too. It is told what to ask for on stdin, and answers on the descriptor that its one argument names, both as pickles.
+process's too. It is told what to ask for on stdin, and answers on the descriptor that `main` is given, both as pickles.
 
 img2dataset's own Downloader asks for the urls, hands each body on as it came, and calls our sample writer, which does what has to come before
 an image is looked at, lists of bytes and claims first, and then has img2dataset's own Resizer convert it.
@@ -23,11 +23,10 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 from img2dataset.downloader import Downloader
 from img2dataset.resizer import Resizer
-from yarl import URL
 
 from pipelines.fetch.client import Fetched
-from pipelines.fetch.img2dataset_messages import Broken, Done, Looking, Round, Told
-from pipelines.fetch.img2dataset_opener import Opener
+from pipelines.fetch.img2dataset_messages import Broken, Done, GivenBack, Looking, Round, Told
+from pipelines.fetch.img2dataset_opener import Asked, Opener, number_of, turn_url
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.store import Readers, exif_json, stored_as_claimed
 from pipelines.sources.img2dataset import failure_of
@@ -41,7 +40,7 @@ class _Worker:
     def __init__(self, settings: FetchSettings, lists: BlockLists, out: BinaryIO):
         self.settings, self.lists, self._out = settings, lists, out
         self.gate = replace(settings, store="original", target=None, evidence=False, trust_anchors=None)
-        self.readers, self.opener, self.round = Readers(settings), Opener(settings), Round((), {})
+        self.readers, self.opener, self.round = Readers(settings), Opener(settings), Round((), {}, 0.0, None)
         target = settings.target
         self.resizer = None if target is None else Resizer(
             image_size=target.size or 0, resize_mode=target.resize, resize_only_if_bigger=not target.enlarge,
@@ -49,16 +48,15 @@ class _Worker:
         )  # fmt: skip
         urllib.request.install_opener(self.opener)  # type: ignore[arg-type]  # urlopen asks it for nothing but `open`
 
-    def say(self, message: Looking | Told | Broken | Done) -> None:
+    def say(self, message: Looking | Told | GivenBack | Broken | Done) -> None:
         pickle.dump(message, self._out)
         self._out.flush()
 
     def run(self, asked: Round, folder: Path) -> None:
         """One round of img2dataset's Downloader, as its reader would hand it a shard."""
         self.round = asked
-        self.opener.begin(asked.delays)
-        # Urls carry the place of their row as fragment, so that equal ones are told apart; it is not sent.
-        table = pa.table({"url": [f"{each.url}#{place}" for place, each in enumerate(asked.asking)]})
+        self.opener.begin([each.url for each in asked.asking], asked.delays, seconds=asked.seconds, others_s=asked.others_s)
+        table = pa.table({"url": [turn_url(number) for number in range(len(asked.asking))]})
         shard = folder / "shard.arrow"
         with pa.OSFile(str(shard), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
@@ -82,9 +80,9 @@ class _Worker:
         ).download_shard((0, str(shard)))
         self.say(Done())
 
-    def take(self, place: int, data: bytes) -> None:
+    def take(self, place: int, asked: Asked, data: bytes) -> None:
         """What becomes of a body, and says so."""
-        each, asked = self.round.asking[place], self.opener.answers[place]
+        each = self.round.asking[place]
         self.say(Looking(each.number))
         signals = {**each.signals, **asked.answer.signals}
         found = stored_as_claimed(
@@ -94,8 +92,8 @@ class _Worker:
         if kept is not None and self.resizer is not None:
             kept, changes = self._convert(kept)
             outcomes = [replace(outcome, **changes) if outcome.status == "success" else outcome for outcome in outcomes]
-        light = replace(asked, answer=Fetched(b"", signals, asked.answer.received))
-        self.say(Told(each.number, light, outcomes, kept))
+        light = Fetched(b"", signals, asked.answer.received)
+        self.say(Told(each.number, replace(asked, answer=light), outcomes, kept))
 
     def _convert(self, data: bytes) -> tuple[bytes | None, dict[str, Any]]:
         """The bytes as img2dataset's Resizer makes them, and what an outcome then says; None where it cannot."""
@@ -116,11 +114,13 @@ class _Worker:
             "evidence": evidence,
         }  # fmt: skip
 
-    def skip(self, place: int) -> None:
+    def skip(self, place: int, asked: Asked | None) -> None:
         """Says of a url that gave no body what it gave."""
-        asked = self.opener.answers.get(place)
-        if asked is not None and not isinstance(asked.answer, Fetched):
-            self.say(Told(self.round.asking[place].number, asked))
+        number = self.round.asking[place].number
+        if asked is None:
+            self.say(GivenBack(number))
+        elif not isinstance(asked.answer, Fetched):
+            self.say(Told(number, asked))
 
 
 def _lost(status: str, message: str) -> dict[str, Any]:
@@ -135,11 +135,14 @@ class _SampleWriter:
 
     def write(self, image: bytes | None, key: str, caption: str | None, meta: Mapping[str, Any]) -> None:
         try:
-            place = int(URL(meta["url"]).fragment)
-            if image is None:
-                self._worker.skip(place)
+            told = self._worker.opener.told(number_of(meta["url"]))
+            if told is None:
+                return
+            place, asked = told
+            if image is None or asked is None:
+                self._worker.skip(place, asked)
             else:
-                self._worker.take(place, image)
+                self._worker.take(place, asked, image)
         except Exception:  # img2dataset would print it, and lose the row
             self._worker.say(Broken(traceback.format_exc()))
             os._exit(1)
@@ -169,7 +172,3 @@ def main(out: int) -> None:
                 worker.run(rounds.get(), Path(folder))
             except Exception:
                 worker.say(Broken(traceback.format_exc()))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -9,18 +9,20 @@ import importlib.util
 import os
 import pickle
 import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from pipelines import lifelines
 from pipelines.fetch.client import Failed, Fetched, Moved
 from pipelines.fetch.hosts import Asked as First
 from pipelines.fetch.hosts import Image
-from pipelines.fetch.img2dataset_messages import Asking, Broken, Done, Looking, Round, Told
+from pipelines.fetch.img2dataset_messages import Asking, Broken, Done, GivenBack, Looking, Round, Told
+from pipelines.fetch.img2dataset_turns import LATE
 from pipelines.fetch.job import WINDOW, Job, Work, outcome_of
 from pipelines.fetch.loop import Engine
 from pipelines.fetch.origins import origin_of, verdict_of
@@ -34,7 +36,6 @@ MISSING: Final = (
     "--fetcher img2dataset needs img2dataset, which is not installed (or needs a Python below 3.13): pip install 'pigment[img2dataset]'; "
     "or leave the flag out: pigment's own fetcher needs nothing more"
 )
-_LATE: Final = Failed("deadline", status="postponed")
 _UNTOLD: Final = Failed("img2dataset", "it gave no answer")
 _ROOT: Final = Path(__file__).parent.parent.parent
 
@@ -118,8 +119,8 @@ class _Unit:
     def __init__(self, fetcher: Img2datasetFetcher, job: Job):
         self._fetcher, self._job = fetcher, job
         self._engine, self._lists, self._settings = fetcher._engine, fetcher._lists, fetcher._settings
-        self._later: list[Image] = []
-        self._wait_s = 0.0
+        self._later: list[tuple[float, Image]] = []  # what to ask for in a further round, and from when on
+        self._until = 0.0
         self._over = threading.Event()
 
     def close(self) -> None:
@@ -133,20 +134,24 @@ class _Unit:
         if any(image.url is None for image in images):
             raise FetcherError("img2dataset fetches urls; the images of a folder are read by pigment's own fetcher: leave --fetcher out")
         self._fetcher.child()  # importing img2dataset takes seconds, which are not the unit's
+        self._until = time.monotonic() + limit
         watch = threading.Thread(target=self._watch, args=(limit,), name="fetch-deadline", daemon=True)
         watch.start()
         try:
-            while images and not self._job.closed:
-                self._later, self._wait_s = [], 0.0
-                self._round(images)
-                images = self._later
-                if images:
-                    self._over.wait(self._wait_s)
+            self._later = [(0.0, image) for image in images]
+            while self._later and not self._job.closed:
+                now, first = time.monotonic(), min(due for due, _ in self._later)
+                if first > now:
+                    self._over.wait(first - now)
+                else:
+                    images = [image for due, image in self._later if due <= now]
+                    self._later = [(due, image) for due, image in self._later if due > now]
+                    self._round(images)
         finally:
             self._over.set()
             watch.join()
         for image in list(self._job.open.values()):
-            self._settle(image, _LATE)
+            self._settle(image, LATE)
 
     def _watch(self, limit: float) -> None:
         """Ends the unit at its deadline, which moves on while enough of its rows come; as our engine's."""
@@ -154,6 +159,7 @@ class _Unit:
             return
         self._job.moves()
         while not self._over.wait(WINDOW * limit):
+            self._until = time.monotonic() + WINDOW * limit
             if not self._job.moves():
                 self.close()
                 self._fetcher.stop()
@@ -167,57 +173,84 @@ class _Unit:
             for image in images
         ]
         looking: int | None = None
+        moved: list[tuple[Image, Moved]] = []
         child = self._fetcher.child()
-        for message in child.round(Round(asking, self._job.work.delays)):
+        if self._job.closed:  # while it started: it was ended, or is not asked for what nobody waits for any more
+            return
+        now = time.monotonic()
+        others_s = min((due - now for due, _ in self._later), default=None)
+        for message in child.round(Round(asking, self._job.work.delays, self._until - now, others_s)):
             if isinstance(message, Looking):
                 looking = message.number
+            elif isinstance(message, GivenBack):
+                self._later.append((0.0, by_number.pop(message.number)))
             elif isinstance(message, Told):
                 looking = None
-                self._heed(by_number.pop(message.number), message)
+                image = by_number.pop(message.number)
+                if isinstance(message.asked.answer, Moved):
+                    moved.append((image, message.asked.answer))
+                self._heed(image, message)
         if self._job.closed:
             return
+        self._follow(moved)
         if child.alive:
             for image in by_number.values():
                 self._settle(image, _UNTOLD)
         elif looking is not None:  # a native crash on this very image: the others are asked for again
             self._settle(by_number.pop(looking), Outcome("crashed", f"crashed: img2dataset's process ended with {child.code}"))
-            self._later += by_number.values()
+            self._later += [(0.0, image) for image in by_number.values()]
         else:
             raise FetcherError(
                 f"img2dataset's process ended with {child.code} before it had looked at an image; what it wrote is in the log"
             )
 
     def _heed(self, image: Image, told: Told) -> None:
-        """Settles a url, or asks again elsewhere or later; as Engine does."""
+        """Settles a url, or asks again later, as Engine does; redirects are followed when the round is over."""
         answer, ended = told.asked.answer, told.asked.ended
         assert image.url is not None
+        image.ended = ended
+        if not told.asked.sent and isinstance(answer, Failed):
+            self._settle(image, answer)
+            return
         if image.asked is None:
             image.asked = First(image.url.raw_host or "", told.asked.began, told.asked.began)
         image.requests += 1
         image.received += answer.received
-        image.signals |= answer.signals
-        image.ended = ended
+        image.say(answer.signals)
         if isinstance(answer, Fetched):
             self._job.came(image)
             self._put(image, [(outcome, told.data if outcome.status == "success" else None) for outcome in told.outcomes])
-        elif isinstance(answer, Moved):
-            astray = self._follow(image, answer)
-            if astray is None:
-                self._later.append(image)
-            else:
-                self._settle(image, astray)
-        else:
+        elif isinstance(answer, Failed):
             wait_s = max(answer.wait_s or 0.0, self._settings.backoff_s * 2**image.attempts)
             image.attempts += 1
             late = ended + wait_s - image.asked.began >= self._settings.image_timeout_s
             if not answer.again or late or image.attempts > self._settings.retries:
                 self._settle(image, answer)
             else:
-                self._wait_s = max(self._wait_s, wait_s)
-                self._later.append(image)
+                self._later.append((time.monotonic() + wait_s, image))
 
-    def _follow(self, image: Image, moved: Moved) -> Failed | Outcome | None:
-        """Where a redirect points to, looked at as every url is before it is asked for; or why it is not asked for."""
+    def _follow(self, moved: list[tuple[Image, Moved]]) -> None:
+        """Where redirects point to is looked at as every url is before it is asked for; the hosts that were not yet heard side by side."""
+        targets: list[tuple[Image, str]] = []
+        for image, answer in moved:
+            astray = self._goes_to(image, answer)
+            if astray is not None:
+                self._settle(image, astray)
+            elif image.url is not None:
+                targets.append((image, origin_of(image.url)))
+        hosts = self._engine.hosts
+        if unread := hosts.unread({origin for _, origin in targets}):
+            self._engine.ask_hosts(unread)
+        for image, origin in targets:
+            refused, signals = verdict_of(hosts.all_of([origin])[origin], str(image.url), obeys=self._settings.optouts == "obey")
+            image.say(signals)
+            if refused is None:
+                self._later.append((0.0, image))
+            else:
+                self._settle(image, refused)
+
+    def _goes_to(self, image: Image, moved: Moved) -> Failed | Outcome | None:
+        """Sets the url of a redirect; or says why it is not asked for."""
         kind = self._lists.kind_of_url(moved.target)
         if kind is not None:
             return blocked(kind)
@@ -228,13 +261,7 @@ class _Unit:
             image.url = url_of(moved.target)
         except BadUrl:
             return Failed("bad_redirect", status="refused")
-        origin = origin_of(image.url)
-        if unread := self._engine.hosts.unread([origin]):
-            self._engine.ask_hosts(unread)
-        rules = self._engine.hosts.all_of([origin])[origin]
-        refused, signals = verdict_of(rules, str(image.url), obeys=self._settings.optouts == "obey")
-        image.signals |= signals
-        return refused
+        return None
 
     def _settle(self, image: Image, answer: Failed | Outcome) -> None:
         outcome = answer if isinstance(answer, Outcome) else outcome_of(answer, image.signals)
@@ -255,8 +282,8 @@ class _Child:
     def __init__(self, hello: bytes):
         reading, writing = os.pipe()
         paths = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.fetch.img2dataset_child", str(writing)],
+        self._process = lifelines.start(
+            f"from pipelines.fetch.img2dataset_child import main; main({writing})",
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=(writing,),
             env={**os.environ, "PYTHONPATH": paths, "NO_ALBUMENTATIONS_UPDATE": "1"},
         )  # fmt: skip
@@ -313,6 +340,6 @@ class _Child:
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended, which its answers tell
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended, which its answers tell; the latter where we ended it
             self._process.stdin.write(data)
             self._process.stdin.flush()

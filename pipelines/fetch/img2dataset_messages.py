@@ -19,10 +19,15 @@ class Asking:
 
 @dataclass(frozen=True)
 class Round:
-    """delays: see Opener.begin."""
+    """delays: seconds that hosts ask for between two requests of this process, by Image.host. seconds: until the unit's time is up.
+
+    others_s: seconds until something else of the unit is to be asked for, after which the round does not wait for hosts; None: nothing is.
+    """
 
     asking: Sequence[Asking]
     delays: Mapping[str, float]
+    seconds: float
+    others_s: float | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,13 @@ class Told:
     asked: Asked
     outcomes: Sequence[Outcome] = ()
     data: bytes | None = None
+
+
+@dataclass(frozen=True)
+class GivenBack:
+    """A url was not asked for, since its host has to be waited for while there is other work; another round asks for it."""
+
+    number: int
 
 
 @dataclass(frozen=True)

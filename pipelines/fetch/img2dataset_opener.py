@@ -13,9 +13,9 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.message import Message
 from types import TracebackType
 from typing import Any, Final, Self
@@ -26,11 +26,21 @@ from yarl import URL
 
 from pipelines.fetch.client import GZIP_OR_ZLIB, REDIRECTS, Answer, Failed, Fetched, Moved, failed_of_status, refused_by
 from pipelines.fetch.guard import GuardedResolver, NoContact, PrivateAddress, Unresolved, parse_resolver, read_host_map
+from pipelines.fetch.img2dataset_turns import Turns
 from pipelines.fetch.settings import FetchSettings
 from quality.optouts import signals_of_headers
 
 _READ: Final = 1 << 16  # bytes of a body that are read at a time
 _LOOK_S: Final = 0.25  # between two looks for requests whose time is up
+
+
+def turn_url(number: int) -> str:
+    """What img2dataset is given for a url."""
+    return f"turn:{number}"
+
+
+def number_of(url: str) -> int:
+    return int(url.removeprefix("turn:"))
 
 
 class NotTaken(Exception):
@@ -39,30 +49,12 @@ class NotTaken(Exception):
 
 @dataclass
 class Asked:
-    """What a request took: Unix time it began and ended, and its answer."""
+    """What a request took: Unix time it began and ended, and its answer. sent: False for an answer that stood without a request."""
 
     began: float
     ended: float
     answer: Answer
-
-
-@dataclass
-class _Host:
-    """Requests of one host: how many at a time, and when the next may begin."""
-
-    connections: threading.Semaphore
-    gap_s: float
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    not_before: float = 0.0
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        with self.connections:
-            with self.lock:
-                begins = max(time.monotonic(), self.not_before)
-                self.not_before = begins + self.gap_s
-            time.sleep(max(0.0, begins - time.monotonic()))
-            yield
+    sent: bool = True
 
 
 class _Body(io.BytesIO):
@@ -78,16 +70,16 @@ class _Body(io.BytesIO):
 
 
 class Opener:
-    """For urllib.request.install_opener; for many threads. Urls carry the number of their request as their fragment, which is not sent.
+    """For urllib.request.install_opener; for many threads. It is asked for turns, `turn_url(number)`: which url that is, Turns says.
 
-    answers: by that number, what came. Forget them when a round is over.
+    answers: by number of the turn, the place of its url in the round and what came, None where the url is given back; until `told` takes them.
+    Of a body they have no bytes: those img2dataset has.
     """
 
     def __init__(self, settings: FetchSettings):
         self._settings = settings
-        self.answers: dict[int, Asked] = {}
-        self._hosts: dict[str, _Host] = {}
-        self._delays: Mapping[str, float] = {}
+        self.answers: dict[int, tuple[int, Asked | None]] = {}
+        self._turns = Turns(settings.politeness.share, settings.backoff_s)
         self._lock = threading.Lock()
         self._times: dict[socket.socket, float] = {}  # open sockets, and until when they may be read
         self._loop = asyncio.new_event_loop()
@@ -106,31 +98,37 @@ class Opener:
             contact=settings.contact is not None,
         )
 
-    def begin(self, delays: Mapping[str, float]) -> None:
-        """Before a round. delays: seconds that hosts ask for between two requests of this process, by host and port."""
-        self.answers, self._delays = {}, delays
+    def begin(self, urls: Sequence[str], delays: Mapping[str, float], *, seconds: float, others_s: float | None = None) -> None:
+        """Before a round, in which a turn is asked for as often as there are urls. The others: see img2dataset_messages.Round."""
+        self.answers = {}
+        # As quality.urls wrote them: signed urls depend on every escape.
+        self._turns.begin([URL(url, encoded=True) for url in urls], delays, seconds, others_s)
 
     def open(self, request: Request, data: object = None, timeout: object = None) -> _Body:
         """What urllib.request.urlopen calls. Raises NotTaken for all but a whole body."""
-        url = URL(request.full_url, encoded=True)  # as quality.urls wrote it: signed urls depend on every escape
-        number, url = int(url.fragment), url.with_fragment(None)
-        with self._host(url).turn():
-            began = time.time()
-            answer = self._get(url)
-        self.answers[number] = Asked(began, time.time(), answer)
+        number, turn, body = number_of(request.full_url), self._turns.take(), b""
+        if turn.back:
+            self.answers[number] = turn.place, None
+            raise NotTaken("given back")
+        began = time.time()
+        if turn.instead is not None:
+            self.answers[number] = turn.place, Asked(began, began, turn.instead, sent=False)
+            raise NotTaken(turn.instead.message)
+        answer: Answer = Failed("connect")
+        try:
+            answer = self._get(turn.url)
+        finally:
+            self._turns.done(turn.url, answer)
+        if isinstance(answer, Fetched):  # kept without its bytes, or a round's bodies would all stay in memory
+            body, answer = answer.data, Fetched(b"", answer.signals, answer.received)
+        self.answers[number] = turn.place, Asked(began, time.time(), answer)
         if not isinstance(answer, Fetched):
             raise NotTaken(answer.message if isinstance(answer, Failed) else "a redirect")
-        return _Body(answer.data)
+        return _Body(body)
 
-    def _host(self, url: URL) -> _Host:
-        name = f"{url.raw_host}:{url.port}"
-        with self._lock:
-            host = self._hosts.get(name)
-            if host is None:
-                share = self._settings.politeness.share(url.raw_host or "")
-                gap_s = max(share.gap_s, self._delays.get(name, 0.0))
-                host = self._hosts[name] = _Host(threading.Semaphore(share.connections), gap_s)
-            return host
+    def told(self, number: int) -> tuple[int, Asked | None] | None:
+        """Of a turn, its entry in `answers`, which is forgotten here; None where it was not taken."""
+        return self.answers.pop(number, None)
 
     def _end_late_ones(self) -> None:
         """Closes what takes longer than an image may, however slowly its bytes drip."""
@@ -152,7 +150,7 @@ class Opener:
         answered = False
         try:
             with self._connected(url, until) as connection:
-                connection.request("GET", url.raw_path_qs, headers=self._headers())
+                connection.request("GET", url.raw_path_qs, headers=self._headers(url))
                 response = connection.getresponse()
                 answered = True
                 answer = self._take(response, url)
@@ -176,8 +174,9 @@ class Opener:
         except OSError:
             return Failed("timeout") if time.monotonic() >= until else Failed("truncated" if answered else "connect", again=True)
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, url: URL) -> dict[str, str]:
         return {
+            "Host": url.host_port_subcomponent or "",  # http.client names 443 as a port, since it does not know that it speaks TLS
             "User-Agent": self._settings.header,
             "Accept": "image/*,*/*;q=0.8",
             "Accept-Encoding": "identity",

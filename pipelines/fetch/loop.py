@@ -327,7 +327,8 @@ class Engine:
         final_url, claims = None if image.url is None else str(image.url), image.job.work.claims
         if isinstance(answer, Fetched):
             claimed = [None if claims is None else claims[row] for row in image.rows]
-            found = taker.take(answer.data, claimed, final_url, image.signals, apart=image.job.work.apart)
+            job = image.job
+            found = taker.take(answer.data, claimed, final_url, image.signals, apart=job.work.apart, unit=job.number)
         else:
             outcome = answer if isinstance(answer, Outcome) else outcome_of(answer, image.signals)
             found = [(replace(outcome), None) for _ in image.rows]

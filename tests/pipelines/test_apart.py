@@ -1,13 +1,19 @@
 """A function in a process of its own: what it gives, what it raises, and what is left when it dies."""
 
+import contextlib
 import ctypes
 import os
+import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 
+import psutil
 import pytest
 
 from pipelines.apart import Apart, Died
+from tests.conftest import ROOT
 
 
 def adding(one: int):
@@ -60,3 +66,58 @@ def test_it_dies_and_the_next_call_has_another(given, how):
 def test_a_function_that_cannot_be_made_is_nobodys_fault():
     with closing(Apart(never, seconds=60)) as child, pytest.raises(RuntimeError, match="could not be started \\(signal 11\\)"):
         child(1)
+
+
+PARENT = """
+import ctypes, os, signal, time
+from pipelines.apart import Apart
+from tests.pipelines.test_apart import stuck
+signal.signal(signal.SIGINT, lambda *_: None)
+child = Apart(stuck, seconds=60)
+print(child(0.0), flush=True)
+print(child({seconds}), flush=True)
+"""
+
+
+def stuck():
+    """Native code that lets no other thread run; then the process's number."""
+    return lambda seconds: ctypes.PyDLL(None).usleep(int(1e6 * seconds)) or os.getpid()
+
+
+def parent(seconds: float) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(seconds=seconds)], stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+    )
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_terminals_interrupt_is_the_parents_alone():
+    with parent(1.5) as process:
+        assert process.stdout is not None
+        child = process.stdout.readline()
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout.readline() == child
+
+
+def test_it_does_not_outlive_a_parent_that_is_killed():
+    with parent(60) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        time.sleep(0.5)
+        assert runs(child)
+        process.kill()
+    until = time.monotonic() + 5
+    while runs(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    try:
+        assert not runs(child)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)

@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import io
 import os
+import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import CancelledError
@@ -18,8 +20,9 @@ from quality.block_lists import ENVIRONMENT, BlockLists, read_lists
 from quality.images.convert import Target
 from schemas.pool import Pool
 from tests.block_lists import write_lists
-from tests.conftest import ingest
+from tests.conftest import ROOT, ingest
 from tests.pipelines.fetching import NO_LISTS, UNIT, Reply, Rows, Server, fetch, host_map, image_of, of_urls, settings, submit
+from tests.pipelines.test_apart import runs
 from tests.tars import shot
 
 pytest.importorskip("img2dataset", reason="needs the extra img2dataset")
@@ -185,6 +188,18 @@ def test_a_host_is_asked_no_more_than_it_allows(tmp_path):
         assert len(agents) == 1
 
 
+def test_hosts_that_redirects_lead_to_are_asked_side_by_side(tmp_path, monkeypatch):
+    asked, ask_hosts = [], Engine.ask_hosts
+    monkeypatch.setattr(Engine, "ask_hosts", lambda engine, origins: asked.append(len(origins)) or ask_hosts(engine, origins))
+    with Server(
+        {f"/{number}": Reply(302, headers={"Location": f"http://h{number}.test/a"}) for number in range(4)} | {"/a": Reply(body=shot(1))}
+    ) as server:
+        mapped = host_map(tmp_path, {f"h{number}.test": f"127.0.0.1:{server.port}" for number in range(4)})
+        found = theirs(Pool(tmp_path / "d"), [server.url(f"/{number}") for number in range(4)], host_map=mapped)
+    assert found is not None and {row["status"] for row in found} == {"success"}
+    assert asked == [4]
+
+
 def spoil_decoder(folder, monkeypatch, what: str) -> None:
     """In img2dataset's process alone, OpenCV's decoder first does what the expression says of `data`, an array."""
     (folder / "sitecustomize.py").write_text(
@@ -224,6 +239,38 @@ def test_a_unit_that_close_interrupts_is_not_committed(tmp_path, monkeypatch):
     assert len(list(looks.iterdir())) == 1 and pool.committed() == set()
 
 
+PARENT = """
+import signal
+from pathlib import Path
+from schemas.pool import Pool
+from tests.pipelines.test_fetch_img2dataset import RESIZED, theirs
+signal.signal(signal.SIGINT, lambda *_: None)
+theirs(Pool(Path({pool!r})), [{url!r}], **RESIZED)
+"""
+
+
+def test_its_process_does_not_hear_ctrl_c_and_ends_with_its_parent(tmp_path, monkeypatch):
+    looks = tmp_path / "looks"
+    looks.mkdir()
+    spoil_decoder(tmp_path, monkeypatch, f"open(os.path.join({str(looks)!r}, str(os.getpid())), 'w').close() or time.sleep(30)")
+    with Server({"/a": Reply(body=shot(1))}) as server:
+        script = PARENT.format(pool=str(tmp_path / "d"), url=server.url("/a"))
+        process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, start_new_session=True)
+        until = time.monotonic() + 60
+        while not any(looks.iterdir()) and time.monotonic() < until:
+            time.sleep(0.05)
+        (child,) = (int(path.name) for path in looks.iterdir())
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)
+        assert runs(child)
+        process.kill()
+        process.wait()
+    until = time.monotonic() + 5
+    while runs(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not runs(child)
+
+
 def test_what_is_not_done_at_the_deadline_is_postponed(tmp_path):
     with Server(
         {"/a": Reply(body=shot(1)), "/b": Reply(body=shot(2)), "/c": Reply(body=shot(3)), "/slow": Reply(hang=True, told=10)}
@@ -232,6 +279,23 @@ def test_what_is_not_done_at_the_deadline_is_postponed(tmp_path):
         found = theirs(Pool(tmp_path / "d"), urls, unit_timeout_s=12.0, image_timeout_s=60.0)
     assert found is not None
     assert [(row["status"], row["error_message"]) for row in found] == [*[("success", None)] * 3, ("postponed", "deadline")]
+
+
+def test_a_deadline_between_two_processes_is_one(tmp_path, monkeypatch):
+    """The moment is made: the unit's time is up just when its process has started."""
+    whole = Img2datasetFetcher.child
+
+    def child(fetcher: Img2datasetFetcher):
+        found = whole(fetcher)
+        if fetcher._unit is not None and fetcher._unit._until:
+            fetcher._unit.close()
+            fetcher.stop()
+        return found
+
+    monkeypatch.setattr(Img2datasetFetcher, "child", child)
+    with Server({"/a": Reply(body=shot(1))}) as server:
+        assert theirs(Pool(tmp_path / "d"), [server.url("/a")]) is None, "nothing came, so that the unit is put off as a whole"
+        assert server.log == []
 
 
 def test_a_picture_that_ends_the_process_is_crashed_and_the_others_go_on(tmp_path, monkeypatch):
