@@ -123,16 +123,22 @@ def open_round(pool: Pool) -> int | None:
     return None if known is None or known["ended"] else known["round"]
 
 
+def next_round(pool: Pool) -> int:
+    """The round of retrying that would be worked on now: the one that was begun and has not ended, else a new one."""
+    if (standing := open_round(pool)) is not None:
+        return standing
+    known = pool.settings("retries")
+    return 1 if known is None else known["round"] + 1
+
+
 def begin_round(pool: Pool) -> int:
     """The round of retrying to work on: the one that was begun and has not ended, else a new one.
 
     So a run that goes on where another was killed asks again for what that one had not asked for yet, and for nothing twice.
     """
-    if (standing := open_round(pool)) is not None:
-        return standing
-    known = pool.settings("retries")
-    number = 1 if known is None else known["round"] + 1
-    pool.replace_settings("retries", {"round": number, "ended": False})
+    number = next_round(pool)
+    if open_round(pool) is None:
+        pool.replace_settings("retries", {"round": number, "ended": False})
     return number
 
 
