@@ -139,9 +139,6 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     if fixed is None and not fetches:
         raise UsageError(f"{args.dataset}: no dataset here; start without --start_at, or check --dataset")
     entries, source = _source_of(args, fixed) if fetches else ([], fixed or {})
-    images = any(entry.images for entry in entries)
-    if images and any(not entry.images for entry in entries):
-        raise UsageError("the source mixes url lists and file lists; ingest them as two sources, the second with --add_source")
     try:
         fetch = _fetch_settings(args, fixed)
     except (ValueError, TrustError, HostsError) as error:
@@ -207,13 +204,14 @@ def _source_of(args: argparse.Namespace, fixed: dict[str, Any] | None) -> tuple[
     if given is not None:
         spec = os.path.abspath(given)
         known = next((known for known in sources if known["source"] == spec), None)
+        new = known is None
         if known is None:
             known = _new_source(args, spec, sources)
             sources.append(known)
         _check_same(args, known)
         reading = [known]
     else:
-        reading = sources
+        reading, new = sources, False
     entries = [
         entry
         for known in reading
@@ -221,6 +219,8 @@ def _source_of(args: argparse.Namespace, fixed: dict[str, Any] | None) -> tuple[
             known["source"], known["columns"], limit=known["limit"], sample=known["sample"], preset=known.get("preset")
         )
     ]
+    if new and len({entry.images for entry in entries}) > 1:
+        raise UsageError("the source mixes url lists and file lists; ingest them as two sources, the second with --add_source")
     return entries, {"sources": sources, "unit_size": args.unit_size or (fixed["unit_size"] if fixed else entries[0].default_unit_size)}
 
 

@@ -10,6 +10,7 @@ from quality.evidence.original import model_of
 from quality.scorers.evidence import StoredEvidence
 from schemas.pool import Pool
 from tests.scoring import SAMPLE
+from tests.tars import sample, write_tar
 from tests.trust.labelled import trust_list
 from tests.trust.made import chain
 
@@ -105,3 +106,21 @@ def test_a_resized_pool_from_before_goes_on_as_it_was_begun(data, trust):
     assert RESIZED_UNREAD in again.headline() and again.scorers[0].version == "unread@read when fetched;1"
     with pytest.raises(UsageError, match="their evidence was not read, and it cannot be read now"):
         opened(data, *SCORE, "--c2pa_trust", trust)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_dataset_of_a_url_list_and_tars_goes_on_without_naming_a_source(tmp_path, data, turned):
+    both = tmp_path / "both"
+    both.mkdir()
+    (both / "pairs.csv").write_text("url,caption\nhttp://a.test/0,n 0\n")
+    write_tar(both / "a.tar", sample("0", 1))
+    flags = ("--stop_after", "fetch", "--contact", "me@example.org")
+    for spec in (both / "*", f"{both}/*.*"):
+        with pytest.raises(UsageError, match="mixes url lists and file lists; ingest them as two sources"):
+            opened(data, "--source", spec, *flags)
+    assert not data.exists()
+    for source in sorted(["pairs.csv", "a.tar"], reverse=turned):
+        assert len(opened(data, "--source", both / source, "--add_source", *flags).entries) == 1
+    assert sorted(entry.path for entry in opened(data, *flags).entries) == ["a.tar", "pairs.csv"]
+    with pytest.raises(UsageError, match="mixes url lists"):
+        opened(data, "--source", both / "*", "--add_source", *flags)
