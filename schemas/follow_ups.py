@@ -64,9 +64,9 @@ def follow_ups_of(pool: Pool, base: str) -> list[FollowUp]:
 
 
 def planned_follow_ups(pool: Pool) -> dict[str, FollowUp]:
-    """All planned follow-ups of the pool, by name, in order."""
+    """All planned follow-ups of the pool, by name, in order: of each unit the first, the second, …"""
     names = [Path(path).stem for path, _ in pool.store.list("pool/retries")]
-    return {name: follow_up(pool, name) for name in names}
+    return {name: follow_up(pool, name) for name in sorted(names, key=lambda name: (base_of(name), number_of(name)))}
 
 
 def retried_rows(pool: Pool, unit: str, units: Collection[str]) -> np.ndarray:

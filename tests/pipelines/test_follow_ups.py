@@ -16,7 +16,17 @@ from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.follow_ups import FollowUps, followed_up
 from pipelines.steps.read_units import ReadUnits
 from schemas.columns import SOURCE, table_of
-from schemas.follow_ups import FollowUp, begin_round, end_round, follow_up, planned_follow_ups, put_follow_up, retried_rows, statuses_of
+from schemas.follow_ups import (
+    FollowUp,
+    begin_round,
+    end_round,
+    follow_up,
+    follow_ups_of,
+    planned_follow_ups,
+    put_follow_up,
+    retried_rows,
+    statuses_of,
+)
 from schemas.pool import Pool, PoolError, base_of, number_of, split_unit
 from schemas.reasons import can_pass
 from tests.pipelines.fetching import Reply, Server, jpeg, settings
@@ -163,6 +173,15 @@ def test_a_plan_that_stands_is_adopted_and_one_that_is_gone_is_an_error(tmp_path
     assert put_follow_up(pool, FollowUp(plan.unit, unit(0), 2, (0, 1))) == plan == follow_up(pool, plan.unit)
     with pytest.raises(PoolError, match="missing; restore it"):
         follow_up(pool, f"{unit(0)}.r2")
+
+
+def test_the_tenth_follow_up_comes_after_the_ninth(tmp_path):
+    pool = Pool(tmp_path / "data")
+    names = [f"{unit(chunk)}.r{number}" for chunk in (0, 1) for number in range(1, 12)]
+    for name in reversed(names):
+        put_follow_up(pool, FollowUp(name, base_of(name), number_of(name), (0,)))
+    assert list(planned_follow_ups(pool)) == names
+    assert [plan.unit for plan in follow_ups_of(pool, unit(1))] == names[11:]
 
 
 def test_a_follow_up_is_deferred_only_where_hosts_that_answered_before_are_silent():
