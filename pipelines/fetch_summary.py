@@ -114,7 +114,7 @@ def lines_of_run(job: PoolJob, dataset: str, *, before: Collection[str]) -> list
     plans = job.retried()
     if not plans:
         return [*lines, "nothing to retry: no pair of a committed unit failed in a way that can pass"]
-    asked = sum(len(plan.rows) for plan in plans.values())
+    asked = sum(plan.rows for plan in plans.values())
     came = sum(commit.statuses.get("success", 0) for unit in plans if (commit := job.pool.raw_commit(unit)) is not None)
     units = _some(len(plans), "unit")
     return [*lines, f"asked again for {_some(asked, 'pair')} that had failed, of {units} (round {job.retry_round}): {came:,} came"]

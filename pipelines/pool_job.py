@@ -21,7 +21,7 @@ from quality.images.convert import Target
 from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
-from schemas.follow_ups import FollowUp, begin_round, end_round, open_round, planned_follow_ups
+from schemas.follow_ups import Planned, begin_round, end_round, open_round, planned_follow_ups
 from schemas.pool import Pass, Pool, ScorerInfo, split_unit
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
@@ -76,16 +76,16 @@ class PoolJob:
     def rows_done(self) -> int:
         """Rows of the units that are through, scored where this job scores."""
         through = self.pool.scored(self.pass_.name) if self.scores else self.pool.committed()
-        follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()}
+        follow_ups = {unit: plan.rows for unit, plan in planned_follow_ups(self.pool).items()}
         return sum(rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit in through)
 
     def deferred(self) -> dict[str, int]:
         """Rows of planned units that are not committed; where this job fetches, of follow-ups too."""
         committed = self.pool.committed()
-        follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()} if self.fetches else {}
+        follow_ups = {unit: plan.rows for unit, plan in planned_follow_ups(self.pool).items()} if self.fetches else {}
         return {unit: rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit not in committed}
 
-    def retried(self) -> dict[str, FollowUp]:
+    def retried(self) -> dict[str, Planned]:
         """The follow-ups that this job's round of retrying has planned."""
         return {unit: plan for unit, plan in planned_follow_ups(self.pool).items() if plan.round == self.retry_round}
 

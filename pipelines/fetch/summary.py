@@ -17,7 +17,7 @@ from pipelines.fetch.in_place import is_of_tar
 from quality.block_lists import BlockLists, listed_pairs
 from quality.gates.hosts import host_column
 from quality.gates.shares import FAILED
-from schemas.follow_ups import follow_up, planned_follow_ups, retried_rows
+from schemas.follow_ups import planned_follow_ups, retried_rows
 from schemas.pool import Pool, number_of
 from schemas.reasons import can_pass, error_word
 
@@ -141,8 +141,8 @@ def summarise(pool: Pool, lists: BlockLists, *, units: Collection[str] | None = 
     tally = _Tally(pool, scope)
     for unit in sorted(scope):
         tally.add(unit)
-    plans = planned_follow_ups(pool) if units is None else {unit: follow_up(pool, unit) for unit in scope if number_of(unit)}
-    return tally.summary(lists, plans=plans.keys(), deferred=_deferred(pool, committed) if units is None else {})
+    plans = planned_follow_ups(pool).keys() if units is None else {unit for unit in scope if number_of(unit)}
+    return tally.summary(lists, plans=plans, deferred=_deferred(pool, committed) if units is None else {})
 
 
 def _deferred(pool: Pool, committed: Collection[str]) -> dict[str, dict[str, Any]]:
