@@ -188,7 +188,7 @@ def _check(args: argparse.Namespace) -> None:
 def deferred_text(job: PoolJob, deferred: dict[str, int], args: argparse.Namespace) -> str:
     """What is not fetched and why, and what to do. deferred: rows of planned units that are not committed."""
     noted, lines = job.pool.deferred(), []
-    for silent, why in ((True, "were deferred: their hosts could not be reached in time"), (False, "are not fetched yet")):
+    for silent, why in ((True, "were deferred: the network was down, or nothing of them came in time"), (False, "are not fetched yet")):
         rows = [rows for unit, rows in deferred.items() if (unit in noted) is silent]
         if rows:
             lines.append(f"{len(rows)} units ({sum(rows):,} pairs) {why}.")

@@ -145,7 +145,7 @@ def test_units_that_are_not_there_are_told_by_what_kept_them(tmp_path, data):
     pool = opened(*flags[1:], *one).pool
     (unit,) = index_file(pool, list_source(one[1], {})[0], unit_size=100).units
     pool.defer(unit, 1, "all rows failed: connect 1")
-    silent = "1 units (1 pairs) were deferred: their hosts could not be reached in time."
+    silent = "1 units (1 pairs) were deferred: the network was down, or nothing of them came in time."
     again = "Run the same command again to fetch them; nothing that is done is done twice. To publish without them: --allow_missing"
     assert told(*one) == [silent, again]
     opened(*flags[1:], "--source", tmp_path / "two.csv", "--add_source")
