@@ -3,8 +3,9 @@
 `--json` prints one object, the fields of pipelines.fetch.summary.FetchSummary:
 
     units, measured         committed units, and those of them that have a table of requests (pools that are older have none)
+    in_place                those of them whose images lay in your own tars: nothing was asked for them
     rows                    pairs of these units; statuses: {fetch status: pairs}, which add up to it
-    stored                  bytes of images in the pool
+    stored                  bytes of images in the pool; those that stay in your own tars do not count
     requests, received      how many were made, and bytes on the wire; null where nothing was measured
     latency                 {p50, p95, p99, longest}: seconds of a pair, retries and redirects included; null likewise
     spells                  [{began, seconds, pairs, bytes, slices}]: times of fetching with less than ten minutes without any outcome between;
@@ -53,8 +54,10 @@ def text_of(summary: FetchSummary, dataset: str) -> list[str]:
     ]
     received = "" if summary.received is None else f", {_size(summary.received)} received in {_some(summary.requests or 0, 'request')}"
     lines += ["", f"bytes      {_size(summary.stored)} stored{received}"]
-    if summary.measured < summary.units:
-        unmeasured = _some(summary.units - summary.measured, "unit")
+    if summary.in_place:
+        lines.append(f"           {_some(summary.in_place, 'unit')} of your own tars: nothing was asked for")
+    if (without := summary.units - summary.in_place - summary.measured) > 0:
+        unmeasured = _some(without, "unit")
         lines.append(f"           {unmeasured} without a table of requests: not in what follows of time")
     if summary.latency is not None:
         of = summary.latency
@@ -111,7 +114,7 @@ def lines_of_run(job: PoolJob, dataset: str, *, before: Collection[str]) -> list
     plans = job.retried()
     if not plans:
         return [*lines, "nothing to retry: no pair of a committed unit failed in a way that can pass"]
-    asked = sum(len(plan.rows) for plan in plans.values())
+    asked = sum(plan.rows for plan in plans.values())
     came = sum(commit.statuses.get("success", 0) for unit in plans if (commit := job.pool.raw_commit(unit)) is not None)
     units = _some(len(plans), "unit")
     return [*lines, f"asked again for {_some(asked, 'pair')} that had failed, of {units} (round {job.retry_round}): {came:,} came"]

@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 say(line, out=shown)
         deferred = pool_job.deferred()
         if deferred and not args.allow_missing:
-            say(_deferred_text(deferred, args), out=shown)
+            say(deferred_text(pool_job, deferred, args), out=shown)
             return EXIT_DEFERRED
         if args.stop_after in ("fetch", "score"):
             say(_pool_text(pool_job, args), out=shown)
@@ -185,11 +185,16 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--add_source needs --source")
 
 
-def _deferred_text(deferred: dict[str, int], args: argparse.Namespace) -> str:
-    return (
-        f"{len(deferred)} units ({sum(deferred.values()):,} pairs) were deferred: the network was down, or nothing of them came in time.\n"
-        f"Run the same command again to fetch them; nothing that is done is done twice. To publish without them: --allow_missing"
-    )
+def deferred_text(job: PoolJob, deferred: dict[str, int], args: argparse.Namespace) -> str:
+    """What is not fetched and why, and what to do. deferred: rows of planned units that are not committed."""
+    noted, lines = job.pool.deferred(), []
+    for silent, why in ((True, "were deferred: the network was down, or nothing of them came in time"), (False, "are not fetched yet")):
+        rows = [rows for unit, rows in deferred.items() if (unit in noted) is silent]
+        if rows:
+            lines.append(f"{len(rows)} units ({sum(rows):,} pairs) {why}.")
+    several = args.source is not None and len((job.pool.settings("source") or {"sources": ()})["sources"]) > 1
+    again = f"Run the same command again{', without --source,' if several else ''} to fetch them; nothing that is done is done twice."
+    return "\n".join([*lines, f"{again} To publish without them: --allow_missing"])
 
 
 def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:

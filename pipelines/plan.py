@@ -1,13 +1,14 @@
 """`--plan`: what a job would do and take, before it does anything. Writes nothing."""
 
 import argparse
+from collections.abc import Collection
 
-from pipelines.fetch.summary import summarise
 from pipelines.pool_job import plan_source
 from pipelines.progress import duration
 from pipelines.sources.listing import TARS
 from pipelines.sources.rows import index_file
-from quality.block_lists import read_lists
+from pipelines.steps.follow_ups import next_follow_up
+from schemas.follow_ups import follow_ups_of, next_round
 from schemas.pool import Pool
 from schemas.scratch import Scratch
 
@@ -21,25 +22,52 @@ def plan_lines(args: argparse.Namespace) -> list[str]:
     entries, source = plan_source(args, pool)
     with Scratch("plan") as folder:
         scratch = Pool(folder)
-        files = [index_file(scratch, entry, unit_size=source["unit_size"]) for entry in entries]
-    units = {unit: file.rows_of(chunk) for file in files for chunk, unit in enumerate(file.units)}
-    done = pool.committed() & set(units)
-    rows, left = sum(units.values()), sum(rows for unit, rows in units.items() if unit not in done)
-    again = summarise(pool, read_lists()).passing if args.retry_failed else 0
-    left += again
-    mean, known = _mean_bytes(pool, sorted(done))
-    local, tars = entries[0].images, all(entry.kind in TARS for entry in entries)
-    gigabytes = f"about {left * mean / 1e9:,.2f} GB"
+        found = [(entry, index_file(scratch, entry, unit_size=source["unit_size"])) for entry in entries]
+    files = {file.file: (entry, file) for entry, file in found}.values()
+    units = {unit: file.rows_of(chunk) for _, file in files for chunk, unit in enumerate(file.units)}
+    committed, round = pool.committed(), next_round(pool) if args.retry_failed else None
+    done = sorted(committed & set(units))
+    requests = kept = in_tars = again = 0  # pairs
+    for entry, file in files:
+        left = sum(units[unit] for unit in file.units if unit not in committed)
+        follow_ups = sum(_asked_again(pool, unit, committed, round) for unit in file.units)
+        stays, local = entry.kind in TARS, entry.images and entry.kind not in TARS
+        requests += (0 if entry.images else left) + (0 if local else follow_ups)
+        kept += (0 if stays else left) + follow_ups
+        in_tars += left if stays else 0
+        again += follow_ups
+    mean, known = _mean_bytes(pool, done)
+    no_urls = all(entry.images for entry in entries)
     return [
-        f"source     {len(files)} file{'s' if len(files) != 1 else ''}, {rows:,} rows",
+        f"source     {len(files)} file{'s' if len(files) != 1 else ''}, {sum(units.values()):,} rows",
         f"units      {len(units)} of {source['unit_size']:,} rows; {len(done)} are committed already",
-        *([f"retry      {again:,} pairs failed in a way that can pass, and are asked for again"] if args.retry_failed else []),
-        f"requests   {'none: the images are here' if local else f'about {left:,}, retries and redirects apart'}",
-        f"bytes      {f'none: images stay in their tars; {gigabytes} to read' if tars else f'{gigabytes} to fetch and keep'}"
+        *_retry_lines(again, asked=args.retry_failed),
+        f"requests   {'none: the images are here' if no_urls and not requests else f'about {requests:,}, retries and redirects apart'}",
+        f"bytes      {_bytes_text(kept, in_tars, mean, only_tars=all(entry.kind in TARS for entry in entries))}"
         f" ({mean / 1000:.0f} KB an image, {known})",
-        f"time       about {duration(left / _PAIRS_A_SECOND)} at {_PAIRS_A_SECOND:.0f} pairs/s (two cores, embedded model)",
+        f"time       about {duration((kept + in_tars) / _PAIRS_A_SECOND)} at {_PAIRS_A_SECOND:.0f} pairs/s (two cores, embedded model)",
         "nothing was written",
     ]
+
+
+def _asked_again(pool: Pool, unit: str, committed: Collection[str], round: int | None) -> int:
+    """Pairs of a unit's follow-ups that would be fetched: planned ones, and the one that a round of retrying would add."""
+    planned = follow_ups_of(pool, unit)
+    plan = None if round is None else next_follow_up(unit, pool, round, planned)
+    return sum(len(each.rows) for each in [*planned, *([] if plan is None else [plan])] if each.unit not in committed)
+
+
+def _retry_lines(again: int, *, asked: bool) -> list[str]:
+    if asked:
+        return [f"retry      {again:,} pairs failed in a way that can pass, and are asked for again"]
+    return [f"retry      {again:,} pairs are asked for again: a round of --retry_failed was begun, and is gone on with"] if again else []
+
+
+def _bytes_text(kept: int, in_tars: int, mean: float, *, only_tars: bool) -> str:
+    read = f"about {in_tars * mean / 1e9:,.2f} GB to read"
+    if only_tars and not kept:
+        return f"none: images stay in their tars; {read}"
+    return f"about {kept * mean / 1e9:,.2f} GB to fetch and keep" + (f"; {read} in tars, where images stay" if in_tars else "")
 
 
 def _mean_bytes(pool: Pool, done: list[str]) -> tuple[float, str]:

@@ -21,7 +21,7 @@ from quality.images.convert import Target
 from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
-from schemas.follow_ups import FollowUp, begin_round, end_round, open_round, planned_follow_ups
+from schemas.follow_ups import Planned, begin_round, end_round, open_round, planned_follow_ups
 from schemas.pool import Pass, Pool, ScorerInfo, split_unit
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
@@ -76,16 +76,16 @@ class PoolJob:
     def rows_done(self) -> int:
         """Rows of the units that are through, scored where this job scores."""
         through = self.pool.scored(self.pass_.name) if self.scores else self.pool.committed()
-        follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()}
+        follow_ups = {unit: plan.rows for unit, plan in planned_follow_ups(self.pool).items()}
         return sum(rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit in through)
 
     def deferred(self) -> dict[str, int]:
         """Rows of planned units that are not committed; where this job fetches, of follow-ups too."""
         committed = self.pool.committed()
-        follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()} if self.fetches else {}
+        follow_ups = {unit: plan.rows for unit, plan in planned_follow_ups(self.pool).items()} if self.fetches else {}
         return {unit: rows for unit, rows in {**self.pool.planned_units(), **follow_ups}.items() if unit not in committed}
 
-    def retried(self) -> dict[str, FollowUp]:
+    def retried(self) -> dict[str, Planned]:
         """The follow-ups that this job's round of retrying has planned."""
         return {unit: plan for unit, plan in planned_follow_ups(self.pool).items() if plan.round == self.retry_round}
 
@@ -139,9 +139,6 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     if fixed is None and not fetches:
         raise UsageError(f"{args.dataset}: no dataset here; start without --start_at, or check --dataset")
     entries, source = _source_of(args, fixed) if fetches else ([], fixed or {})
-    images = any(entry.images for entry in entries)
-    if images and any(not entry.images for entry in entries):
-        raise UsageError("the source mixes url lists and file lists; ingest them as two sources, the second with --add_source")
     try:
         fetch = _fetch_settings(args, fixed)
     except (ValueError, TrustError, HostsError) as error:
@@ -207,13 +204,14 @@ def _source_of(args: argparse.Namespace, fixed: dict[str, Any] | None) -> tuple[
     if given is not None:
         spec = os.path.abspath(given)
         known = next((known for known in sources if known["source"] == spec), None)
+        new = known is None
         if known is None:
             known = _new_source(args, spec, sources)
             sources.append(known)
         _check_same(args, known)
         reading = [known]
     else:
-        reading = sources
+        reading, new = sources, False
     entries = [
         entry
         for known in reading
@@ -221,6 +219,8 @@ def _source_of(args: argparse.Namespace, fixed: dict[str, Any] | None) -> tuple[
             known["source"], known["columns"], limit=known["limit"], sample=known["sample"], preset=known.get("preset")
         )
     ]
+    if new and len({entry.images for entry in entries}) > 1:
+        raise UsageError("the source mixes url lists and file lists; ingest them as two sources, the second with --add_source")
     return entries, {"sources": sources, "unit_size": args.unit_size or (fixed["unit_size"] if fixed else entries[0].default_unit_size)}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from schemas.follow_ups import planned_follow_ups
+from schemas.follow_ups import Planned, planned_follow_ups
 from schemas.pool import Pool
 from schemas.release import Release
 
@@ -27,6 +27,7 @@ class Progress:
         self.tty = out.isatty()
         self._stop = threading.Event()
         self._files: tuple[str, ...] | None = None
+        self._follow_ups: dict[str, Planned] = {}
         self._units: dict[str, int] = {}
         self._rows: dict[str, int] = {}
         self._statuses: Counter[str] = Counter()
@@ -60,7 +61,8 @@ class Progress:
         """Planned units with their rows, follow-ups too; read again only when some were added."""
         files = tuple(path for folder in ("files", "retries") for path, _ in self.pool.store.list(f"pool/{folder}"))
         if files != self._files:
-            follow_ups = {unit: len(plan.rows) for unit, plan in planned_follow_ups(self.pool).items()}
+            self._follow_ups = planned_follow_ups(self.pool, self._follow_ups)
+            follow_ups = {unit: plan.rows for unit, plan in self._follow_ups.items()}
             self._files, self._units = files, {**self.pool.planned_units(), **follow_ups}
         return self._units
 

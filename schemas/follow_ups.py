@@ -63,10 +63,27 @@ def follow_ups_of(pool: Pool, base: str) -> list[FollowUp]:
     return found
 
 
-def planned_follow_ups(pool: Pool) -> dict[str, FollowUp]:
-    """All planned follow-ups of the pool, by name, in order."""
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A planned follow-up by its figures. round: as FollowUp has it. rows: how many it holds."""
+
+    round: int
+    rows: int
+
+
+def planned_follow_ups(pool: Pool, known: Mapping[str, Planned] | None = None) -> dict[str, Planned]:
+    """All planned follow-ups of the pool, by name, in order: of each unit the first, the second, …
+
+    known: what an earlier call gave. A plan never changes, so what is known is not read again; rows are counted and not kept.
+    """
+    known = known or {}
     names = [Path(path).stem for path, _ in pool.store.list("pool/retries")]
-    return {name: follow_up(pool, name) for name in names}
+    return {name: known.get(name) or _figures(pool, name) for name in sorted(names, key=lambda name: (base_of(name), number_of(name)))}
+
+
+def _figures(pool: Pool, unit: str) -> Planned:
+    plan = follow_up(pool, unit)
+    return Planned(plan.round, len(plan.rows))
 
 
 def retried_rows(pool: Pool, unit: str, units: Collection[str]) -> np.ndarray:
@@ -123,16 +140,22 @@ def open_round(pool: Pool) -> int | None:
     return None if known is None or known["ended"] else known["round"]
 
 
+def next_round(pool: Pool) -> int:
+    """The round of retrying that would be worked on now: the one that was begun and has not ended, else a new one."""
+    if (standing := open_round(pool)) is not None:
+        return standing
+    known = pool.settings("retries")
+    return 1 if known is None else known["round"] + 1
+
+
 def begin_round(pool: Pool) -> int:
     """The round of retrying to work on: the one that was begun and has not ended, else a new one.
 
     So a run that goes on where another was killed asks again for what that one had not asked for yet, and for nothing twice.
     """
-    if (standing := open_round(pool)) is not None:
-        return standing
-    known = pool.settings("retries")
-    number = 1 if known is None else known["round"] + 1
-    pool.replace_settings("retries", {"round": number, "ended": False})
+    number = next_round(pool)
+    if open_round(pool) is None:
+        pool.replace_settings("retries", {"round": number, "ended": False})
     return number
 
 

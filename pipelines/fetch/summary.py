@@ -17,7 +17,7 @@ from pipelines.fetch.in_place import is_of_tar
 from quality.block_lists import BlockLists, listed_pairs
 from quality.gates.hosts import host_column
 from quality.gates.shares import FAILED
-from schemas.follow_ups import follow_up, planned_follow_ups, retried_rows
+from schemas.follow_ups import planned_follow_ups, retried_rows
 from schemas.pool import Pool, number_of
 from schemas.reasons import can_pass, error_word
 
@@ -97,13 +97,15 @@ class FetchSummary:
     """Of the units asked for; a pair that was asked for again counts as it ended at last, and what its requests took counts every time.
 
     rows: pairs of committed units. statuses: rows by fetch status. stored: bytes of the images in the pool. requests, received: made, and bytes
-    on the wire; None, like latency and spells, where no unit has a table of requests. measured: units that have one. hosts: most failures
+    on the wire; None, like latency and spells, where no unit has a table of requests. measured: units that have one. in_place: units of
+    users' tars, for which nothing was asked. stored: images that stay in such a tar do not count. hosts: most failures
     first, at most LISTED_HOSTS of `failing_hosts`. optouts: signal to pairs by state (schemas.columns.RAW); None in pools older than that.
     deferred: rows and reason of units that are not committed.
     """
 
     units: int
     measured: int
+    in_place: int
     rows: int
     statuses: dict[str, int]
     stored: int
@@ -139,8 +141,8 @@ def summarise(pool: Pool, lists: BlockLists, *, units: Collection[str] | None = 
     tally = _Tally(pool, scope)
     for unit in sorted(scope):
         tally.add(unit)
-    plans = planned_follow_ups(pool) if units is None else {unit: follow_up(pool, unit) for unit in scope if number_of(unit)}
-    return tally.summary(lists, plans=plans.keys(), deferred=_deferred(pool, committed) if units is None else {})
+    plans = planned_follow_ups(pool).keys() if units is None else {unit for unit in scope if number_of(unit)}
+    return tally.summary(lists, plans=plans, deferred=_deferred(pool, committed) if units is None else {})
 
 
 def _deferred(pool: Pool, committed: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -163,6 +165,7 @@ class _Tally:
     latencies: np.ndarray = field(default_factory=lambda: np.zeros(len(_BINS) + 1, np.int64))
     longest: float = 0.0
     measured: int = 0
+    in_place: int = 0
     rows: int = 0
     stored: int = 0
     requests: int = 0
@@ -180,8 +183,9 @@ class _Tally:
             self._add_requests(unit, requests, failed)
         newest = np.ones(raw.num_rows, bool)
         newest[retried_rows(self.pool, unit, self.scope)] = False
+        of_tar = is_of_tar(self.pool, unit)
         # What a tar of the user's lacks is asked for at its url, or never.
-        asks = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(raw["url"]), ""), False) if is_of_tar(self.pool, unit) else newest
+        asks = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(raw["url"]), ""), False) if of_tar else newest
         ends = pa.table(
             {
                 "status": raw["status"],
@@ -193,7 +197,10 @@ class _Tally:
         )
         ends = ends.filter(pa.array(newest))
         self.rows += ends.num_rows
-        self.stored += pc.sum(raw["size"]).as_py() or 0
+        in_place = of_tar and not number_of(unit)
+        self.in_place += in_place
+        if not (in_place and _stays(self.pool, unit)):
+            self.stored += pc.sum(raw["size"]).as_py() or 0
         for status, word, asks, count in _counts(ends, ["status", "word", "asks"]):
             self.statuses[status] += count
             if status != "success":
@@ -242,7 +249,8 @@ class _Tally:
         worst = sorted(self.failed, key=lambda host: (-self.failed[host].total(), host))
         named = (host for host in worst if lists.kind_of_url(f"http://{host}/") is None)
         return FetchSummary(
-            units=len(self.scope), measured=self.measured, rows=self.rows, statuses=dict(sorted(self.statuses.items())), stored=self.stored,
+            units=len(self.scope), measured=self.measured, in_place=self.in_place, rows=self.rows,
+            statuses=dict(sorted(self.statuses.items())), stored=self.stored,
             requests=self.requests if known else None, received=self.received if known else None, latency=self._latency(),
             spells=spells_of(self.seconds),
             reasons=[
@@ -291,6 +299,12 @@ def spells_of(seconds: dict[int, np.ndarray]) -> list[Spell]:
         began = datetime.fromtimestamp(int(group[0]), UTC)
         found.append(Spell(began, lasted, pairs, size, [(a, b, c) for a, b, c in slices.tolist()]))
     return found
+
+
+def _stays(pool: Pool, unit: str) -> bool:
+    """Whether the images of a committed unit are in a tar of the user's, and not in the pool."""
+    commit = pool.raw_commit(unit)
+    return commit is not None and commit.user_tar is not None
 
 
 def _words(messages: pa.ChunkedArray) -> pa.Array:

@@ -79,7 +79,7 @@ class TarReader:
         self.tar = UserTar.of(root / path)
         self._root, self._path, self._beside = root, path, beside
         self._members = members_of(root / path)
-        self._samples = _samples_of(self._members)
+        self._samples = _samples_of(self._members, keyed=beside is not None)
         if beside is not None:
             self._rows_beside = parquet_rows(Store(root), beside)
 
@@ -152,13 +152,18 @@ class TarReader:
             failed = failure_of(values["status"], values["error_message"])
             image = self._samples.get(str(values["key"]), Sample(str(values["key"]))).image() if failed is None else ""
             if failed is None and isinstance(image, str):
-                failed = (_status(image), image)
+                failed = (_status(image), image + self._damage_of(image))
             places.append(None if isinstance(image, str) else Place(str(values["key"]), image.offset, image.size, **_measured(values)))
             names.append(None if isinstance(image, str) else f"{self._path}/{image.name}")
             statuses.append("invalid" if failed is None else failed[0])
             errors.append(None if failed is None else failed[1])
         columns["file_name"] = pa.array(names, pa.string())
         return TarChunk(Chunk(columns, chunk.lines, errors, statuses), places)
+
+    def _damage_of(self, error: str) -> str:
+        """What to say of a damaged tar with the error of a row whose image it lacks: without a row of its own it is told there."""
+        damage = self._members.damage
+        return "" if damage is None or error.startswith("bad_row") else f"; the tar is damaged: {_shown(damage)}"
 
 
 _TEXTS: Final = frozenset({*_CAPTIONS, "json"})
@@ -180,10 +185,11 @@ def is_img2dataset(path: Path) -> bool:
         raise SourceError(f"{path}: cannot be read as parquet: {error}") from error
 
 
-def _samples_of(members: Members) -> dict[str, Sample]:
+def _samples_of(members: Members, *, keyed: bool) -> dict[str, Sample]:
+    """keyed: they are asked for by keys of img2dataset's, which know nothing of the `./` that `tar -C folder .` puts before names."""
     samples: dict[str, Sample] = {}
     for member in members.found:
-        match = _NAME.fullmatch(member.name)
+        match = _NAME.fullmatch(member.name.removeprefix("./") if keyed else member.name)
         if match is None or match[1].rpartition("/")[2].startswith("__"):  # WebDataset's own, and files that belong to no sample
             continue
         sample, end = samples.setdefault(match[1], Sample(match[1])), match[2].lower()

@@ -30,12 +30,17 @@ class FollowUps(beam.PTransform):
 def followed_up(unit: str, pool: Pool, round: int | None) -> Iterable[str]:
     """The unit and its follow-ups, one that is planned now among them."""
     planned = follow_ups_of(pool, unit)
-    if round is not None and (not planned or planned[-1].round < round):
-        names = [unit, *(each.unit for each in planned)]
-        if all(pool.raw_commit(name) is not None for name in names):
-            plan = _plan(pool, unit, planned, round)
-            planned += [] if plan is None else [put_follow_up(pool, plan)]
+    plan = None if round is None else next_follow_up(unit, pool, round, planned)
+    planned += [] if plan is None else [put_follow_up(pool, plan)]
     return [unit, *(each.unit for each in planned)]
+
+
+def next_follow_up(unit: str, pool: Pool, round: int, planned: list[FollowUp]) -> FollowUp | None:
+    """The follow-up that a round would add to a unit, if any. planned: those that it has. Puts nothing."""
+    if planned and planned[-1].round >= round:
+        return None
+    names = [unit, *(each.unit for each in planned)]
+    return _plan(pool, unit, planned, round) if all(pool.raw_commit(name) is not None for name in names) else None
 
 
 def _plan(pool: Pool, unit: str, before: list[FollowUp], round: int) -> FollowUp | None:

@@ -47,7 +47,7 @@ def unit_metrics(pool: Pool, release: Release, indexes: Indexes | None = None) -
     planned = pool.planned_units()
     committed = pool.committed()
     decided = {unit.unit: unit for unit in release.decided()}
-    planned |= {unit: len(plan.rows) for unit, plan in planned_follow_ups(pool).items() if unit in committed}
+    planned |= {unit: plan.rows for unit, plan in planned_follow_ups(pool).items() if unit in committed}
     rows = []
     for unit in sorted({*planned, *committed, *decided}):
         commit, unreadable = _commit_of(pool, unit) if unit in committed else (None, 0)

@@ -1,21 +1,28 @@
 """The fetch summary: every figure of a small pool, what is not named, older pools, and what a run says at its end."""
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
+import apache_beam as beam
 import numpy as np
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.fetch.summary import SLICES, Host, Latency, Reason, Retried, Spell, Straggler, spells_of, summarise
 from pipelines.fetch_summary import bars, short_text, text_of
+from pipelines.sources.listing import list_source
+from pipelines.sources.rows import RowReader, index_file
+from pipelines.steps.fetch_units import FetchUnits
 from quality.block_lists import read_lists
 from schemas.columns import RAW, RAW_ALWAYS, REQUESTS, table_of
 from schemas.follow_ups import FollowUp, put_follow_up
 from schemas.pool import Pool, SourceFile
 from tests.block_lists import write_lists
 from tests.conftest import ingest
-from tests.pipelines.fetching import NO_LISTS, Reply, Server, jpeg
+from tests.pipelines.fetching import NO_LISTS, Reply, Server, jpeg, settings
 from tests.pools import FILE, unit
+from tests.tars import sample, shot, write_tar
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -140,6 +147,25 @@ def test_an_older_pool_has_counts_and_no_times(tmp_path):
     )
     assert summary.optouts is None and summary.hosts == [Host("a.test", 1, 1, "dns")] and summary.stragglers == []
     assert "           1 unit without a table of requests: not in what follows of time" in text_of(summary, "cats")
+
+
+def test_images_that_stay_in_a_tar_are_not_stored_and_their_unit_lacks_no_requests(tmp_path, monkeypatch):
+    tar = write_tar(tmp_path / "a.tar", [member for number in range(4) for member in sample(f"{number}", number)])
+    pool = Pool(tmp_path / "data")
+    (entry,) = list_source(str(tar), {})
+    first, second = index_file(pool, entry, unit_size=2).units
+    lists = write_lists(tmp_path / "lists", {"sha256": [hashlib.sha256(shot(3)).hexdigest()]})
+    monkeypatch.setenv("PIGMENT_BLOCK_LISTS", str(lists))
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create([first, second]) | FetchUnits(pool, RowReader(pool), settings(), lists=read_lists().digest)
+    put_follow_up(pool, FollowUp(f"{first}.r1", first, 1, (0,)))
+    commit(pool, f"{first}.r1", [{"url": "http://a.test/0", "size": 7}], [asked("a.test", 0, 0.5)])
+    summary = summarise(pool, NO_LISTS)
+    assert (summary.units, summary.in_place, summary.measured, summary.rows) == (3, 2, 1, 4)
+    assert summary.stored == 7 + len(shot(2)), "the pool has a tar of its own for the unit with a listed image"
+    lines = text_of(summary, "cats")
+    assert "           2 units of your own tars: nothing was asked for" in lines
+    assert not any("without a table of requests" in line for line in lines)
 
 
 def test_nothing_was_fetched_yet(tmp_path):

@@ -16,7 +16,18 @@ from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.follow_ups import FollowUps, followed_up
 from pipelines.steps.read_units import ReadUnits
 from schemas.columns import SOURCE, table_of
-from schemas.follow_ups import FollowUp, begin_round, end_round, follow_up, planned_follow_ups, put_follow_up, retried_rows, statuses_of
+from schemas.follow_ups import (
+    FollowUp,
+    Planned,
+    begin_round,
+    end_round,
+    follow_up,
+    follow_ups_of,
+    planned_follow_ups,
+    put_follow_up,
+    retried_rows,
+    statuses_of,
+)
 from schemas.pool import Pool, PoolError, base_of, number_of, split_unit
 from schemas.reasons import can_pass
 from tests.pipelines.fetching import Reply, Server, jpeg, settings
@@ -64,7 +75,7 @@ def retry(pool: Pool, source: str) -> dict[str, FollowUp]:
     number = begin_round(pool)
     fetch(pool, source, round=number)
     end_round(pool, number)
-    return {name: plan for name, plan in planned_follow_ups(pool).items() if plan.round == number}
+    return {name: follow_up(pool, name) for name, plan in planned_follow_ups(pool).items() if plan.round == number}
 
 
 @pytest.mark.parametrize(
@@ -163,6 +174,27 @@ def test_a_plan_that_stands_is_adopted_and_one_that_is_gone_is_an_error(tmp_path
     assert put_follow_up(pool, FollowUp(plan.unit, unit(0), 2, (0, 1))) == plan == follow_up(pool, plan.unit)
     with pytest.raises(PoolError, match="missing; restore it"):
         follow_up(pool, f"{unit(0)}.r2")
+
+
+def test_plans_are_counted_and_read_once(tmp_path):
+    pool, first, second = Pool(tmp_path / "data"), f"{unit(0)}.r1", f"{unit(0)}.r2"
+    put_follow_up(pool, FollowUp(first, unit(0), 1, (0, 2, 3)))
+    known = planned_follow_ups(pool)
+    assert known == {first: Planned(1, 3)}
+    put_follow_up(pool, FollowUp(second, unit(0), 4, (2,)))
+    pool.store.put(f"pool/retries/{first}.json", b"not read again")
+    assert planned_follow_ups(pool, known) == {first: Planned(1, 3), second: Planned(4, 1)}
+    pool.store.delete(f"pool/retries/{first}.json")
+    assert planned_follow_ups(pool, known) == {second: Planned(4, 1)}, "what is gone is not planned"
+
+
+def test_the_tenth_follow_up_comes_after_the_ninth(tmp_path):
+    pool = Pool(tmp_path / "data")
+    names = [f"{unit(chunk)}.r{number}" for chunk in (0, 1) for number in range(1, 12)]
+    for name in reversed(names):
+        put_follow_up(pool, FollowUp(name, base_of(name), number_of(name), (0,)))
+    assert list(planned_follow_ups(pool)) == names
+    assert [plan.unit for plan in follow_ups_of(pool, unit(1))] == names[11:]
 
 
 def test_a_follow_up_is_deferred_only_where_hosts_that_answered_before_are_silent():

@@ -3,13 +3,18 @@
 import pytest
 
 from pipelines.flags import parser
+from pipelines.ingest import deferred_text
 from pipelines.options import UsageError
 from pipelines.pool_job import RESIZED_UNREAD, PoolJob, open_pool_job
+from pipelines.sources.listing import list_source
+from pipelines.sources.rows import index_file
 from quality.evidence.manifest import read_anchors
 from quality.evidence.original import model_of
 from quality.scorers.evidence import StoredEvidence
+from schemas.follow_ups import FollowUp, put_follow_up
 from schemas.pool import Pool
 from tests.scoring import SAMPLE
+from tests.tars import sample, write_tar
 from tests.trust.labelled import trust_list
 from tests.trust.made import chain
 
@@ -105,3 +110,49 @@ def test_a_resized_pool_from_before_goes_on_as_it_was_begun(data, trust):
     assert RESIZED_UNREAD in again.headline() and again.scorers[0].version == "unread@read when fetched;1"
     with pytest.raises(UsageError, match="their evidence was not read, and it cannot be read now"):
         opened(data, *SCORE, "--c2pa_trust", trust)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_dataset_of_a_url_list_and_tars_goes_on_without_naming_a_source(tmp_path, data, turned):
+    both = tmp_path / "both"
+    both.mkdir()
+    (both / "pairs.csv").write_text("url,caption\nhttp://a.test/0,n 0\n")
+    write_tar(both / "a.tar", sample("0", 1))
+    flags = ("--stop_after", "fetch", "--contact", "me@example.org")
+    for spec in (both / "*", f"{both}/*.*"):
+        with pytest.raises(UsageError, match="mixes url lists and file lists; ingest them as two sources"):
+            opened(data, "--source", spec, *flags)
+    assert not data.exists()
+    for source in sorted(["pairs.csv", "a.tar"], reverse=turned):
+        assert len(opened(data, "--source", both / source, "--add_source", *flags).entries) == 1
+    assert sorted(entry.path for entry in opened(data, *flags).entries) == ["a.tar", "pairs.csv"]
+    with pytest.raises(UsageError, match="mixes url lists"):
+        opened(data, "--source", both / "*", "--add_source", *flags)
+
+
+def test_units_that_are_not_there_are_told_by_what_kept_them(tmp_path, data):
+    """Hosts are not to blame for units that nobody has asked for: of another source, or a follow-up that is planned."""
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.csv").write_text(f"url,caption\nhttp://{name}.test/0,n 0\n")
+    flags = ["--dataset", str(data), "--stop_after", "fetch", "--contact", "me@example.org"]
+
+    def told(*more: str) -> list[str]:
+        args, _ = parser().parse_with_beam([*flags, *more])
+        job = open_pool_job(args)
+        return deferred_text(job, job.deferred(), args).splitlines()
+
+    one = ("--source", str(tmp_path / "one.csv"))
+    pool = opened(*flags[1:], *one).pool
+    (unit,) = index_file(pool, list_source(one[1], {})[0], unit_size=100).units
+    pool.defer(unit, 1, "all rows failed: connect 1")
+    silent = "1 units (1 pairs) were deferred: the network was down, or nothing of them came in time."
+    again = "Run the same command again to fetch them; nothing that is done is done twice. To publish without them: --allow_missing"
+    assert told(*one) == [silent, again]
+    opened(*flags[1:], "--source", tmp_path / "two.csv", "--add_source")
+    (entry,) = list_source(str(tmp_path / "two.csv"), {})
+    (other,) = index_file(pool, entry, unit_size=100).units
+    put_follow_up(pool, FollowUp(f"{other}.r1", other, 1, (0,)))
+    assert told() == [silent, "2 units (2 pairs) are not fetched yet.", again]
+    assert told(*one)[1:] == ["2 units (2 pairs) are not fetched yet.", again.replace("again", "again, without --source,")]
+    pool.undefer(unit)
+    assert told() == ["3 units (3 pairs) are not fetched yet.", again]

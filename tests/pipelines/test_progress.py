@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 from pipelines.progress import Progress, Took, duration
+from schemas.follow_ups import FollowUp, put_follow_up
 from schemas.pool import Pool, SourceFile
 from tests.pools import FILE, PASS, make_pool, unit
 
@@ -33,6 +34,16 @@ def test_scoring_goes_on_when_all_is_fetched(tmp_path):
     pool = planned(tmp_path, 2)
     pool.store.delete(f"pool/scores/{PASS.name}/{unit(0)}.parquet")
     assert progress(pool).line() == "score   1/2 units  2/4 pairs  failed_to_download 25.0%"
+
+
+def test_follow_ups_count_and_their_plans_are_read_once(tmp_path):
+    pool = planned(tmp_path, 2)
+    shown = progress(pool)
+    put_follow_up(pool, FollowUp(f"{unit(0)}.r1", unit(0), 1, (1,)))
+    assert shown.line() == "fetch   2/3 units  2 scored  4/5 pairs  failed_to_download 25.0%"
+    pool.store.put(f"pool/retries/{unit(0)}.r1.json", b"not read again")
+    put_follow_up(pool, FollowUp(f"{unit(1)}.r1", unit(1), 1, (0, 1)))
+    assert shown.line() == "fetch   2/4 units  2 scored  4/7 pairs  failed_to_download 25.0%"
 
 
 def test_nothing_is_planned_yet(tmp_path):

@@ -202,13 +202,32 @@ def test_what_the_tar_lacks_is_told_row_by_row(tmp_path):
     path.write_bytes(whole[: cut + 9])
     assert [row["error_message"] for row in rows(Pool(tmp_path / "d"), str(path))][1:] == [
         None,
-        "truncated: the tar ends within the sample",
+        f"truncated: the tar ends within the sample; the tar is damaged: it ends at byte {cut + 9:,}, within 0007.jpg",
     ]
     path.write_bytes(whole[: cut - 512])
     assert [row["error_message"] for row in rows(Pool(tmp_path / "d"), str(path))][1:] == [
         None,
-        "missing_file: the tar has no image of the key 0007",
+        f"missing_file: the tar has no image of the key 0007; the tar is damaged: it ends at byte {cut - 512:,} without an end mark",
     ]
+    write_tar(path, [("0000.jpg", shot(0)), ("0007.jpg", shot(7)), ("0007.png", shot(7))])
+    path.write_bytes(path.read_bytes().rstrip(b"\0"))
+    assert [row["error_message"] for row in rows(Pool(tmp_path / "d"), str(path))][1:] == [
+        None,
+        "bad_row: several images in a sample, 0007.jpg and 0007.png",
+    ], "that the tar is damaged has nothing to do with it"
+
+
+def test_a_tar_of_img2dataset_that_was_packed_again_with_a_folder_before_its_names(tmp_path):
+    img2dataset_output(tmp_path, ROWS[:3])
+    path = tmp_path / "00000.tar"
+    first = rows(Pool(tmp_path / "d"), str(path))
+    write_tar(path, [("./0000.jpg", shot(0)), ("./0000.txt", b"zero"), ("./0001.jpg", shot(1))])
+    again = rows(Pool(tmp_path / "e"), str(path))
+    for name in ("url", "status", "error_message", "bytes"):
+        assert [row[name] for row in again] == [row[name] for row in first]
+    assert [row["file_name"] for row in again] == [None, "00000.tar/./0000.jpg", "00000.tar/./0001.jpg"]
+    write_tar(path, [*sample("0000", 0), ("./0000.jpg", shot(4)), ("./0001.jpg", shot(1))])
+    assert rows(Pool(tmp_path / "f"), str(path))[1]["error_message"] == "bad_row: the tar has 0000.jpg more than once"
 
 
 def test_sources_of_tars_are_found(tmp_path):
