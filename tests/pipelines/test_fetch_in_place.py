@@ -71,6 +71,8 @@ def test_images_stay_where_they_are(tmp_path, tar):
     assert [row["key"] for row in rows[:4]] == ["0000", "0001", "0002", "0003"]
     assert len({row["uid"] for row in rows}) == 6
     assert list((tmp_path / "d").rglob("*.tar")) == [] and tar.read_bytes() == before
+    assert tars_that_hold_listed(pool, {}) == tars_that_hold_listed(pool, {unit: 0}) == []
+    assert tars_that_hold_listed(pool, {unit: 1}) == [str(tar)], "a pair of it was listed later"
 
 
 def test_what_ended_its_process_twice_is_measured_row_by_row(tmp_path, monkeypatch):
@@ -131,7 +133,7 @@ def test_a_listed_image_makes_the_unit_ours(tmp_path, tar, monkeypatch, kind):
             assert pool.read_bytes(unit, [row["offset"]], [row["size"]]) == [shot(number)] and row["key"] == f"{number:06}"
     with tarfile.open(pool.store.path_of(commit.tar)) as ours:
         assert ours.getnames() == [f"{number:06}.jpg" for number in (0, 1, 3)]
-    assert tars_that_hold_listed(pool) == [str(tar)] and tar.read_bytes() == before
+    assert tars_that_hold_listed(pool, {unit: 1}) == tars_that_hold_listed(pool, {}) == [str(tar)] and tar.read_bytes() == before
     assert pool.incidents()[unit] == {kind: 1}
 
 
