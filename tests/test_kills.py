@@ -15,8 +15,6 @@ from schemas.pool import Pool
 from tests.conftest import ROOT, SOAK, Done, digests, ingest, web_flags
 
 KILLS = 50 if SOAK else 2  # of each mode
-STEPS = ("start", "fetch", "score", "select", "shard")
-AFTER_S = 2.0  # from the moment at which a step is seen to have begun to the kill, at most
 
 
 def step_of(root: Path) -> str:
@@ -30,39 +28,34 @@ def step_of(root: Path) -> str:
     return "fetch" if list(root.glob("pool/files/*.json")) else "start"
 
 
-def killed(command: list[str], root: Path, step: str, after_s: float) -> bool:
-    """Runs the command until `after_s` after the step has begun, then kills its process group; False where it ended before, with exit code 0."""
-    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while run.poll() is None and STEPS.index(step_of(root)) < STEPS.index(step):
-        time.sleep(0.02)
-    try:
-        code = run.wait(timeout=after_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-        return True
-    assert code == 0, f"the run that went on ended with {code}"
-    return False
-
-
 @pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
 def test_kills_at_any_moment_change_no_byte(done: Done, tmp_path, mode):
-    """SIGKILL to the whole process group at seeded moments of every step; the same command goes on, is killed again, and ends at last as one
+    """SIGKILL to the whole process group at seeded moments of what a whole run takes; the same command goes on, is killed again, and ends at last as one
     that was not killed. What the web was asked before a kill is forgotten, so that each attempt meets the same faults.
     """
     moments, at = random.Random(f"20260-{mode}"), Counter[str]()
+    whole_s = time.monotonic()
+    done.web.reset()
+    first = ingest("--dataset", tmp_path / "first", "--running_mode", mode, *web_flags(done.web))
+    whole_s = time.monotonic() - whole_s
+    assert first.returncode == 0 and digests(tmp_path / "first") == digests(done.root)
     kills = chains = 0
     while kills < KILLS:
         root = tmp_path / str(chains)
         command = [sys.executable, "-m", "pipelines.ingest", "--dataset", str(root), "--running_mode", mode, *web_flags(done.web)]
-        step = "start"
-        while kills < KILLS:
-            step = moments.choice(STEPS[STEPS.index(step) :])  # one that is over does not come again
+        ended = False
+        while not ended and kills < KILLS:
             done.web.reset()
-            if not killed(command, root, step, moments.uniform(0, 5 if step == "start" else AFTER_S)):
-                break
-            kills += 1
-            at[step_of(root)] += 1
+            run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                code = run.wait(timeout=moments.uniform(0.1, 1.0) * whole_s)
+                assert code == 0, f"the run that went on after {kills} kills ended with {code}"
+                ended = True
+            except subprocess.TimeoutExpired:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
+                kills += 1
+                at[step_of(root)] += 1
         chains += 1
         done.web.reset()
         last = ingest(*command[3:])

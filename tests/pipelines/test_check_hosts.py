@@ -22,7 +22,7 @@ from pipelines.steps.fetch_units import FetchUnits
 from schemas.columns import HOSTS, table_of
 from schemas.pool import Pool, unit_name
 from tests.block_lists import write_lists
-from tests.pipelines.fetching import HOST_FILES, UNIT, Reply, Rows, Server, jpeg, of_urls, settings
+from tests.pipelines.fetching import HOST_FILES, NO_LISTS, UNIT, Reply, Rows, Server, jpeg, of_urls, settings
 from tests.trust.made import jpeg as marked
 from tests.trust.made import mining, signed, xmp
 from tests.trust.tools import sketch
@@ -199,7 +199,7 @@ def test_of_two_readings_in_one_second_the_later_counts(pool):
             told = settings(retries=0)
             client = Client(told)
             try:
-                return [await read_origin(client, server.url(""), told) for _ in range(2)]
+                return [await read_origin(client, server.url(""), told, NO_LISTS) for _ in range(2)]
             finally:
                 await client.close()
 

@@ -61,23 +61,25 @@ def test_bodies_are_not_kept_beside_img2datasets_own():
     assert answers(found) == [Fetched(b"", {"tdmrep-header:0": True}, len(shot(number))) for number in range(2)]
 
 
-def test_a_host_that_wants_to_be_left_alone_for_long_is_not_asked_again():
+def test_a_host_that_wants_to_be_left_alone_for_long_is_not_asked_again(tmp_path):
     """Longer than the unit lasts; in the round that it said so, and in the next. Others are asked."""
     with (
         Server({"/busy": Reply(503, headers={"Retry-After": "100"}), "/a": Reply(body=shot(1))}) as server,
         Server({"/b": Reply()}) as other,
     ):
-        opener = Opener(settings(connections_per_host=1))
-        found = ask(opener, server.url("/busy"), server.url("/a"), other.url("/b"))
+        told = settings(connections_per_host=1, host_map=host_map(tmp_path, {"other.test": f"127.0.0.1:{other.port}"}))
+        opener = Opener(told)
+        found = ask(opener, server.url("/busy"), server.url("/a"), "http://other.test/b")
         assert answers(found) == [Failed("http_503", again=True, wait_s=100.0), LATE, Fetched(b"")]
         assert [asked.sent for _, asked in found] == [True, False, True]
-        assert answers(ask(opener, server.url("/a"), other.url("/b"))) == [LATE, Fetched(b"")]
+        assert answers(ask(opener, server.url("/a"), "http://other.test/b")) == [LATE, Fetched(b"")]
         assert [path for _, path, _ in server.log] == ["/busy"]
 
 
-def test_a_short_retry_after_is_waited_for_and_holds_up_nobody_else():
+def test_a_short_retry_after_is_waited_for_and_holds_up_nobody_else(tmp_path):
     with Server({"/busy": Reply(503, headers={"Retry-After": "1"}), "/a": Reply(body=shot(1))}) as server, Server({"/b": Reply()}) as other:
-        found = ask(Opener(settings(connections_per_host=1, backoff_s=9.0)), server.url("/busy"), server.url("/a"), other.url("/b"))
+        told = settings(connections_per_host=1, backoff_s=9.0, host_map=host_map(tmp_path, {"other.test": f"127.0.0.1:{other.port}"}))
+        found = ask(Opener(told), server.url("/busy"), server.url("/a"), "http://other.test/b")
         assert [body for body, _ in found] == [None, shot(1), b""]
         busy, after, beside = (log[-1][2] for log in (server.log[:1], server.log, other.log))
         assert after - busy >= 0.95 and beside - busy < 0.5
@@ -95,14 +97,14 @@ def test_a_delay_that_a_later_round_brings_counts():
     with Server(lambda path: Reply(body=shot(1))) as server:
         opener = Opener(settings())
         ask(opener, server.url("/0"))
-        ask(opener, server.url("/1"), server.url("/2"), delays={f"127.0.0.1:{server.port}": 0.6})
+        ask(opener, server.url("/1"), server.url("/2"), delays={"127.0.0.1": 0.6})
         times = [at for _, _, at in server.log]
     assert times[2] - times[1] >= 0.55
 
 
 def test_what_has_to_wait_for_its_host_is_given_back_where_there_is_other_work():
     with Server({"/away": Reply(302, headers={"Location": "/x"}), "/a": Reply(body=shot(1))}) as server:
-        opener, delays = Opener(settings()), {f"127.0.0.1:{server.port}": 30.0}
+        opener, delays = Opener(settings()), {"127.0.0.1": 30.0}
         assert answers(ask(opener, server.url("/away"), server.url("/a"), delays=delays)) == [Moved(server.url("/x")), None]
         began = time.monotonic()
         assert answers(ask(opener, server.url("/a"), others_s=0.3)) == [None] and 0.25 < time.monotonic() - began < 5
