@@ -30,8 +30,8 @@ def step_of(root: Path) -> str:
 
 @pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
 def test_kills_at_any_moment_change_no_byte(done: Done, tmp_path, mode):
-    """SIGKILL to the whole process group at seeded moments of what a whole run takes; the same command goes on, is killed again, and ends at last as one
-    that was not killed. What the web was asked before a kill is forgotten, so that each attempt meets the same faults.
+    """SIGKILL to the whole process group at seeded moments of what a whole run takes; the same command goes on, is killed again, and ends at
+    last as one that was not killed. What the web was asked before a kill is forgotten, so that each attempt meets the same faults.
     """
     moments, at = random.Random(f"20260-{mode}"), Counter[str]()
     whole_s = time.monotonic()
