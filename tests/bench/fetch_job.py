@@ -280,13 +280,13 @@ def dead(folder: Path, count: int, say: Say) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("small", "large", "faults", "dead"), action="append", help="which to run (default: all)")
-    parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of urls (default 1: 12,000, 3,000, 12,000 and 100,000)")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of urls (default 1: 12,000, 4,000, 12,000 and 100,000)")
     parser.add_argument("--json", action="store_true", help="one JSON line instead of the text")
     args = parser.parse_args()
     parts: dict[str, Callable[[Path, Say], dict[str, Any]]] = {
         "small": lambda folder, say: against(folder, SMALL, round(12_000 * args.scale), {"keep_ratio": 2.0}, say),
         "large": lambda folder, say: against(
-            folder, LARGE, round(3_000 * args.scale), {"center_crop": 2.0, "keep_ratio_largest": 1.5}, say
+            folder, LARGE, round(4_000 * args.scale), {"center_crop": 2.0, "keep_ratio_largest": 1.5}, say
         ),
         "faults": lambda folder, say: faults(folder, round(12_000 * args.scale), say),
         "dead": lambda folder, say: dead(folder, round(100_000 * args.scale), say),
