@@ -12,7 +12,8 @@ from quality.evidence.manifest import TrustError, read_anchors
 from quality.evidence.original import model_of
 from quality.scorers import PACKAGED, make_scorers, towers_of
 from quality.scorers.protocol import Scorer, in_order, info_of
-from schemas.pool import Pass, Pool, ScorerInfo
+from schemas.pool import Pool
+from schemas.units import Pass, ScorerInfo
 
 _FLAGS_OF_SCORERS = {
     "nsfw_head": ("nsfw",), "person_names": ("deepfake",), "deepfake_probe": ("deepfake",), "c2pa_trust": ("evidence", "deepfake"),

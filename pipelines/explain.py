@@ -19,9 +19,10 @@ from quality.block_lists.match import SHA256_COLUMNS, URL_COLUMNS
 from quality.rules import CRASHED, DUPLICATES, UNDECODABLE, judge
 from schemas.follow_ups import follow_up
 from schemas.policy import Policy, Rule, parse_stored_policy
-from schemas.pool import Pool, base_of, number_of
+from schemas.pool import Pool
 from schemas.reasons import REJECTED, reason_text
 from schemas.release import Release, latest
+from schemas.units import base_of, number_of
 
 _EXAMPLES = """examples:
   python -m pipelines.explain --dataset pigment-sample --uid 3f2a…

@@ -22,7 +22,8 @@ from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
 from schemas.follow_ups import Planned, begin_round, end_round, open_round, planned_follow_ups
-from schemas.pool import Pass, Pool, ScorerInfo, split_unit
+from schemas.pool import Pool
+from schemas.units import Pass, ScorerInfo, split_unit
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
 RESIZED = (
@@ -87,7 +88,10 @@ class PoolJob:
 
     def retried(self) -> dict[str, Planned]:
         """The follow-ups that this job's round of retrying has planned."""
-        return {unit: plan for unit, plan in planned_follow_ups(self.pool).items() if plan.round == self.retry_round}
+        return self._of_round(self.retry_round)
+
+    def _of_round(self, round: int | None) -> dict[str, Planned]:
+        return {unit: plan for unit, plan in planned_follow_ups(self.pool).items() if plan.round == round}
 
     def end_retrying(self) -> None:
         """Notes that the open round is through, once all of its follow-ups are committed: the next one asks for what failed in it too.
@@ -95,10 +99,8 @@ class PoolJob:
         Whichever run fetched the last of them: one that was not told to retry goes on with those that are planned.
         """
         known = open_round(self.pool) if self.fetches else None
-        if known is not None:
-            planned = {unit for unit, plan in planned_follow_ups(self.pool).items() if plan.round == known}
-            if planned <= self.pool.committed():
-                end_round(self.pool, known)
+        if known is not None and self._of_round(known).keys() <= self.pool.committed():
+            end_round(self.pool, known)
 
     def headline(self) -> str:
         """What is about to happen, in one line; another for what hosts are asked, and where scores cannot mean what they say."""

@@ -24,8 +24,9 @@ from quality.gates import GateResults, Outcome, run_gates, suites_with
 from quality.gates.run import line_of
 from quality.review.settle import counts_of
 from schemas.follow_ups import statuses_of
-from schemas.pool import Pool, PoolError, number_of
+from schemas.pool import Pool
 from schemas.release import Decided, Release, ReleaseError
+from schemas.units import PoolError, number_of
 
 FORMAT = 1  # of the manifest
 ALREADY: Final = "already published: no gate was run again"  # nor were --gates, whatever they say

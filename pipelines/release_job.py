@@ -22,8 +22,9 @@ from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.selection import plan_selection
 from schemas.digest import digest_of_json
-from schemas.pool import Pool, number_of
+from schemas.pool import Pool
 from schemas.release import Release, ReleaseError, heartbeat, is_alive, latest
+from schemas.units import number_of
 
 _BEAT_S = 20.0
 _BYTES_A_PIXEL = 0.4  # of photographs as JPEG of quality 95, 4:2:0; only the number of shards hangs on it

@@ -28,9 +28,9 @@ from quality.gates import GateFileError
 from quality.scorers import ScorerError
 from quality.scorers.nsfw_head import HeadError
 from schemas.policy import PolicyError
-from schemas.pool import PoolError
 from schemas.release import ReleaseError
 from schemas.store import StoreError
+from schemas.units import PoolError
 from schemas.value_lists import ListError
 
 RUNNING_MODES = ("in_memory", "multi_threading", "multi_processing")

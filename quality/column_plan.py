@@ -11,7 +11,8 @@ from quality.columns import COLUMN_FUNCTIONS
 from quality.named_scorers import choices_text
 from schemas.columns import RAW
 from schemas.policy import Policy, PolicyError
-from schemas.pool import Pass, Pool, PoolError, ScorerInfo
+from schemas.pool import Pool
+from schemas.units import Pass, PoolError, ScorerInfo
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from schemas.policy import PolicyError
-from schemas.pool import Pool, PoolError
+from schemas.pool import Pool
 from schemas.release import ReleaseError
 from schemas.store import StoreError
+from schemas.units import PoolError
 
 EXIT_DONE, EXIT_USAGE, EXIT_BUG, EXIT_INTERRUPTED = 0, 2, 70, 130
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from schemas.policy import Policy, PolicyError, Rule
-from schemas.pool import ScorerInfo
+from schemas.units import ScorerInfo
 
 
 def with_scorers(policy: Policy, named: Sequence[str], *, strict: bool = True) -> Policy:

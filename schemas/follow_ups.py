@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.pool import Pool, PoolError, base_of, number_of
+from schemas.pool import Pool
+from schemas.units import PoolError, base_of, number_of
 
 
 @dataclass(frozen=True)

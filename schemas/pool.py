@@ -16,11 +16,9 @@
 The Parquet is the commit: it is put in one create-only go, after its tar. An attempt that finds a commit adopts it.
 """
 
-import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,133 +26,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.columns import HOSTS, RAW, REQUESTS
-from schemas.digest import digest_of_json, digest_of_table
+from schemas.digest import digest_of_file, digest_of_table
 from schemas.scratch import Scratch
 from schemas.store import Store
+from schemas.units import Commit, Pass, PoolError, ScorerInfo, SourceFile
 from schemas.user_tar import UserTar
 
 META: Final = b"pigment"  # key of our JSON in a Parquet file's metadata
-_UNIT: Final = re.compile(r"([0-9a-f]{16})-(\d{5,})(?:\.r([1-9]\d*))?")
-
-
-class PoolError(Exception):
-    """The pool does not fit what was asked; the message says what, where and what to do."""
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """How one source file is cut into units.
-
-    file: 16 hex digits of SHA-256 over path, size and digest. source: the root folder; path: below it. kind: "rows" for a row file,
-    "folder" for the listing of a directory, "tar" for a WebDataset tar, "img2dataset" for one with its Parquet file beside it. rows:
-    in the whole file. offsets: where each chunk starts: bytes for plain text formats, rows otherwise; lines: the line there, from 1.
-    columns: ours -> the file's, as the user mapped them. sample: share of the rows taken, by hash of their number; None for all.
-    header: the columns of a file without a header line; None for all others.
-    """
-
-    file: str
-    source: str
-    path: str
-    kind: str
-    size: int
-    digest: str
-    rows: int
-    unit_size: int
-    offsets: tuple[int, ...]
-    lines: tuple[int, ...]
-    columns: Mapping[str, str] = field(default_factory=dict)
-    sample: float | None = None
-    header: tuple[str, ...] | None = None
-
-    @property
-    def units(self) -> list[str]:
-        return [unit_name(self.file, chunk) for chunk in range(len(self.offsets))]
-
-    def rows_of(self, chunk: int) -> int:
-        """Rows of the unit that a chunk makes."""
-        return len(self.sampled(chunk)) if self.sample is not None else min(self.unit_size, self.rows - chunk * self.unit_size)
-
-    def sampled(self, chunk: int) -> list[int]:
-        """Which rows of a chunk a sample takes, from 0."""
-        start = chunk * self.unit_size
-        bound = int((1.0 if self.sample is None else self.sample) * 2**64)
-        rows = range(min(self.unit_size, self.rows - start))
-        return [row for row in rows if int.from_bytes(hashlib.sha256(f"{self.file}:{start + row}".encode()).digest()[:8]) < bound]
-
-
-@dataclass(frozen=True)
-class ScorerInfo:
-    """A scorer as a pass records it. calibration: "<name>:<model>", what a policy's `scorer` names; identity: "<name>:<whole version>"."""
-
-    name: str
-    version: str
-    columns: tuple[str, ...]
-
-    @property
-    def calibration(self) -> str:
-        return f"{self.name}:{self.version.partition('@')[0]}"
-
-    @property
-    def identity(self) -> str:
-        return f"{self.name}:{self.version}"
-
-
-@dataclass(frozen=True)
-class Pass:
-    """A set of scorers that ran together; `name` is also its folder's."""
-
-    name: str
-    scorers: tuple[ScorerInfo, ...]
-
-    @classmethod
-    def of(cls, scorers: Sequence[ScorerInfo]) -> "Pass":
-        digest = digest_of_json([[scorer.name, scorer.version] for scorer in scorers])
-        return cls("+".join(scorer.name for scorer in scorers) + "-" + digest[:8], tuple(scorers))
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What the footer of a unit's Parquet says. `statuses` counts rows by fetch status.
-
-    tar: of the unit's images: a path below the dataset, or an absolute one, of a tar of the user's, which then has a tar_state (UserTar) and
-    no tar_sha256: nobody has read it whole. For reading, ask Pool.images_of.
-    """
-
-    unit: str
-    input_digest: str
-    content_digest: str
-    rows: int
-    tar: str | None = None
-    tar_sha256: str | None = None
-    statuses: Mapping[str, int] = field(default_factory=dict)
-    tar_state: str | None = None
-
-    @property
-    def user_tar(self) -> UserTar | None:
-        """The user's tar that the images lie in; None where they are the pool's own."""
-        return None if self.tar is None or self.tar_state is None else UserTar(self.tar, self.tar_state)
-
-
-def unit_name(file: str, chunk: int) -> str:
-    return f"{file}-{chunk:05d}"
-
-
-def split_unit(unit: str) -> tuple[str, int]:
-    """(file, chunk) of a unit's name, a follow-up's too. Raises PoolError for anything else."""
-    match = _UNIT.fullmatch(unit)
-    if match is None:
-        raise PoolError(f"{unit!r} is no unit's name (16 hex digits, '-', number)")
-    return match[1], int(match[2])
-
-
-def base_of(unit: str) -> str:
-    """The unit whose rows a follow-up (schemas.follow_ups) holds; any other unit itself."""
-    return unit.partition(".r")[0]
-
-
-def number_of(unit: str) -> int:
-    """Which follow-up of its base a unit is, from 1; 0 for any other unit."""
-    return int(unit.partition(".r")[2] or 0)
 
 
 def write_parquet(table: pa.Table, meta: Mapping[str, Any], path: Path, *, row_group_size: int = 1 << 20) -> None:
@@ -244,7 +122,7 @@ class Pool:
         assert table.schema.names[: len(RAW)] == RAW.names, "columns of a raw commit begin with RAW"
         name, digest = None, None
         if isinstance(tar, Path):
-            digest = tar_sha256 or _sha256(tar)
+            digest = tar_sha256 or digest_of_file(tar)
             name = f"pool/raw/{unit}-{digest[:8]}.tar"
             self.store.put_new(name, tar)
         statuses = {row["values"]: row["counts"] for row in table.column("status").value_counts().to_pylist()}
@@ -299,10 +177,7 @@ class Pool:
     def put_requests(self, unit: str, table: pa.Table) -> None:
         """Puts the unit's times and sizes of requests, in place of an earlier attempt's: columns REQUESTS, one row a raw row, in order."""
         assert table.schema.names == REQUESTS.names, "columns of requests are REQUESTS"
-        with Scratch() as folder:
-            local = Path(folder, "requests.parquet")
-            write_parquet(table, {"unit": unit}, local)
-            self.store.put(f"pool/requests/{unit}.parquet", local)
+        self._put_parquet(f"pool/requests/{unit}.parquet", table, {"unit": unit}, put=self.store.put)
 
     def read_requests(self, unit: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Columns of what :meth:`put_requests` put; None for a unit that has none: an older pool's, or one that is not fetched."""
@@ -412,11 +287,12 @@ class Pool:
 
     # ---- Parquet
 
-    def _put_parquet(self, path: str, table: pa.Table, meta: Mapping[str, Any]) -> bool:
+    def _put_parquet(self, path: str, table: pa.Table, meta: Mapping[str, Any], *, put: Callable[[str, Path], Any] | None = None) -> Any:
+        """put: how, create-only unless told; returns what it returns."""
         with Scratch() as folder:
-            local = Path(folder, "commit.parquet")
+            local = Path(folder, "table.parquet")
             write_parquet(table, meta, local)
-            return self.store.put_new(path, local)
+            return (put or self.store.put_new)(path, local)
 
     def _commit(self, path: str) -> Commit | None:
         try:
@@ -436,8 +312,3 @@ class Pool:
             if missing:
                 raise KeyError(f"{self.store.path_of(path)} has no column {sorted(missing)}")
             return parquet.read(columns=None if columns is None else list(columns), use_threads=False)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

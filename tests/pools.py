@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.columns import RAW, field, table_of, uid_of
-from schemas.pool import Pass, Pool, ScorerInfo, SourceFile, split_unit, unit_name
+from schemas.pool import Pool
+from schemas.units import Pass, ScorerInfo, SourceFile, split_unit, unit_name
 
 FILE = "0123456789abcdef"
 SCORES = pa.schema(

@@ -14,8 +14,9 @@ from pipelines.steps.write_shards import shards_of
 from pipelines.tar import TarWriter
 from quality.images import Target
 from schemas.columns import RAW, table_of, uid_of
-from schemas.pool import Pool, SourceFile
+from schemas.pool import Pool
 from schemas.release import DECISIONS, Release, heartbeat
+from schemas.units import SourceFile
 from tests.pools import FILE, PASS, SCORES, unit
 
 SHARDS = 3

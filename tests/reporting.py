@@ -10,8 +10,9 @@ import pyarrow as pa
 from pipelines.tar import TarWriter
 from schemas.columns import RAW, field, table_of, uid_of
 from schemas.policy import parse_policy
-from schemas.pool import Pass, Pool, ScorerInfo, SourceFile
+from schemas.pool import Pool
 from schemas.release import Release, heartbeat
+from schemas.units import Pass, ScorerInfo, SourceFile
 from tests.pools import FILE, thumbnail, unit
 from tests.pools import SCORES as PLAIN
 from tests.releases import jpeg

@@ -22,8 +22,9 @@ from PIL import Image, ImageDraw
 
 from pipelines.tar import TarWriter
 from schemas.columns import RAW, table_of, uid_of
-from schemas.pool import Pool, SourceFile
+from schemas.pool import Pool
 from schemas.reviews import TASKS, TASKS_PATH, task_of
+from schemas.units import SourceFile
 from tests.pools import FILE, PASS, SCORES, unit
 
 ROOT = Path(__file__).parent.parent

@@ -65,6 +65,7 @@ class Failed:
 
 
 Answer = Fetched | Moved | Failed
+LATE: Final = Failed("deadline", status="postponed")  # the unit's time was up
 
 
 class Client:
@@ -74,14 +75,7 @@ class Client:
         self._max_bytes = settings.max_bytes
         self._agent = settings.agent
         self._obeys = settings.optouts == "obey"
-        host_map = {} if settings.host_map is None else read_host_map(settings.host_map)
-        self._resolver = GuardedResolver(
-            host_map=host_map,
-            allow_private=settings.allow_private_hosts,
-            timeout_s=settings.connect_timeout_s,
-            resolver=None if settings.resolver is None else parse_resolver(settings.resolver),
-            contact=settings.contact is not None,
-        )
+        self._resolver = resolver_of(settings)
         connector = aiohttp.TCPConnector(resolver=self._resolver, use_dns_cache=False, limit=0, limit_per_host=0)  # the caller limits
         connector._factory = partial(Reader, loop=asyncio.get_running_loop(), most=2 * settings.max_bytes)  # type: ignore[assignment]  # aiohttp offers no public way
         self._session = aiohttp.ClientSession(
@@ -183,6 +177,17 @@ class Client:
         if inflate is not None and size and not inflate.eof:
             return Failed("truncated", again=True, received=received)
         return Fetched(parts[0] if len(parts) == 1 else b"".join(parts), received=received)
+
+
+def resolver_of(settings: FetchSettings) -> GuardedResolver:
+    """Who may be asked, by the settings. Inside the loop."""
+    return GuardedResolver(
+        host_map={} if settings.host_map is None else read_host_map(settings.host_map),
+        allow_private=settings.allow_private_hosts,
+        timeout_s=settings.connect_timeout_s,
+        resolver=None if settings.resolver is None else parse_resolver(settings.resolver),
+        contact=settings.contact is not None,
+    )
 
 
 def refused_by(signals: Mapping[str, bool]) -> Failed:

@@ -15,8 +15,9 @@ from pipelines.fetch.sink import key_of
 from pipelines.fetch.store import Outcome
 from quality.block_lists import blanked
 from schemas.columns import RAW, REQUESTS, SOURCE, table_of, uid_of
-from schemas.pool import Pool, number_of
+from schemas.pool import Pool
 from schemas.reasons import error_word
+from schemas.units import number_of
 
 FEWEST_ROWS: Final = 20  # that all have to fail by the network before the fault is taken to be ours, where no host answered before
 MOST: Final = 0.5  # share of a unit's rows that may be postponed or fail by the network before it is asked whether the unit is deferred

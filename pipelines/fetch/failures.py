@@ -10,8 +10,8 @@ from typing import Final
 from pipelines.fetch.job import NetworkUp
 from pipelines.fetch.store import Outcome
 from quality.gates.shares import FAILED
-from schemas.pool import number_of
 from schemas.reasons import FETCH_ERRORS, error_word
+from schemas.units import number_of
 
 ENOUGH: Final = 1_000  # pairs that a worker has asked for in a run before their share of failures says anything
 _NAMED: Final = 3  # of the commonest reasons

@@ -10,6 +10,7 @@ from yarl import URL
 
 from pipelines.fetch.canaries import Canaries
 from pipelines.fetch.client import NETWORK_WORDS, Answer, Client, Failed
+from pipelines.fetch.hosts import host_of
 from pipelines.fetch.origins import HostRules, Reading, Rules, origin_of, read_origin
 from pipelines.fetch.settings import FetchSettings
 from quality.block_lists import BlockLists
@@ -79,7 +80,7 @@ class HostFiles:
 
     async def get(self, url: URL, *, deadline: float, first: int | None = None) -> Answer:
         """Client.get, within what the host allows: many hosts may keep their files at one."""
-        host = url.raw_host or ""
+        host = host_of(url)
         share = self._share(host)
         gate = self._gates.get(host)
         if gate is None:

@@ -13,23 +13,20 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from pipelines import lifelines
-from pipelines.fetch.client import Failed, Fetched, Moved
+from pipelines.fetch.client import LATE, Failed, Fetched, Moved
 from pipelines.fetch.hosts import Asked as First
 from pipelines.fetch.hosts import Image
 from pipelines.fetch.img2dataset_messages import Asking, Broken, Done, GivenBack, Looking, Round, Told
-from pipelines.fetch.img2dataset_turns import LATE
-from pipelines.fetch.job import WINDOW, Job, Work, outcome_of
+from pipelines.fetch.job import WINDOW, Job, Work, redirected
 from pipelines.fetch.loop import Engine
 from pipelines.fetch.origins import origin_of, verdict_of
 from pipelines.fetch.sink import Sink
-from pipelines.fetch.store import Outcome, Took, blocked
+from pipelines.fetch.store import Outcome
 from quality.block_lists import BlockLists
-from quality.urls import BadUrl, url_of
 from schemas.scratch import Scratch
 
 MISSING: Final = (
@@ -166,12 +163,8 @@ class _Unit:
                 return
 
     def _round(self, images: list[Image]) -> None:
-        claims = self._job.work.claims
         by_number = {image.rows[0]: image for image in images}
-        asking = [
-            Asking(image.rows[0], str(image.url), tuple(None if claims is None else claims[row] for row in image.rows), image.signals)
-            for image in images
-        ]
+        asking = [Asking(image.rows[0], str(image.url), tuple(self._job.claims_of(image)), image.signals) for image in images]
         looking: int | None = None
         moved: list[tuple[Image, Moved]] = []
         child = self._fetcher.child()
@@ -219,7 +212,8 @@ class _Unit:
         image.say(answer.signals)
         if isinstance(answer, Fetched):
             self._job.came(image)
-            self._put(image, [(outcome, told.data if outcome.status == "success" else None) for outcome in told.outcomes])
+            del self._job.open[image.rows[0]]
+            self._job.put(image, [(outcome, told.data if outcome.status == "success" else None) for outcome in told.outcomes])
         elif isinstance(answer, Failed):
             wait_s = max(answer.wait_s or 0.0, self._settings.backoff_s * 2**image.attempts)
             image.attempts += 1
@@ -233,7 +227,7 @@ class _Unit:
         """Where redirects point to is looked at as every url is before it is asked for; the hosts that were not yet heard side by side."""
         targets: list[tuple[Image, str]] = []
         for image, answer in moved:
-            astray = self._goes_to(image, answer)
+            astray = redirected(image, answer, self._lists, most=self._settings.max_redirects)
             if astray is not None:
                 self._settle(image, astray)
             elif image.url is not None:
@@ -249,31 +243,9 @@ class _Unit:
             else:
                 self._settle(image, refused)
 
-    def _goes_to(self, image: Image, moved: Moved) -> Failed | Outcome | None:
-        """Sets the url of a redirect; or says why it is not asked for."""
-        kind = self._lists.kind_of_url(moved.target)
-        if kind is not None:
-            return blocked(kind)
-        image.hops += 1
-        if image.hops > self._settings.max_redirects:
-            return Failed("redirects", f"more than {self._settings.max_redirects}")
-        try:
-            image.url = url_of(moved.target)
-        except BadUrl:
-            return Failed("bad_redirect", status="refused")
-        return None
-
     def _settle(self, image: Image, answer: Failed | Outcome) -> None:
-        outcome = answer if isinstance(answer, Outcome) else outcome_of(answer, image.signals)
-        self._put(image, [(replace(outcome), None) for _ in image.rows])
-
-    def _put(self, image: Image, found: list[tuple[Outcome, bytes | None]]) -> None:
         del self._job.open[image.rows[0]]
-        first, asked = found[0][0], image.asked
-        if asked is not None and first.blocked_by is None:  # of a listed pair nothing is told
-            first.took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
-        for row, (outcome, data) in zip(image.rows, found, strict=True):
-            self._job.sink.put(row, outcome, data)
+        self._job.put_all(image, answer)
 
 
 class _Child:

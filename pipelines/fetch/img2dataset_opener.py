@@ -24,8 +24,8 @@ from urllib.request import Request
 
 from yarl import URL
 
-from pipelines.fetch.client import GZIP_OR_ZLIB, REDIRECTS, Answer, Failed, Fetched, Moved, failed_of_status, refused_by
-from pipelines.fetch.guard import GuardedResolver, NoContact, PrivateAddress, Unresolved, parse_resolver, read_host_map
+from pipelines.fetch.client import GZIP_OR_ZLIB, REDIRECTS, Answer, Failed, Fetched, Moved, failed_of_status, refused_by, resolver_of
+from pipelines.fetch.guard import GuardedResolver, NoContact, PrivateAddress, Unresolved
 from pipelines.fetch.img2dataset_turns import Turns
 from pipelines.fetch.settings import FetchSettings
 from quality.optouts import signals_of_headers
@@ -89,14 +89,7 @@ class Opener:
         threading.Thread(target=self._end_late_ones, name="deadlines", daemon=True).start()
 
     async def _make_resolver(self) -> GuardedResolver:
-        settings = self._settings
-        return GuardedResolver(
-            host_map={} if settings.host_map is None else read_host_map(settings.host_map),
-            allow_private=settings.allow_private_hosts,
-            timeout_s=settings.connect_timeout_s,
-            resolver=None if settings.resolver is None else parse_resolver(settings.resolver),
-            contact=settings.contact is not None,
-        )
+        return resolver_of(self._settings)
 
     def begin(self, urls: Sequence[str], delays: Mapping[str, float], *, seconds: float, others_s: float | None = None) -> None:
         """Before a round, in which a turn is asked for as often as there are urls. The others: see img2dataset_messages.Round."""

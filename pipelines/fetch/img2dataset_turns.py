@@ -10,15 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from yarl import URL
 
-from pipelines.fetch.client import Answer, Failed, Moved
+from pipelines.fetch.client import LATE, Answer, Failed, Moved
 from pipelines.fetch.hosts import Image, Queue, host_of
 from pipelines.fetch.politeness import Share
-
-LATE: Final = Failed("deadline", status="postponed")
 
 
 @dataclass(eq=False)

@@ -24,9 +24,10 @@ from pipelines.sources.rows import InPlace
 from pipelines.sources.tars import Place
 from quality.block_lists import BlockLists
 from quality.block_lists.match import Kind
-from schemas.pool import Pool, split_unit
+from schemas.pool import Pool
 from schemas.reasons import error_word
 from schemas.scratch import Scratch
+from schemas.units import split_unit
 from schemas.user_tar import UserTar
 
 

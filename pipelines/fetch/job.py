@@ -3,16 +3,17 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from yarl import URL
 
-from pipelines.fetch.client import Failed
+from pipelines.fetch.client import Failed, Moved
 from pipelines.fetch.hosts import Image
 from pipelines.fetch.sink import Sink
-from pipelines.fetch.store import Outcome, blocked
+from pipelines.fetch.store import Outcome, Took, blocked
+from quality.block_lists import BlockLists
 from quality.block_lists.match import Kind
 from quality.urls import BadUrl, url_of
 
@@ -56,6 +57,21 @@ def outcome_of(failed: Failed, signals: Mapping[str, bool]) -> Outcome:
     return Outcome(failed.status, failed.message).say({**signals, **failed.signals})
 
 
+def redirected(image: Image, moved: Moved, lists: BlockLists, *, most: int) -> Failed | Outcome | None:
+    """Sets the url of a redirect, of which `most` are followed; or says why not. A listed address is not asked for, whoever points there."""
+    kind = lists.kind_of_url(moved.target)
+    if kind is not None:
+        return blocked(kind)
+    image.hops += 1
+    if image.hops > most:
+        return Failed("redirects", f"more than {most}")
+    try:
+        image.url = url_of(moved.target)
+    except BadUrl:
+        return Failed("bad_redirect", status="refused")
+    return None
+
+
 class Job:
     """number: order among the units of the process. Belongs to the loop; `sink` and `future` may be used by all threads."""
 
@@ -95,6 +111,29 @@ class Job:
                 except BadUrl:
                     self._settle(row, Outcome("invalid", "bad_url"))
         return {image.rows[0]: image for image in found.values()}
+
+    def claims_of(self, image: Image) -> list[str | None]:
+        """The SHA-256 that each row of an image claims."""
+        claims = self.work.claims
+        return [None if claims is None else claims[row] for row in image.rows]
+
+    def put(self, image: Image, found: Sequence[tuple[Outcome, bytes | None]]) -> bool:
+        """Puts an image's outcomes, one for each of its rows; True when the unit is complete.
+
+        What the requests took stands with the first row: those of the same url took nothing. Of a listed pair nothing is told.
+        """
+        if image.asked is not None and found[0][0].blocked_by is None:
+            asked = image.asked
+            found[0][0].took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
+        complete = False
+        for row, (outcome, data) in zip(image.rows, found, strict=True):
+            complete = self.sink.put(row, outcome, data)
+        return complete
+
+    def put_all(self, image: Image, answer: Failed | Outcome) -> bool:
+        """Puts one outcome into all rows of an image."""
+        outcome = answer if isinstance(answer, Outcome) else outcome_of(answer, image.signals)
+        return self.put(image, [(replace(outcome), None) for _ in image.rows])
 
     def _settle(self, row: int, outcome: Outcome) -> None:
         self.complete = self.sink.put(row, outcome, None)

@@ -9,27 +9,24 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, Final
 
 from yarl import URL
 
-from pipelines.fetch.client import Answer, Client, Failed, Fetched, Moved
+from pipelines.fetch.client import LATE, Answer, Client, Failed, Fetched, Moved
 from pipelines.fetch.host_files import HostFiles
 from pipelines.fetch.hosts import Asked, Image, Queue
-from pipelines.fetch.job import WINDOW, Job, Work, outcome_of
+from pipelines.fetch.job import WINDOW, Job, Work, redirected
 from pipelines.fetch.origins import HostRules, origin_of, verdict_of
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.sink import Sink
-from pipelines.fetch.store import Outcome, Took, blocked
+from pipelines.fetch.store import Outcome
 from pipelines.fetch.taker import Taker
 from quality.block_lists import BlockLists
-from quality.urls import BadUrl, url_of
 from schemas.scratch import Scratch, sweep
 
 BACKLOG: Final = 16_000_000  # bytes that wait to be hashed and converted before no further request is begun
 _READERS: Final = 4  # files of a folder that are read at a time
-_LATE: Final = Failed("deadline", status="postponed")
 
 
 class Closing(Exception):
@@ -141,7 +138,7 @@ class Engine:
     def _enqueue(self, image: Image, now: float) -> None:
         """Lets the image wait for its host, unless the host wants to be left alone for longer than the unit lasts."""
         if self._queue.paused_until(image.host) > (image.job.deadline or now + self.settings.unit_timeout_s):
-            self._settle(image, _LATE)
+            self._settle(image, LATE)
         else:
             self._queue.add(image, now)
 
@@ -234,7 +231,7 @@ class Engine:
             return
         if answer.wait_s:
             for late in self._queue.pause(image.host, now + answer.wait_s):
-                self._settle(late, _LATE)
+                self._settle(late, LATE)
         again_at = now + max(answer.wait_s or 0.0, self._backoff(image))
         image.attempts += 1
         if not answer.again or image.attempts > self.settings.retries or again_at >= (image.give_up or 0.0):
@@ -243,19 +240,11 @@ class Engine:
             self._loop.call_at(again_at, self._again, image)
 
     def _follow(self, image: Image, moved: Moved, now: float) -> Failed | Outcome | None:
-        """Asks where a redirect points to; or says why not. A listed address is not asked for, whoever points there."""
-        kind = self._lists.kind_of_url(moved.target)
-        if kind is not None:
-            return blocked(kind)
-        image.hops += 1
-        if image.hops > self.settings.max_redirects:
-            return Failed("redirects", f"more than {self.settings.max_redirects}")
-        try:
-            image.url = url_of(moved.target)
-        except BadUrl:
-            return Failed("bad_redirect", status="refused")
-        self._enqueue(image, now)
-        return None
+        """Asks where a redirect points to; or says why not."""
+        astray = redirected(image, moved, self._lists, most=self.settings.max_redirects)
+        if astray is None:
+            self._enqueue(image, now)
+        return astray
 
     def _backoff(self, image: Image) -> float:
         """Seconds until the next attempt: doubled each time, half to one and a half of that by a hash, so that retries spread."""
@@ -292,7 +281,7 @@ class Engine:
             return
         job.closed = True
         for image in list(job.open.values()):
-            self._settle(image, _LATE)
+            self._settle(image, LATE)
         for task, image in self._tasks.items():
             if image.job is job:
                 task.cancel()
@@ -324,23 +313,13 @@ class Engine:
 
     def _take(self, image: Image, answer: Fetched | Failed | Outcome, taker: Taker) -> bool:
         """Puts the outcome of an image into all of its rows; True when the unit is complete."""
-        final_url, claims = None if image.url is None else str(image.url), image.job.work.claims
-        if isinstance(answer, Fetched):
-            claimed = [None if claims is None else claims[row] for row in image.rows]
-            job = image.job
-            found = taker.take(answer.data, claimed, final_url, image.signals, apart=job.work.apart, unit=job.number)
-        else:
-            outcome = answer if isinstance(answer, Outcome) else outcome_of(answer, image.signals)
-            found = [(replace(outcome), None) for _ in image.rows]
-        if (
-            image.asked is not None and found[0][0].blocked_by is None
-        ):  # of a listed pair nothing is told; further rows of a url took nothing
-            asked = image.asked
-            found[0][0].took = Took(asked.host, round(asked.began * 1000), image.ended - asked.clock, image.requests, image.received)
-        complete = False
-        for row, (outcome, data) in zip(image.rows, found, strict=True):
-            complete = image.job.sink.put(row, outcome, data)
-        return complete
+        job = image.job
+        if not isinstance(answer, Fetched):
+            return job.put_all(image, answer)
+        final_url = None if image.url is None else str(image.url)
+        return job.put(
+            image, taker.take(answer.data, job.claims_of(image), final_url, image.signals, apart=job.work.apart, unit=job.number)
+        )
 
     def _commit(self, job: Job) -> None:
         try:

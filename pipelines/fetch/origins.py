@@ -102,7 +102,7 @@ class HostRules:
     def of(self, origin: str, *, max_age: timedelta | None = MAX_AGE) -> Rules | None:
         """The rules of an origin that was read within `max_age`, None: ever; else None."""
         with self._lock:
-            reading = self._bucket(bucket_of(origin)).get(origin)
+            reading = self._newest(origin)
             if reading is None or (max_age is not None and datetime.now(UTC) - reading.read_at > max_age):
                 return None
             known = self._parsed.get(origin)
@@ -135,8 +135,8 @@ class HostRules:
     def unreachable(self, origins: Iterable[str]) -> list[str]:
         """Those whose newest reading failed, sorted: a later run asks them again."""
         with self._lock:
-            newest = ((origin, self._bucket(bucket_of(origin)).get(origin)) for origin in sorted({*origins}, key=bucket_of))
-            return sorted(origin for origin, reading in newest if reading is not None and reading.failure is not None)
+            newest = filter(None, map(self._newest, sorted({*origins}, key=bucket_of)))
+            return sorted(reading.origin for reading in newest if reading.failure is not None)
 
     def add(self, readings: Sequence[Reading], *, later: bool = False) -> None:
         """Takes readings and puts them into the pool; later: with the next :meth:`put_learnt`."""
@@ -162,8 +162,11 @@ class HostRules:
 
     def _fresh(self, origin: str) -> bool:
         with self._lock:
-            reading = self._bucket(bucket_of(origin)).get(origin)
+            reading = self._newest(origin)
             return reading is not None and datetime.now(UTC) - reading.read_at <= MAX_AGE
+
+    def _newest(self, origin: str) -> Reading | None:
+        return self._bucket(bucket_of(origin)).get(origin)
 
     def _forget(self, bucket: str) -> None:
         self._readings.pop(bucket, None)
@@ -238,13 +241,14 @@ async def _read(client: Asks, url: URL, settings: FetchSettings, lists: BlockLis
             if hops > MAX_REDIRECTS:
                 return Failed("redirects", f"more than {MAX_REDIRECTS}")
             continue
-        if isinstance(answer, Failed) and hops and answer.word in _REFUSED:
+        if isinstance(answer, Fetched):
+            return answer
+        if hops and answer.word in _REFUSED:
             return Failed("redirects", answer.word)  # there is no such file for us; the images' own host is another
-        wait_s = max(getattr(answer, "wait_s", None) or 0.0, settings.backoff_s * 2**attempts)
+        wait_s = max(answer.wait_s or 0.0, settings.backoff_s * 2**attempts)
         attempts += 1
         if (
-            isinstance(answer, Fetched)
-            or not answer.again
+            not answer.again
             or attempts > settings.retries
             or (answer.unreachable and loop.time() - began >= settings.connect_timeout_s)
             or loop.time() + wait_s >= deadline

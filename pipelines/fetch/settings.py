@@ -13,8 +13,6 @@ from quality.images.header import MAX_PIXELS
 USER_AGENT: Final = "pigment/0.1"
 OPTOUTS: Final = ("obey", "record")
 FETCHERS: Final = ("pigment", "img2dataset")
-
-
 _PRODUCT: Final = re.compile(r"[A-Za-z_-]+")  # RFC 9309, 2.2.1
 _CONTACT: Final = re.compile(
     r"[!-'*-~]+@[!-'*-~]+\.[!-'*-~]+|https?://[!-'*-~]+"

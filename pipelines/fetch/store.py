@@ -33,7 +33,7 @@ EXTENSIONS: Final = {"jpeg": "jpg", "png": "png", "gif": "gif", "webp": "webp", 
 class Outcome:
     """What fetching adds to a row, by RAW's names; offset is filled in when the bytes are written.
 
-    blocked_by: the kind of block list, for the incident record alone. asked: what the requests took, for their own table.
+    blocked_by: the kind of block list, for the incident record alone. took: what the requests took, for their own table.
     """
 
     status: str

@@ -18,8 +18,9 @@ from quality.block_lists import BlockLists, listed_pairs
 from quality.gates.hosts import host_column
 from quality.gates.shares import FAILED
 from schemas.follow_ups import planned_follow_ups, retried_rows
-from schemas.pool import Pool, number_of
+from schemas.pool import Pool
 from schemas.reasons import can_pass, error_word
+from schemas.units import number_of
 
 LISTED_HOSTS: Final = 10
 STRAGGLERS: Final = 10

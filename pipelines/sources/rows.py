@@ -1,6 +1,5 @@
 """From source files to units of rows: indexing, reading, and the checks that every row goes through."""
 
-import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -18,10 +17,11 @@ from pipelines.sources.formats import Chunk, ChunkReader, SourceError, array_of,
 from pipelines.sources.listing import TARS, Entry
 from pipelines.sources.tars import Place, TarReader, beside_of
 from schemas.columns import KNOWN_SOURCE_COLUMNS, SOURCE, carried_name
-from schemas.digest import digest_of_json
+from schemas.digest import digest_of_file, digest_of_json
 from schemas.follow_ups import follow_up
-from schemas.pool import Pool, SourceFile, base_of, number_of, split_unit
+from schemas.pool import Pool
 from schemas.store import Store
+from schemas.units import SourceFile, base_of, number_of, split_unit
 from schemas.user_tar import UserTar
 
 _POOL_NAMES = {"sha256": "expected_sha256"}  # a source's digest is a claim; the pool's `sha256` is measured
@@ -39,7 +39,7 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
     elif tar is not None:
         size, digest = (root / entry.path).stat().st_size, tar.digest
     else:
-        size, digest = (root / entry.path).stat().st_size, _digest(root / entry.path)
+        size, digest = (root / entry.path).stat().st_size, digest_of_file(root / entry.path)
     name = digest_of_json(
         [
             entry.path,
@@ -83,11 +83,6 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
     )
     pool.put_file(file)
     return file
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _open_tar(root: Path, path: str, kind: str) -> TarReader:

@@ -6,7 +6,6 @@ columns. Members of other extensions (`.cls`, `.seg.png`) are left alone. Of img
 rows, in its order, those that it could not fetch too, and the tar only the images, joined by `key`.
 """
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from pipelines.sources.formats import Chunk, Row, SourceError, columns_of, parquet_rows, read_parquet
 from pipelines.sources.img2dataset import COLUMNS, failure_of
 from pipelines.sources.tar_members import MOST_TEXT, Member, Members, members_of
-from schemas.digest import digest_of_json
+from schemas.digest import digest_of_file, digest_of_json
 from schemas.store import Store
 from schemas.user_tar import UserTar
 
@@ -86,7 +85,11 @@ class TarReader:
     @cached_property
     def digest(self) -> str:
         """Of all that rows are made of; see Members. Of img2dataset's output with the Parquet file's bytes."""
-        return self._members.digest if self._beside is None else digest_of_json([self._members.digest, _sha256(self._root / self._beside)])
+        return (
+            self._members.digest
+            if self._beside is None
+            else digest_of_json([self._members.digest, digest_of_file(self._root / self._beside)])
+        )
 
     @property
     def rows(self) -> int:
@@ -214,11 +217,6 @@ def _measured(values: dict[str, Any]) -> dict[str, Any]:
 
 def _listed(column: Any, rows: int) -> list[Any]:
     return [None] * rows if column is None else column.to_pylist()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _shown(text: str) -> str:

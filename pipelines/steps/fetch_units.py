@@ -30,7 +30,8 @@ from quality.block_lists import BlockLists, lists_here
 from quality.block_lists.match import Kind
 from quality.urls import BadUrl, url_of
 from schemas.attempts import FETCH, TRIES, Attempts
-from schemas.pool import Pool, PoolError, split_unit
+from schemas.pool import Pool
+from schemas.units import PoolError, split_unit
 
 
 class RowReader(Protocol):

@@ -13,7 +13,8 @@ from pipelines.steps.score_apart import score_unit_apart
 from quality.scorers.batch import PairBatch
 from quality.scorers.protocol import Scorer, in_order, info_of
 from schemas.attempts import TRIES, Attempts
-from schemas.pool import Pass, Pool, PoolError, ScorerInfo
+from schemas.pool import Pool
+from schemas.units import Pass, PoolError, ScorerInfo
 
 
 class ScoreUnits(beam.PTransform):

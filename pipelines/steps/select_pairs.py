@@ -19,9 +19,10 @@ from quality.columns.personal_data import without_personal_data
 from quality.review.settle import kept_alone
 from quality.rules import DROP, Ruled, Rules
 from quality.top_fraction import Histogram, cut_of, histogram_of
-from schemas.pool import Pool, number_of
+from schemas.pool import Pool
 from schemas.reasons import VERDICTS, error_word
 from schemas.release import DECISIONS, Release
+from schemas.units import number_of
 
 _ROWS_A_PARTITION = 2_000_000
 

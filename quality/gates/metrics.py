@@ -17,10 +17,11 @@ from quality.images.decode import ImageError, decode
 from schemas.columns import RAW_ALWAYS
 from schemas.digest import digest_of_table
 from schemas.follow_ups import planned_follow_ups, retried_rows
-from schemas.pool import Commit, Pool, PoolError
+from schemas.pool import Pool
 from schemas.reasons import ACCEPTED, FETCH_STATUSES, REASONS, VERDICTS
 from schemas.release import DECISIONS, Decided, Release
 from schemas.store import Store
+from schemas.units import Commit, PoolError
 
 UNIT_COLUMNS: Final = (
     "unit", "state", "rows_source", "rows_committed", "rows_by_status", "rows_decided", *VERDICTS, "retried", "accounted", "unreadable",

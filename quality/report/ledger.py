@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 
 from quality.columns import COLUMN_FUNCTIONS
 from schemas.follow_ups import retried_rows
-from schemas.pool import Pass, Pool, ScorerInfo
+from schemas.pool import Pool
 from schemas.reasons import VERDICTS, error_word
 from schemas.release import DECISIONS, Release
+from schemas.units import Pass, ScorerInfo
 
 UNDECIDED: Final = len(VERDICTS)  # the code of a pair that no policy has judged
 # Words with few values, counted by verdict. Numbers are taken as they come.

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import pyarrow as pa
 
 from quality.scorers.batch import PairBatch
-from schemas.pool import ScorerInfo
+from schemas.units import ScorerInfo
 
 
 @runtime_checkable

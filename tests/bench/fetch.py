@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +36,8 @@ from pipelines.fetch.settings import FetchSettings
 from pipelines.steps.fetch_units import _Fetch
 from quality.images.convert import Target, convert
 from schemas.columns import SOURCE, table_of
-from schemas.pool import Pool, unit_name
+from schemas.pool import Pool
+from schemas.units import unit_name
 
 PROCESSES: Final = 2
 DISTINCT: Final = 200  # pictures; the urls repeat them
@@ -228,8 +230,8 @@ def rate(part: Part, *arguments: Any) -> dict[str, float]:
     return {"rate": count / (last - first), "startup_s": first - asked, "count": count}
 
 
-def img2dataset(urls: list[str], folder: Path, resize_mode: str) -> dict[str, float]:
-    """img2dataset's rate by the start and end that it writes down for its shards."""
+def img2dataset(urls: list[str], folder: Path, target: Target) -> dict[str, float]:
+    """img2dataset's rate by the start and end that it writes down for its shards; it is not told target.format."""
     folder.mkdir()
     url_list = folder / "urls.txt"
     url_list.write_text("\n".join(urls))
@@ -242,10 +244,10 @@ def img2dataset(urls: list[str], folder: Path, resize_mode: str) -> dict[str, fl
         "processes_count": PROCESSES,
         "thread_count": IMG2DATASET_THREADS,
         "number_sample_per_shard": UNIT,
-        "image_size": TARGET.size,
-        "resize_mode": resize_mode,
+        "image_size": target.size,
+        "resize_mode": target.resize,
         "resize_only_if_bigger": True,
-        "encode_quality": TARGET.quality,
+        "encode_quality": target.quality,
     }
     environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"}
     done = subprocess.run([*command, json.dumps(options)], env=environment, capture_output=True, text=True)
@@ -272,11 +274,11 @@ def measure(count: int, say: Callable[[str], None]) -> dict[str, Any]:
             parts: dict[str, Callable[[], dict[str, float]]] = {
                 "resized": lambda: rate(ours, urls, str(folder / "resized"), TARGET),
                 "resized_evidence": lambda: rate(ours, urls, str(folder / "evidence"), TARGET, True),
-                "img2dataset": lambda: img2dataset(urls, folder / "theirs", TARGET.resize),
+                "img2dataset": lambda: img2dataset(urls, folder / "theirs", TARGET),
                 "bare_convert": lambda: rate(bare_convert, images, count),
                 "simplejpeg": lambda: rate(simplejpeg_limit, images, count),
                 "original": lambda: rate(ours, urls, str(folder / "original"), None),
-                "img2dataset_no_resize": lambda: img2dataset(urls, folder / "theirs-no", "no"),
+                "img2dataset_no_resize": lambda: img2dataset(urls, folder / "theirs-no", replace(TARGET, resize="no")),
                 "bare_download": lambda: rate(bare_download, urls),
             }
             rates, startups = {}, {}

@@ -12,7 +12,6 @@ Beam) is shown apart. Images come from nginx on loopback. Needs nginx and the ex
 
 import argparse
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -36,7 +35,7 @@ from quality.evidence.original import OriginalReader
 from quality.evidence.reading import mining_signals
 from quality.images.convert import Target, convert
 from schemas.pool import Pool
-from tests.bench.fetch import IMG2DATASET_THREADS, PROCESSES, nginx, picture, rate, urls_of
+from tests.bench.fetch import IMG2DATASET_THREADS, PROCESSES, UNIT, img2dataset, nginx, picture, rate, urls_of
 from tests.bench.slow_web import slow_web
 from tests.web.names import NameServer
 
@@ -44,7 +43,6 @@ CONNECTIONS: Final = PROCESSES * IMG2DATASET_THREADS  # to the one host, of both
 SMALL: Final = ((960, 720), 75_000, 200)  # sides, bytes, different pictures
 LARGE: Final = ((2048, 1536), 900_000, 40)
 TINY: Final = ((320, 240), 10_000, 200)
-UNIT: Final = 1_000  # rows; also img2dataset's samples a shard
 SLOW_S: Final = 0.5  # before a slow answer
 URLS_A_HOST: Final = 10  # of dead hosts
 
@@ -129,28 +127,6 @@ def bare(share: int, begin: Callable[[], None], images: list[bytes], count: int,
         if evidence:
             reader.read(data, next(iter(pixels), None))
     return len(range(share, count, PROCESSES))
-
-
-def img2dataset(urls: list[str], folder: Path, target: Target) -> dict[str, float]:
-    """img2dataset's rate, by the start and end that it writes down for its shards."""
-    folder.mkdir()
-    url_list = folder / "urls.txt"
-    url_list.write_text("\n".join(urls))
-    asked = time.time()
-    command = [sys.executable, "-c", "import img2dataset, json, sys; img2dataset.download(**json.loads(sys.argv[1]))"]
-    options = {
-        "url_list": str(url_list), "output_folder": str(folder / "out"), "output_format": "webdataset", "processes_count": PROCESSES,
-        "thread_count": IMG2DATASET_THREADS, "number_sample_per_shard": UNIT, "image_size": target.size, "resize_mode": target.resize,
-        "resize_only_if_bigger": True, "encode_quality": target.quality,
-    }  # fmt: skip
-    environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"}
-    done = subprocess.run([*command, json.dumps(options)], env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"img2dataset failed: {done.stderr[-2000:]}")
-    shards = [json.loads(path.read_text()) for path in (folder / "out").glob("*_stats.json")]
-    first, last = min(shard["start_time"] for shard in shards), max(shard["end_time"] for shard in shards)
-    count = sum(shard["successes"] for shard in shards)
-    return {"rate": count / (last - first), "startup_s": first - asked, "count": count}
 
 
 @contextmanager

@@ -18,7 +18,8 @@ import pyarrow as pa
 from pipelines.fetch.summary import summarise
 from quality.block_lists import BlockLists
 from schemas.columns import RAW, REQUESTS
-from schemas.pool import Pool, SourceFile, unit_name
+from schemas.pool import Pool
+from schemas.units import SourceFile, unit_name
 from tests.bench.select import nothing, show, timed
 from tests.pools import FILE
 

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from quality.gates.tables import measure
 from schemas.columns import field
-from schemas.pool import Pass, Pool, ScorerInfo, unit_name
+from schemas.pool import Pool
 from schemas.release import DECISIONS, INDEX, Release
+from schemas.units import Pass, ScorerInfo, unit_name
 from tests.bench.select import make_pool, make_unit, policy_of, show, timed
 from tests.pools import FILE, PASS
 

@@ -20,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.columns import RAW, uid_of
-from schemas.pool import Pool, unit_name
+from schemas.pool import Pool
 from schemas.release import Release
+from schemas.units import unit_name
 from tests.bench.select import WORDS, make_pool, ours, show, timed
 from tests.pools import FILE, PASS, SCORES
 

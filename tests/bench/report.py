@@ -23,8 +23,9 @@ from PIL import Image
 from pipelines.tar import TarWriter
 from quality.rules import find_policy
 from schemas.columns import RAW, field
-from schemas.pool import Pass, Pool, ScorerInfo, SourceFile, unit_name
+from schemas.pool import Pool
 from schemas.release import DECISIONS, Release
+from schemas.units import Pass, ScorerInfo, SourceFile, unit_name
 from tests.bench.select import LICENSES, WORDS, show, timed
 from tests.pools import FILE
 

@@ -29,7 +29,8 @@ from quality.scorers.embed import find_model, open_model, run_groups
 from quality.scorers.image import of_pixels
 from quality.scorers.nsfw import prepare
 from quality.scorers.protocol import info_of
-from schemas.pool import Pass, Pool
+from schemas.pool import Pool
+from schemas.units import Pass
 from tests.bench.engines import fastest
 from tests.bench.engines import lines as engine_lines
 from tests.scoring import SAMPLE, Pair, put_unit, sample_pairs

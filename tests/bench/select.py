@@ -27,8 +27,9 @@ from quality.rules import Rules
 from quality.selection import plan_selection
 from schemas.columns import RAW
 from schemas.policy import Policy, parse_policy
-from schemas.pool import Pool, SourceFile, unit_name
+from schemas.pool import Pool
 from schemas.release import Release
+from schemas.units import SourceFile, unit_name
 from tests.pools import FILE, PASS, SCORES
 
 POLICY = """

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from pipelines.steps.fetch_units import kinds_of
 from quality.block_lists import BlockLists
 from schemas.columns import SOURCE, table_of
 from schemas.pool import Pool
+from tests.web.in_thread import ServerInThread
 
 UNIT = "00112233445566aa-00000"
 NO_LISTS = BlockLists({})
@@ -65,7 +65,7 @@ class Reply:
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
 
 
-class Server:
+class Server(ServerInThread):
     """Answers GET by path: the n-th request to a path gets the n-th of its replies, further ones the last; other paths get 404.
 
     `log`: (host, path, time of arrival) of all requests but those for HOST_FILES, which are in `host_files`; they get 404 unless they are
@@ -80,27 +80,6 @@ class Server:
         self.connections = 0
         self.active = self.most = 0
         self._seen: Counter[str] = Counter()
-
-    def __enter__(self) -> "Server":
-        self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
-        self.port = self._server.sockets[0].getsockname()[1]
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        async def end() -> None:
-            self._server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -117,11 +96,7 @@ class Server:
         self._seen[path] += 1
         return replies[min(self._seen[path], len(replies)) - 1]
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):

@@ -19,8 +19,10 @@ from pipelines.fetch.client import Client
 from pipelines.fetch.origins import BUCKETS, HostRules, Reading, bucket_of, read_origin
 from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
+from quality.block_lists import ENVIRONMENT, read_lists
 from schemas.columns import HOSTS, table_of
-from schemas.pool import Pool, unit_name
+from schemas.pool import Pool
+from schemas.units import unit_name
 from tests.block_lists import write_lists
 from tests.pipelines.fetching import HOST_FILES, NO_LISTS, UNIT, Reply, Rows, Server, jpeg, of_urls, settings
 from tests.trust.made import jpeg as marked
@@ -231,8 +233,6 @@ def test_a_pool_that_is_fetched_asks_no_host_again(pool):
 
 
 def test_a_listed_host_is_asked_for_nothing(pool, tmp_path, monkeypatch):
-    from quality.block_lists import ENVIRONMENT, read_lists
-
     with Server({"/a": Reply(body=PIC)}) as server:
         url = server.url("/a")
         digest = hashlib.sha256(url.encode()).hexdigest()
@@ -323,8 +323,6 @@ def test_a_pool_of_large_files_is_read_a_bucket_at_a_time(pool, monkeypatch):
 
 
 def test_a_robots_txt_that_moves_to_a_listed_address_is_not_followed(pool, tmp_path, monkeypatch):
-    from quality.block_lists import ENVIRONMENT, read_lists
-
     with (
         servers({"/rules": Reply(body=b"")}) as (listed,),
         Server({ROBOTS: Reply(302, headers={"Location": listed.url("/rules")}), "/a": Reply(body=PIC)}) as server,

@@ -3,7 +3,7 @@
 from pipelines.explain import find, lines_of
 from schemas.columns import table_of
 from schemas.policy import parse_policy
-from schemas.pool import Pass, ScorerInfo
+from schemas.units import Pass, ScorerInfo
 from tests.pools import SCORES, add_unit, make_pool, unit
 from tests.selecting import select
 

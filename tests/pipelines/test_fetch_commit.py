@@ -11,8 +11,9 @@ from pipelines.fetch.commit import commit_unit
 from pipelines.fetch.sink import Sink
 from pipelines.fetch.store import Outcome
 from pipelines.steps.fetch_units import is_committed
-from schemas.pool import Pool, PoolError
+from schemas.pool import Pool
 from schemas.store import Store
+from schemas.units import PoolError
 from tests.pipelines.fetching import UNIT, Rows, jpeg, of_urls
 
 STEPS = 4  # store operations of one attempt that the orders are made of; what comes after runs to its end

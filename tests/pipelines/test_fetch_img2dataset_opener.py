@@ -14,10 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pipelines.fetch.client import Failed, Fetched, Moved
+from pipelines.fetch.client import LATE, Failed, Fetched, Moved
 from pipelines.fetch.hosts import DOWN_AFTER
 from pipelines.fetch.img2dataset_opener import Asked, NotTaken, Opener, turn_url
-from pipelines.fetch.img2dataset_turns import LATE
 from tests.pipelines.fetching import Reply, Server, host_map, settings
 from tests.tars import shot
 

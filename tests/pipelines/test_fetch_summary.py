@@ -17,7 +17,8 @@ from pipelines.steps.fetch_units import FetchUnits
 from quality.block_lists import read_lists
 from schemas.columns import RAW, RAW_ALWAYS, REQUESTS, table_of
 from schemas.follow_ups import FollowUp, put_follow_up
-from schemas.pool import Pool, SourceFile
+from schemas.pool import Pool
+from schemas.units import SourceFile
 from tests.block_lists import write_lists
 from tests.conftest import ingest
 from tests.pipelines.fetching import NO_LISTS, Reply, Server, jpeg, settings

@@ -10,8 +10,9 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from pipelines.steps.fetch_units import FetchUnits, Spread, dealt
 from quality.urls import BadUrl, url_of
-from schemas.pool import Pool, PoolError, unit_name
+from schemas.pool import Pool
 from schemas.reasons import error_word
+from schemas.units import PoolError, unit_name
 from tests.pipelines.fetching import UNIT, Reply, Rows, Server, image_of, jpeg, of_urls, settings
 
 

@@ -28,8 +28,9 @@ from schemas.follow_ups import (
     retried_rows,
     statuses_of,
 )
-from schemas.pool import Pool, PoolError, base_of, number_of, split_unit
+from schemas.pool import Pool
 from schemas.reasons import can_pass
+from schemas.units import PoolError, base_of, number_of, split_unit
 from tests.pipelines.fetching import Reply, Server, jpeg, settings
 from tests.pools import make_pool, unit
 

@@ -9,8 +9,9 @@ import pytest
 
 from quality.selection import plan_selection
 from schemas.policy import Policy, PolicyError, parse_policy
-from schemas.pool import Pass, Pool, ScorerInfo
+from schemas.pool import Pool
 from schemas.release import Release
+from schemas.units import Pass, ScorerInfo
 from tests.pools import make_pool, thumbnail, unit
 from tests.selecting import select
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pipelines.progress import Progress, Took, duration
 from schemas.follow_ups import FollowUp, put_follow_up
-from schemas.pool import Pool, SourceFile
+from schemas.pool import Pool
+from schemas.units import SourceFile
 from tests.pools import FILE, PASS, make_pool, unit
 
 

@@ -6,8 +6,8 @@ from pipelines.flags import parser
 from pipelines.options import UsageError
 from pipelines.release_job import open_release_job
 from schemas.policy import PolicyError
-from schemas.pool import Pass, ScorerInfo
 from schemas.release import heartbeat
+from schemas.units import Pass, ScorerInfo
 from tests.block_lists import write_lists
 from tests.pools import PASS, make_pool, unit
 

@@ -21,7 +21,8 @@ from quality.scorers.image import Image
 from quality.scorers.protocol import info_of
 from schemas.columns import field, range_of
 from schemas.digest import digest_of_table
-from schemas.pool import Pass, Pool, PoolError
+from schemas.pool import Pool
+from schemas.units import Pass, PoolError
 from tests.scoring import cache_folder, drawn_pairs, put_unit, sample_pairs, tiny_clip
 
 torch.set_num_threads(1)

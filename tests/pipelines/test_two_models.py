@@ -7,7 +7,8 @@ from pipelines.release_job import scalar_scores
 from quality.selection import plan_selection
 from schemas.columns import table_of
 from schemas.policy import PolicyError, parse_policy
-from schemas.pool import Pass, Pool, ScorerInfo
+from schemas.pool import Pool
+from schemas.units import Pass, ScorerInfo
 from tests.pipelines.test_select_pairs import decisions, select
 from tests.pools import PASS, SCORES, make_pool, unit
 

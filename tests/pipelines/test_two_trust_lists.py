@@ -12,7 +12,8 @@ from quality.scorers.evidence import Evidence
 from quality.scorers.faces import Faces
 from quality.scorers.image import Image
 from quality.scorers.protocol import info_of
-from schemas.pool import Pass, Pool, PoolError
+from schemas.pool import Pool
+from schemas.units import Pass, PoolError
 from tests.pools import make_pool
 from tests.trust.labelled import trust_list
 

@@ -24,8 +24,9 @@ from pipelines.steps.write_shards import WriteShards, shard_count, shards_of
 from pipelines.tar import TarWriter
 from quality.images import Target, read_header
 from schemas.columns import RAW, table_of, uid_of
-from schemas.pool import Pass, Pool, ScorerInfo
+from schemas.pool import Pool
 from schemas.release import DECISIONS, Release
+from schemas.units import Pass, ScorerInfo
 from tests.pools import FILE, PASS, SCORES, unit
 
 SHARDS = 3

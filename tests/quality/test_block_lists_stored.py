@@ -7,7 +7,7 @@ import pytest
 
 from quality.block_lists import listed_pairs, listed_rows
 from schemas.columns import table_of
-from schemas.pool import Pass, ScorerInfo
+from schemas.units import Pass, ScorerInfo
 from tests.block_lists import lists_of
 from tests.pools import SCORES, make_pool, unit
 from tests.releases import jpeg, make_release

@@ -9,7 +9,8 @@ from quality.named_scorers import with_scorers
 from quality.rules import find_policy
 from quality.selection import plan_selection
 from schemas.policy import Policy, PolicyError, parse_policy
-from schemas.pool import Pass, Pool, ScorerInfo
+from schemas.pool import Pool
+from schemas.units import Pass, ScorerInfo
 from tests.pools import make_pool, unit
 
 RULE = '[[rule]]\ncolumn = "{}"\nnot_in = ["x"]\nreason = "deepfake:high"\n{}'

@@ -12,7 +12,7 @@ from quality.deepfake.probe import read_probe
 from quality.deepfake.table import PROBE_MOST
 from quality.evaluation.measures import Ranked
 from quality.scorers.embed import without_engine
-from schemas.pool import Pass, ScorerInfo
+from schemas.units import Pass, ScorerInfo
 from tests.conftest import ingest
 from tests.pools import make_pool, unit
 

@@ -24,8 +24,9 @@ from quality.review.server.queue import next_task
 from quality.review.server.settings import Settings
 from quality.review.server.standing import export, standing
 from schemas.columns import table_of
-from schemas.pool import Pool, unit_name
+from schemas.pool import Pool
 from schemas.reviews import ANSWERS, ANSWERS_PATH
+from schemas.units import unit_name
 from schemas.user_tar import UserTar
 from tests.bench.review import measure
 from tests.conftest import SOAK

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from schemas.columns import RAW, REQUESTS, table_of
-from schemas.pool import Pass, Pool, PoolError, ScorerInfo, split_unit
+from schemas.pool import Pool
+from schemas.units import Pass, PoolError, ScorerInfo, split_unit
 from tests.pools import FILE, make_pool, unit
 
 

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import socket
 import struct
-import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
+
+from tests.web.in_thread import ServerInThread
 
 MOST_SENT: Final = 400_000_000  # bytes after which even an endless answer ends
 HOST_FILES: Final = ("/robots.txt", "/.well-known/tdmrep.json")
@@ -123,7 +124,7 @@ def resets_after(data: bytes) -> Serve:
     return serve
 
 
-class HostileServer:
+class HostileServer(ServerInThread):
     """Answers as `hosts` says, {host: what it does, host/robots.txt: what it does there}, on one loopback port while it is entered.
 
     What else is asked about hosts gets 404, and counts for nothing.
@@ -133,35 +134,10 @@ class HostileServer:
         self._hosts = hosts
         self._requests = Counter[str]()
 
-    def __enter__(self) -> "HostileServer":
-        self._loop = asyncio.new_event_loop()
-        self._tasks = set[asyncio.Task[Any]]()
-        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512))
-        self._port = self._server.sockets[0].getsockname()[1]
-        self._thread = threading.Thread(target=self._loop.run_forever, name="hostile server", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        async def end() -> None:
-            self._server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
     def host_map(self) -> dict[str, str]:
-        return dict.fromkeys((host for host in self._hosts if "/" not in host), f"127.0.0.1:{self._port}")
+        return dict.fromkeys((host for host in self._hosts if "/" not in host), f"127.0.0.1:{self.port}")
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire = Wire(reader, writer)
         try:
             while await wire.ask():

@@ -16,9 +16,10 @@ from quality.review.server.database import Database
 from quality.review.server.models import seats, skips, tasks
 from quality.review.server.settings import put_value, read_settings, value_of
 from quality.review.server.texts import storable
-from schemas.pool import Pool, PoolError, split_unit
+from schemas.pool import Pool
 from schemas.reasons import VERDICTS, check_reason
 from schemas.reviews import KEEP, QUEUES, TASKS, TASKS_PATH
+from schemas.units import PoolError, split_unit
 
 if TYPE_CHECKING:  # it needs numba, whose import is a sixth of the server's start (CPU time, measured)
     from quality.review.server.listed import ListedPairs
