@@ -134,11 +134,11 @@ def command(main: Callable[[], int]) -> int:
         _complain(f"error: {error}")
         return _code_of(type(error).__name__)
     except Exception as error:
-        if _DISK_FULL.search(str(error)) is not None:
+        found = _IN_A_WORKER.search(str(error))  # first: the text of a StoreError holds what the system said, too
+        if found is None and _DISK_FULL.search(str(error)) is not None:
             folder = tempfile.gettempdir()
             _complain(f"error: no space left on device, in {folder} it seems; make room, or set TMPDIR, and run the same command again")
             return EXIT_USAGE
-        found = _IN_A_WORKER.search(str(error))
         if found is None:
             traceback.print_exc()
             _complain("this is a bug of pigment or of a scorer; what is committed stays")

@@ -1,5 +1,6 @@
 """A disk that fills up in the middle of a step, and one that nothing can be written to: told clearly, and the same command goes on."""
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,15 @@ def test_a_full_disk_is_told_wherever_it_fills_up_and_the_same_command_goes_on(d
     assert digests(place / "data") == digests(done.root)
     assert ingest("--dataset", place / "data", module="pipelines.sweep").returncode == 0
     assert not list(place.rglob("*#*"))
+
+
+def test_a_full_folder_for_temporary_files_is_told_as_what_it_is(done: Done, disk, tmp_path: Path):
+    place, remount = disk
+    remount("size=40k")
+    done.web.reset()
+    run = ingest("--dataset", tmp_path / "data", *web_flags(done.web), env={**os.environ, "TMPDIR": str(place)})
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert f"no space left on device, in {place} it seems; make room, or set TMPDIR" in run.stderr
 
 
 def test_a_target_that_cannot_be_written_to_is_told_at_once(done: Done, disk):
