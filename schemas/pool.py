@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from schemas.columns import HOSTS, RAW, REQUESTS
 from schemas.digest import digest_of_file, digest_of_table
 from schemas.scratch import Scratch
-from schemas.store import Store
+from schemas.store import Store, open_store
 from schemas.units import Commit, Pass, PoolError, ScorerInfo, SourceFile
 from schemas.user_tar import UserTar
 
@@ -62,7 +62,7 @@ class Pool:
     """The pool of the dataset at `root` (the dataset's folder). Cheap to make and to pickle; holds no open file."""
 
     def __init__(self, root: str | Path | Store):
-        self.store = root if isinstance(root, Store) else Store(root)
+        self.store = root if isinstance(root, Store) else open_store(root)
 
     # ---- what the first run fixed
 

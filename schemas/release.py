@@ -28,7 +28,7 @@ from schemas.columns import field as column
 from schemas.digest import digest_of_table
 from schemas.pool import footer_of, write_parquet
 from schemas.scratch import Scratch
-from schemas.store import Store
+from schemas.store import Store, open_store
 
 DECISIONS: Final = pa.schema(
     [
@@ -112,7 +112,7 @@ class Release:
     """The release `name` of the dataset at `root`."""
 
     def __init__(self, root: str | Path | Store, name: str):
-        self.store = root if isinstance(root, Store) else Store(root)
+        self.store = root if isinstance(root, Store) else open_store(root)
         self.name = name
         self.path = f"releases/{name}"
 
