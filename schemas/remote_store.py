@@ -42,6 +42,11 @@ class RemoteStore(Store):
     def local(self) -> None:
         return None
 
+    @property
+    def beside(self) -> Path:
+        scheme, _, place = self.root.partition("://")
+        return Path("pigment-local", scheme, place).absolute()
+
     def path_of(self, path: str) -> str:
         return path if "://" in path or path.startswith("/") else f"{self.root}/{path}"
 

@@ -69,8 +69,13 @@ class Store:
         """The root as a folder of this machine; None behind a URL."""
         return Path(self.root)
 
-    def __getstate__(self) -> dict[str, str]:
+    def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}
+
+    @property
+    def beside(self) -> Path:
+        """The folder of this machine for what is kept beside the dataset and is no object: logs, a database of reviews."""
+        return Path(self.root)
 
     @property
     def _objects(self) -> LocalStore:
