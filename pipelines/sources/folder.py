@@ -11,7 +11,7 @@ from typing import Final
 
 from pipelines.sources.formats import Chunk, Row, columns_of
 from pipelines.sources.listing import IMAGE_SUFFIXES
-from pipelines.sources.places import Place, RemotePath, size_of
+from pipelines.sources.places import Place, RemotePath, below, size_of
 
 _AT_ONCE: Final = 16  # sidecars behind a URL that are read at a time
 
@@ -53,7 +53,7 @@ def _with_sidecars(images: Sequence[Place]) -> Iterator[tuple[Place, dict[str, b
 
 
 def _row(root: Place, image: Place, sidecars: Mapping[str, bytes], line: int) -> Row:
-    values = {"file_name": str(image.relative_to(root))}  # type: ignore[arg-type]  # both are local, or both are not
+    values = {"file_name": below(image, root)}
     text, data = sidecars.get(".txt"), sidecars.get(".json")
     try:
         if data is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pipelines.sources.formats import COMPRESSIONS, TEXT_FORMATS, SourceError, column_names, format_of
-from pipelines.sources.places import Place, matching, place_of
+from pipelines.sources.places import Place, below, matching, place_of
 from pipelines.sources.presets import PRESETS, Preset
 from pipelines.sources.tars import beside_of, is_img2dataset
 from schemas.store import is_url, open_store
@@ -142,8 +142,8 @@ def _list_folder(root: Place, names: Names) -> list[Entry]:
     if metadata:
         return [_row_entry(root, metadata[0].name, names)]
     files = [path for path in root.rglob("*") if path.suffix.lower() in {".tar", *IMAGE_SUFFIXES} and path.is_file()]
-    tars = sorted(str(path.relative_to(root)) for path in files if path.suffix.lower() == ".tar")
-    folders = sorted({str(path.parent.relative_to(root)) for path in files if path.suffix.lower() in IMAGE_SUFFIXES})
+    tars = sorted(below(path, root) for path in files if path.suffix.lower() == ".tar")
+    folders = sorted({below(path.parent, root) for path in files if path.suffix.lower() in IMAGE_SUFFIXES})
     if tars and folders:
         raise SourceError(f"{root}: tars ({tars[0]}) and images ({folders[0]}); name one of them, the tars as '{root}/**/*.tar'")
     if tars:

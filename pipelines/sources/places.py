@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from schemas.store import Store, is_url, open_store
 
@@ -114,12 +114,18 @@ def spec_of(given: str) -> str:
     return given.rstrip("/") if is_url(given) else os.path.abspath(given)
 
 
+def below(path: Place, root: Place) -> str:
+    """The path of a place below another; "." for itself."""
+    assert isinstance(path, Path) == isinstance(root, Path), "both are local, or neither is"
+    return str(path.relative_to(root))  # type: ignore[arg-type]
+
+
 def size_of(path: Place) -> int:
     """Bytes of a file. Raises FileNotFoundError."""
     return path.size() if isinstance(path, RemotePath) else path.stat().st_size
 
 
-def open_bytes(path: str) -> BinaryIO:
+def open_bytes(path: str) -> Any:
     """A seekable file of a local path or a URL. Raises FileNotFoundError."""
     if not is_url(path):
         return open(path, "rb")

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from pipelines.sources.formats import SourceError
-from pipelines.sources.places import Place, RemotePath, size_of
+from pipelines.sources.places import Place, RemotePath, open_bytes, size_of
 
 BLOCK: Final = 512
 _COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -47,7 +47,7 @@ class Members:
 
 def members_of(path: Place) -> Members:
     """Reads the headers and text members of a tar; about 5 us a member. Raises SourceError for a compressed or an empty file, and OSError."""
-    with path.open("rb") as file:
+    with open_bytes(str(path)) as file:
         start = file.read(6)
         for magic, name in _COMPRESSED.items():
             if start.startswith(magic):
@@ -56,12 +56,10 @@ def members_of(path: Place) -> Members:
                 )
         if not start:
             raise SourceError(f"{path} is empty; take it out of --source, or make it again")
-        if isinstance(path, RemotePath):
-            pread = file.read_at
-        else:
+        far = isinstance(path, RemotePath)
+        if not far:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # else the images between the headers are read ahead
-            pread = partial(os.pread, file.fileno())
-        reader = _Reader(pread, size_of(path))
+        reader = _Reader(file.read_at if far else partial(os.pread, file.fileno()), size_of(path))
         found = list(reader)
         if reader.damage is not None and not reader.headers:
             raise SourceError(f"{path} is no tar: {reader.damage}")
