@@ -11,20 +11,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import ClientConfig, HTTPStore, ObjectStore, RetryConfig
+from obstore.store import HTTPStore, ObjectStore
 from obstore.store import S3Store as _S3
 
 from schemas.remote_store import TOKEN, Environment, RemoteStore, environment_of
 from schemas.store import StoreError, first_line
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
 # A request may take long, for a tar of 256 MB is one, but not be silent for long. What passes (5xx, 429, time-outs, dropped connections) is asked
 # for again by obstore, with back-off and jitter; an own create-only put too, for the writer knows its object again (RemoteStore).
-_CLIENT: Final[ClientConfig] = {"allow_http": True, "connect_timeout": "10s", "read_timeout": "60s", "timeout": "1h"}
-_RETRIES: Final[RetryConfig] = {"max_retries": 8, "retry_timeout": timedelta(minutes=3)}
+_CLIENT: Final["ClientConfig"] = {"allow_http": True, "connect_timeout": "10s", "read_timeout": "60s", "timeout": "1h"}
+_RETRIES: Final["RetryConfig"] = {"max_retries": 8, "retry_timeout": timedelta(minutes=3)}
 _CREATES_AGAIN: Final = 3  # times that a create-only put is sent again after a time-out, which obstore leaves to us
 _NO_KEYS: Final = "169.254.169.254"  # where a machine's role is asked for, the last of all places
 

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 from unittest import mock
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -202,8 +202,3 @@ def downloaded(url: str, folder: Path) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(store.read(path))
     return folder
-
-
-def bucket_and_key(path: str) -> str:
-    """The object or prefix that a request is about, without host and query."""
-    return urlsplit(path).path
