@@ -300,7 +300,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Check a release from its files and write its manifest. A published release is left as it is.",
         epilog=_EXAMPLES + EXIT_CODES,
     )
-    p.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
+    p.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder or URL of the dataset")
     p.add_argument("--release", metavar="NAME", help="name of the release (default: the one that is not yet published)")
     p.add_argument("--allow_missing", action="store_true", help="publish although units were deferred; their rows are counted so")
     p.add_argument("--gates", metavar="FILE.py", action="append", default=[], help=GATES_HELP)

@@ -14,7 +14,15 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import requests
-from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, PreconditionFailed, RetryError, Unauthorized, from_http_response
+from google.api_core.exceptions import (
+    Forbidden,
+    GoogleAPICallError,
+    NotFound,
+    PreconditionFailed,
+    RetryError,
+    Unauthorized,
+    from_http_response,
+)
 from google.auth import default as default_credentials
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
@@ -165,7 +173,9 @@ def _opened(root: str, environment: Environment, process: int) -> _Client:
 
 def _why(error: Exception) -> str:
     if isinstance(error, Forbidden | Unauthorized):
-        return "access denied; the account must be allowed to get, create, list and delete objects (roles/storage.objectUser, infra/STORES.md)"
+        return (
+            "access denied; the account must be allowed to get, create, list and delete objects (roles/storage.objectUser, infra/STORES.md)"
+        )
     if isinstance(error, GoogleAuthError):
         return f"the credentials are not taken ({first_line(error)}); run gcloud auth application-default login, or check the key file"
     return first_line(error)[:400]

@@ -140,7 +140,9 @@ def _may_pass(error: BaseException | None) -> bool:
 def _why(error: BaseError) -> str:
     said = first_line(error)
     if _NO_KEYS in said:
-        return "no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is (AWS_SKIP_SIGNATURE=true for a public bucket)"
+        return (
+            "no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is (AWS_SKIP_SIGNATURE=true for a public bucket)"
+        )
     if "NoSuchBucket" in str(error):
         return "there is no such bucket; make it, or mend the URL (AWS_ENDPOINT_URL, AWS_REGION)"
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or "403 Forbidden" in said:

@@ -29,6 +29,10 @@ import quality.report.__main__
 import quality.review.export
 import quality.review.tasks
 from pipelines.sources.formats import SourceError
+from quality.review.files import read_tasks
+from quality.review.server.database import open_database
+from quality.review.server.images import rendered
+from quality.review.server.load import load_tasks
 from schemas.pool import Pool
 from schemas.release import Release, latest
 from schemas.store import StoreError
@@ -43,8 +47,7 @@ name = "plain"
 similarity = "image.sharpness"
 [[rule]]
 column = "image.sharpness"
-top_fraction = 0.8
-of = "passing"
+min = 6.0
 reason = "image:blurred"
 [[rule]]
 column = "image.smallest_side"
@@ -147,10 +150,17 @@ def test_every_command_reads_from_it(finished, tmp_path):
     assert f"{url}/{release.path}/report/report.html" in report and b"<html" in store.read(f"{release.path}/report/report.html")[:500]
     assert f"{url}/reviews/tasks.parquet" in said(quality.review.tasks.main, "--dataset", url)
     database = f"sqlite:///{tmp_path / 'review.sqlite'}"
+    opened = open_database(database)
+    assert load_tasks(opened, Pool(url)).total > 0  # what `serve` begins with
+    opened.close()
+    task = read_tasks(store).to_pylist()[0]
+    assert rendered(store, task["tar"], task["offset"], task["size"], blur_side=0, grey=False).startswith(b"\xff\xd8")
     assert "answers written" in said(quality.review.export.main, "--dataset", url, "--database", database)
     assert store.exists("reviews/decisions.parquet")
     labels = tmp_path / "labels.csv"
-    labels.write_text("uid,answer\n" + "".join(f"{each},{word}\n" for each, word in zip(_uids(url), "yes no".split() * PAIRS, strict=False)))
+    labels.write_text(
+        "uid,answer\n" + "".join(f"{each},{word}\n" for each, word in zip(_uids(url), ["yes", "no"] * PAIRS, strict=False))
+    )
     assert "image.sharpness" in said(quality.evaluate.main, "--dataset", url, "--labels", str(labels), "--column", "image.sharpness")
     store.put("pool/raw/0123456789abcdef-00000-abcdef01.tar", b"orphan")
     assert "1 file removed" in said(pipelines.sweep.main, "--dataset", url)

@@ -152,7 +152,9 @@ class RowReader:
             found = read_folder(self._place(file), file.path, start, rows)
         else:
             if file.file not in self._readers:
-                self._readers[file.file] = ChunkReader(open_store(file.source), file.path, file.offsets, file.lines, file.unit_size, file.header)
+                self._readers[file.file] = ChunkReader(
+                    open_store(file.source), file.path, file.offsets, file.lines, file.unit_size, file.header
+                )
             found = self._readers[file.file].read(chunk, rows)
         if len(found.lines) != rows:
             raise SourceError(

@@ -253,7 +253,7 @@ def test_no_bucket_and_no_rights_are_told(far):
             act()
     running.faults[:] = [Fault(method, "", 403, times=100) for method in ("GET", "PUT", "POST")]
     for act in (far.store.check_writable, lambda: far.store.put_new("a", b""), lambda: far.store.read("a")):
-        with pytest.raises(StoreError, match="access denied.*infra/STORES.md"):
+        with pytest.raises(StoreError, match=r"access denied.*infra/STORES\.md"):
             act()
     running.faults[:] = []
 
