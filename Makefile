@@ -57,4 +57,4 @@ gcs-server:  ## Google Cloud Storage on loopback, for its tests, by the Go modul
 	GOBIN=$${XDG_CACHE_HOME:-$$HOME/.cache}/pigment/bin go install github.com/fsouza/fake-gcs-server@v1.56.1
 
 clean:
-	rm -rf $(VENV) pigment-data pigment-model pigment-pictures pigment-sample pigment-web build *.egg-info
+	rm -rf $(VENV) pigment-data pigment-local pigment-model pigment-pictures pigment-sample pigment-web build *.egg-info

@@ -54,7 +54,7 @@ class _ObstoreStore(RemoteStore):
                 return bytes(got.bytes()), int(got.meta["size"])
         except StoreError as error:
             # An empty object has no last byte, and some servers know no last bytes at all: those give the whole.
-            if "NotPartial" in str(error.__cause__) or "416" in str(error):
+            if "NotPartial" in str(error.__cause__) or "416 Range" in str(error):
                 return (whole := self._whole(path)), len(whole)
             raise
 

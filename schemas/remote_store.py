@@ -108,7 +108,12 @@ class RemoteStore(Store):
         self._ends.forget(path)
         token = uuid.uuid4().hex
         with _content(data) as content:
-            return self._write(path, content, token) or self._token(path) == token
+            if self._write(path, content, token):
+                return True
+        try:
+            return self._token(path) == token
+        except FileNotFoundError:  # it was there, and was deleted since
+            return False
 
     def read(self, path: str) -> bytes:
         return self._whole(path)

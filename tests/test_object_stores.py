@@ -57,6 +57,13 @@ reason = "image:too_small"
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def elsewhere(tmp_path_factory) -> Iterator[None]:
+    """What is kept on this machine beside a dataset behind a URL goes to the folder that a job is started in."""
+    with contextlib.chdir(tmp_path_factory.mktemp("started")):
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Small pictures with their captions in sidecars, in two folders."""
@@ -158,9 +165,7 @@ def test_every_command_reads_from_it(finished, tmp_path):
     assert "answers written" in said(quality.review.export.main, "--dataset", url, "--database", database)
     assert store.exists("reviews/decisions.parquet")
     labels = tmp_path / "labels.csv"
-    labels.write_text(
-        "uid,answer\n" + "".join(f"{each},{word}\n" for each, word in zip(_uids(url), ["yes", "no"] * PAIRS, strict=False))
-    )
+    labels.write_text("uid,answer\n" + "".join(f"{each},{word}\n" for each, word in zip(_uids(url), ["yes", "no"] * PAIRS, strict=False)))
     assert "image.sharpness" in said(quality.evaluate.main, "--dataset", url, "--labels", str(labels), "--column", "image.sharpness")
     store.put("pool/raw/0123456789abcdef-00000-abcdef01.tar", b"orphan")
     assert "1 file removed" in said(pipelines.sweep.main, "--dataset", url)

@@ -69,8 +69,9 @@ class Names:
 
 
 def _list(spec: str, names: Names) -> list[Entry]:
-    if not glob.has_magic(spec) and place_of(spec).is_dir() and (not is_url(spec) or next(iter(place_of(spec).rglob("*")), None)):
-        return _list_folder(place_of(spec) if is_url(spec) else Path(spec).absolute(), names)
+    place = place_of(spec) if is_url(spec) else Path(spec).absolute()
+    if not glob.has_magic(spec) and place.is_dir():
+        return _list_folder(place, names)
     root, paths = matching(spec)
     paths = _beside_tars_left_out(root, paths) if glob.has_magic(spec) else paths
     if not paths:

@@ -24,7 +24,8 @@ class RemotePath:
         return self._tree.store.path_of(self._path) if self._path else self._tree.store.root
 
     def __truediv__(self, more: str) -> "RemotePath":
-        return self._at(posixpath.normpath(posixpath.join(self._path, str(more))).removeprefix("./").rstrip("."))
+        path = posixpath.normpath(posixpath.join(self._path, more))
+        return self._at("" if path == "." else path)
 
     def __lt__(self, other: "RemotePath") -> bool:
         return self._path < other._path
@@ -55,7 +56,8 @@ class RemotePath:
         return self._path in self._tree.sizes
 
     def is_dir(self) -> bool:
-        return not self._path or self._path in self._tree.folders
+        """Whether anything lies below it: there are no empty folders behind a URL."""
+        return bool(self._tree.sizes) if not self._path else self._path in self._tree.folders
 
     def size(self) -> int:
         """Bytes. Raises FileNotFoundError."""
@@ -145,10 +147,13 @@ def matching(spec: str) -> tuple[Place, Sequence[str]]:
 
 def _matching_far(spec: str) -> tuple[Place, Sequence[str]]:
     """`*`, `?` and `[…]` stay within a folder, `**/` is any number of them."""
-    plain = spec.split("/")
-    fixed = next((place for place, part in enumerate(plain) if glob.has_magic(part)), len(plain) - 1)
-    base = RemotePath("/".join(plain[:fixed]))
-    fits = re.compile(_regex("/".join(plain[fixed:])))
+    if not glob.has_magic(spec):
+        root, _, name = spec.rpartition("/")
+        return RemotePath(root), [name] if open_store(root).exists(name) else []
+    parts = spec.split("/")
+    fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    base = RemotePath("/".join(parts[:fixed]))
+    fits = re.compile(_regex("/".join(parts[fixed:])))
     paths = sorted(path.relative_to(base) for path in base.rglob("*") if fits.fullmatch(path.relative_to(base)))
     common = posixpath.commonpath([posixpath.dirname(path) for path in paths]) if paths else ""
     if common:
