@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ from tests.conftest import ROOT, SOAK, digests, ingest
 from tests.stores import KINDS, Asked, Remote, remote, uploaded
 from tests.tars import write_tar
 
-KILLS = 12  # of each kind of store
+KILLS = 8  # of each kind of store
 PAIRS = 40
 POLICY = """
 name = "plain"
@@ -177,31 +178,43 @@ def _uids(url: str) -> list[str]:
 
 
 @pytest.mark.skipif(not SOAK, reason="not run: minutes of killing (make soak)")
-def test_kills_change_no_byte(store, folder, flags, local, finished):
+def test_kills_change_no_byte(store, folder, flags, local):
     """SIGKILL to the process group at seeded moments of what a whole run takes; the same command goes on, and ends as one that was not killed."""
-    url, moments = f"{store.url}/sets/killed", random.Random(f"8-{store.kind}")
-    command = [sys.executable, "-m", "pipelines.ingest", "--dataset", url, "--source", str(folder), *flags]
-    kills, whole_s, chain = 0, 12.0, 0
-    while kills < KILLS:
-        run = subprocess.Popen([*command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        started = time.monotonic()
-        try:
-            assert run.wait(timeout=moments.uniform(0.3, 0.95) * whole_s) == 0
-            whole_s = time.monotonic() - started
-            chain += 1
-            command[command.index("--dataset") + 1] = url = f"{store.url}/sets/killed-{chain}"
-        except subprocess.TimeoutExpired:
-            os.killpg(run.pid, signal.SIGKILL)
-            run.wait()
-            kills += 1
-    last = ingest(*command[3:])
-    assert last.returncode == 0, last.stdout + last.stderr
-    pool = Pool(url)
-    assert digests(url) == local
-    assert sum(commit.rows for unit in pool.committed() if (commit := pool.raw_commit(unit))) == PAIRS
-    assert ingest("--dataset", url, module="pipelines.sweep").returncode == 0
-    named = {commit.tar for unit in pool.committed() if (commit := pool.raw_commit(unit))}
-    assert {path for path, _ in pool.store.list("pool/raw") if path.endswith(".tar")} == named
+    moments, at = random.Random(f"8-{store.kind}"), Counter[str]()
+    whole_s = time.monotonic()
+    first = ingest("--dataset", f"{store.url}/sets/first", "--source", folder, *flags)
+    whole_s = time.monotonic() - whole_s
+    assert first.returncode == 0 and digests(f"{store.url}/sets/first") == local, first.stdout + first.stderr
+    chains = 0
+    while at.total() < KILLS:
+        url, ended = f"{store.url}/sets/killed-{chains}", False
+        command = [sys.executable, "-m", "pipelines.ingest", "--dataset", url, "--source", str(folder), *flags]
+        while not ended and at.total() < KILLS:
+            run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                assert run.wait(timeout=moments.uniform(0.3, 1.0) * whole_s) == 0
+                ended = True
+            except subprocess.TimeoutExpired:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
+                at[_step_of(url)] += 1
+        chains += 1
+        last = ingest(*command[3:])
+        assert last.returncode == 0, last.stdout + last.stderr
+        pool = Pool(url)
+        assert digests(url) == local, f"{at.total()} kills, chain {chains}"
+        assert sum(commit.rows for unit in pool.committed() if (commit := pool.raw_commit(unit))) == PAIRS
+        assert ingest("--dataset", url, module="pipelines.sweep").returncode == 0
+        named = {commit.tar for unit in pool.committed() if (commit := pool.raw_commit(unit))}
+        assert {path for path, _ in pool.store.list("pool/raw") if path.endswith(".tar")} == named
+    print(f"{store.kind}: {at.total()} kills in {chains} chains, at {dict(at)}")
+
+
+def _step_of(url: str) -> str:
+    """The step that a run was at, by what it has left."""
+    there = [path for path, _ in Pool(url).store.list()]
+    marks = {"publish": "manifest", "shard": "/shards/", "select": "/decisions/", "score": "pool/scores/image", "fetch": "pool/files/"}
+    return next((step for step, mark in marks.items() if any(mark in path for path in there)), "start")
 
 
 def test_what_cannot_be_reached_is_told(store, folder, flags):
