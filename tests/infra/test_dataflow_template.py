@@ -73,7 +73,7 @@ def test_the_launcher_hands_one_graph_over_and_ends(tmp_path: Path):
         "dataflow_endpoint": "http://localhost:1", "sdk_container_image": "r.dev/p/worker:0.1.0",
     }  # fmt: skip
     command = [sys.executable, "infra/dataflow/launch.py", *(f"--{name}={value}" for name, value in flags.items()), "--no_auth"]
-    run = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0 and "handed to Dataflow" in run.stdout, run.stdout + run.stderr
     described = json.loads(job.read_text())
     images = described["environment"]["workerPools"][0]["sdkHarnessContainerImages"]
