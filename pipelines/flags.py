@@ -4,7 +4,7 @@ import os
 
 from pipelines.fetch.failures import ENOUGH
 from pipelines.fetch.settings import FETCHERS, OPTOUTS, USER_AGENT
-from pipelines.options import EXIT_CODES, GATES_HELP, Parser, mapping, positive, share, size_in_bytes
+from pipelines.options import EXIT_CODES, GATES_HELP, Parser, accelerator, mapping, memory, pairs, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
 from pipelines.sources.presets import PRESETS
 from quality.images.convert import FORMATS, RESIZES
@@ -174,6 +174,14 @@ def parser() -> Parser:
     score.add_argument(
         "--engine", metavar="NAME", default="auto", help="inference engine; auto measures once and the pool keeps the answer"
     )
+    score.add_argument(
+        "--score_accelerator",
+        metavar="HINT",
+        type=accelerator,
+        help="of the machines that score, and of them alone, for runners that read resource hints: "
+        "'type:nvidia-tesla-t4;count:1;install-nvidia-driver'",
+    )
+    score.add_argument("--score_min_ram", metavar="SIZE", type=memory, help="of the machines that score, likewise, as in 16GB")
 
     select = p.add_argument_group("select, shard and publish")
     select.add_argument("--policy", metavar="NAME|FILE", default="embedded", help="packaged policy or TOML file")
@@ -206,6 +214,15 @@ def parser() -> Parser:
     job.add_argument("--start_at", choices=STEPS, default="fetch", help="first step to run")
     job.add_argument("--stop_after", choices=STEPS, help="last step to run (default: publish)")
     job.add_argument("--plan", action="store_true", help="say units, requests, bytes and time, then stop; nothing is written")
+    job.add_argument(
+        "--check_job",
+        metavar="PAIRS",
+        nargs="?",
+        type=pairs,
+        const=100_000_000,
+        help="with --runner DataflowRunner: build the graphs of a job of so many pairs (default: 100 million) with Beam's Dataflow "
+        "translation, offline, check them, then stop; nothing is written",
+    )
     job.add_argument(
         "--runner", metavar="NAME", default="DirectRunner", help="DirectRunner is Beam's in-process FnApiRunner; others as Beam names them"
     )

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from pipelines.check_job import check_job
+from pipelines.dataflow.hand_over import HANDED_OVER, hands_over
 from pipelines.fetch.in_place import tars_that_hold_listed
 from pipelines.fetch_summary import lines_of_run
 from pipelines.flags import parser
@@ -63,7 +65,10 @@ def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
     else:
         units = pipeline | "Committed" >> beam.Create(job.committed)
     if job.scores:
-        _ = units | "Score" >> ScoreUnits(job.pool, job.scorers, job.pass_, threads=1, reads=job.reads)
+        if job.fetches and job.spreads:
+            units = units | "Spread to score" >> beam.Reshuffle()
+        score = ScoreUnits(job.pool, job.scorers, job.pass_, threads=1, reads=job.reads)
+        _ = units | "Score" >> score.with_resource_hints(**job.score_hints)
 
 
 def select_graph(pipeline: beam.Pipeline, job: ReleaseJob) -> None:
@@ -85,9 +90,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code. Raises what pipelines.run.command turns into messages."""
     args, beam_flags = parser().parse_with_beam(sys.argv[1:] if argv is None else argv)
     _check(args)
+    if args.check_job is not None:
+        lines, code = check_job(args, beam_flags, (pool_graph, select_graph, shard_graph))
+        say("\n".join(lines))
+        return code
     if args.plan:
         say("\n".join(plan_lines(args)))
         return EXIT_DONE
+    launches = hands_over(args, beam_flags)
     if args.stop_after not in ("fetch", "score"):
         check_reviews(args.dataset, args.reviews)
     started = time.monotonic()
@@ -121,6 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                         Attempts(pool_job.pool.store),
                         tell=partial(say, out=shown),
                     )
+            if launches:
+                say(HANDED_OVER, out=shown)
+                return EXIT_DONE
             pool_job.end_retrying()
             for line in lines_of_run(pool_job, args.dataset, before=committed):
                 say(line, out=shown)
@@ -147,6 +160,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                         shards = release_job.fix_shards()
                         with took.step("shard", lambda: sum(unit.keep for unit in release_job.release.decided())):
                             run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
+                if launches:
+                    say(HANDED_OVER, out=shown)
+                    return EXIT_DONE
                 if args.stop_after is None:
                     try:
                         found = publish(
