@@ -28,7 +28,8 @@ _GATHERED_HASHES = 5_000  # 720,000 rows of the shuffle, up to 200 MB with thumb
 
 
 class NearLosers(beam.PTransform):
-    """(unit, what is known of it) of all units, from several steps, to (unit, LOSERS): pairs of which a better one is near. See quality.near_duplicates.
+    """(unit, what is known of it) of all units, from several steps, to (unit, LOSERS): pairs of which a better one is near.
+    See quality.near_duplicates.
 
     in_memory: one worker reads the hashes of all units itself (116 bytes a pair), then thumbnails and ranks of those that met; nothing is
     shuffled. Otherwise hashes are shuffled by band (144 rows a hash, 16 in `fast` mode), then those that met again, with thumbnail and rank.
@@ -78,7 +79,13 @@ class _InOneMemory(beam.PTransform):
         self.losers = losers
 
     def expand(self, known):
-        return known | "Known" >> beam.Flatten() | "To one" >> beam.MapTuple(_to_one) | "Group" >> beam.GroupByKey() | "Losers" >> beam.ParDo(self.losers)
+        return (
+            known
+            | "Known" >> beam.Flatten()
+            | "To one" >> beam.MapTuple(_to_one)
+            | "Group" >> beam.GroupByKey()
+            | "Losers" >> beam.ParDo(self.losers)
+        )
 
 
 def _to_one(unit: str, part: bytes) -> tuple[int, tuple[str, bytes]]:
