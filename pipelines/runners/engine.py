@@ -67,6 +67,7 @@ class Engine:
             self._standing.callback(end, program)
             self._up = [
                 f"--job_endpoint=127.0.0.1:{port}",
+                "--job_server_timeout=600",  # on a machine that is busy Beam's 60 s are too few
                 "--environment_type=EXTERNAL",
                 f"--environment_config={pool.address}",
                 "--experiments=disable_logging_submission_environment",  # which would ask pip, for seconds

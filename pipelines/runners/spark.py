@@ -16,7 +16,9 @@ def start(parts: Path, scratch: Path, *, workers: int) -> tuple[subprocess.Popen
     return program, port, [f"--sdk_worker_parallelism={workers}", "--environment_cache_millis=60000"]
 
 
-def start_job_server(parts: Path, scratch: Path, *, master: str, settings: Sequence[str] = (), output: int = 2) -> tuple[subprocess.Popen[bytes], int]:
+def start_job_server(
+    parts: Path, scratch: Path, *, master: str, settings: Sequence[str] = (), output: int = 2
+) -> tuple[subprocess.Popen[bytes], int]:
     """(the program, its job port). settings: of Spark, as in "speculation=true". output: as of start_java."""
     port = free_port()
     told = ["ui.enabled=false", f"driver.host={HOST}", f"driver.bindAddress={HOST}", f"local.dir={scratch}", *settings]
