@@ -77,7 +77,8 @@ def run_graph(
         try:
             pipeline.run().wait_until_finish()
         except Exception as error:
-            if len(deaths) > before:
+            # An engine tries again where a worker died, and may fail by something else after it.
+            if len(deaths) > before and _IN_A_WORKER.search(str(error)) is None:
                 raise WorkerDied(deaths[-1]) from error
             raise
 

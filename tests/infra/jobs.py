@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -20,14 +21,13 @@ _TOO_LONG_S = 1500.0
 
 @dataclass
 class Job:
-    """A job that ended, or was met by `meanwhile`: its exit code, screen, seconds, and the most memory that all processes had (MB, PSS)."""
+    """How a job went: its exit code, screen, seconds, and the most memory that all processes had (MB, PSS)."""
 
     code: int = -1
     out: str = ""
     err: str = ""
     seconds: float = 0.0
     peak_mb: float = 0.0
-    _stop: threading.Event = field(default_factory=threading.Event)
 
 
 def run(
@@ -38,7 +38,7 @@ def run(
 ) -> Job:
     """The main job into `root`. meanwhile: called while it runs."""
     command = [sys.executable, "-m", "pipelines.ingest", "--dataset", str(root), *map(str, flags)]
-    job, started = Job(), time.monotonic()
+    job, ended, started = Job(), threading.Event(), time.monotonic()
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -47,8 +47,9 @@ def run(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_heeds_ctrl_c,
     )
-    watch = threading.Thread(target=_watch, args=(job,), daemon=True)
+    watch = threading.Thread(target=_watch, args=(job, ended), daemon=True)
     watch.start()
     try:
         meanwhile(process)
@@ -56,10 +57,15 @@ def run(
     finally:
         process.kill()
         process.wait()
-        job._stop.set()
+        ended.set()
         watch.join()
     job.code, job.seconds = process.returncode, time.monotonic() - started
     return job
+
+
+def _heeds_ctrl_c() -> None:
+    """A shell's background job, as these tests may be, ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def scored(root: Path) -> int:
@@ -67,7 +73,7 @@ def scored(root: Path) -> int:
     return len(list(root.glob("pool/scores/*/*.parquet")))
 
 
-def until(reached: Callable[[], bool], process: subprocess.Popen[str], *, seconds: float = 300.0) -> None:
+def until(reached: Callable[[], bool], process: subprocess.Popen[str], *, seconds: float = 600.0) -> None:
     """Waits while the process runs. Fails when it ends, or the time is up."""
     deadline = time.monotonic() + seconds
     while not reached():
@@ -76,10 +82,10 @@ def until(reached: Callable[[], bool], process: subprocess.Popen[str], *, second
         time.sleep(0.1)
 
 
-def _watch(job: Job) -> None:
+def _watch(job: Job, ended: threading.Event) -> None:
     """PSS, in which what processes share counts once; of all that these tests have started, a cluster too."""
     ours = psutil.Process()
-    while not job._stop.wait(_EVERY_S):
+    while not ended.wait(_EVERY_S):
         total = 0
         for process in ours.children(recursive=True):
             with contextlib.suppress(psutil.Error, OSError):
