@@ -97,6 +97,9 @@ def flink_cluster(folder: Path, *, task_managers: int = 2) -> Iterator[Cluster]:
             "taskmanager.numberOfTaskSlots": "2",
             # What Flink's shell script would have worked out from the memory of the machine.
             "taskmanager.cpu.cores": "1", "taskmanager.memory.task.heap.size": "512m", "taskmanager.memory.task.off-heap.size": "0",
+            "taskmanager.memory.framework.heap.size": "128m", "taskmanager.memory.framework.off-heap.size": "128m",
+            "taskmanager.memory.jvm-metaspace.size": "256m",
+            "taskmanager.memory.jvm-overhead.min": "192m", "taskmanager.memory.jvm-overhead.max": "192m",
             "taskmanager.memory.managed.size": "64m", "taskmanager.memory.network.min": "128m", "taskmanager.memory.network.max": "128m",
         }  # fmt: skip
         conf = ("--configDir", str(flink.write_configuration(folder / "conf", settings)))
@@ -104,4 +107,4 @@ def flink_cluster(folder: Path, *, task_managers: int = 2) -> Iterator[Cluster]:
         started = [starting.java(f"worker-{number}", f"{runtime}.taskexecutor.TaskManagerRunner", *conf) for number in range(task_managers)]
         server, job_port = flink.start_job_server(starting.parts, folder / "driver", master=f"{HOST}:{rest}", output=starting.log("driver"))
         starting.callback(end, server)
-        yield Cluster([*starting.flags(job_port, "beam-runners-flink-1.19"), "--parallelism=2", *flink.RETRIES], started, folder)
+        yield Cluster([*starting.flags(job_port, "beam-runners-flink-1.19"), "--parallelism=2", "--", *flink.RETRIES], started, folder)
