@@ -8,9 +8,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup ingest finetune generate corpus test check soak format lock gcs-server clean
+.PHONY: help setup ingest finetune generate corpus runners gcs-server test test-runners check soak format lock clean
 help:  ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY)  ## the virtual environment, from the lock file
 $(READY): requirements.lock pyproject.toml
@@ -34,8 +34,14 @@ generate: $(READY)  ## a grid of pictures by MODEL (pigment-model, which `make f
 corpus: $(READY)  ## the full corpus (25,000 pairs or more) from Debian and npm packages, into pigment-corpus/
 	$(RUN) -m training.corpus --out $(CORPUS)
 
+runners: $(READY)  ## Prism, Spark and Flink for this machine, into ~/.cache/pigment/runners (PIGMENT_RUNNERS: elsewhere); needs go, java, mvn
+	@$(RUN) -m infra.runners
+
 test: $(READY)  ## all tests, two files at a time
 	$(RUN) -m pytest -n 2 --dist loadfile
+
+test-runners: runners  ## the main job on Prism, Spark and Flink, with kills; ends with `N passed, N failed` (ARGS=--keep: and keeps its table)
+	@$(RUN) -m tests.infra $(ARGS)
 
 check: $(READY)  ## lint, format, types, import direction
 	$(RUN) -m ruff check .

@@ -1,11 +1,9 @@
 """A function in a process of its own, which may die of what it is given: the caller lives on and knows of what."""
 
 import contextlib
-import os
 import pickle
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -58,11 +56,8 @@ class Apart:
         """Raises RuntimeError when not even `make` returns: that is not the fault of anything given."""
         ours, theirs = socket.socketpair()
         with theirs:
-            given = os.environ.get("PYTHONPATH")
-            path = [*([given] if given else []), *(part or os.getcwd() for part in sys.path)]  # so that it imports what we do
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
             statement = f"from pipelines.apart import serve; serve({theirs.fileno()})"
-            self._child = lifelines.start(statement, env=environment, pass_fds=[theirs.fileno()])
+            self._child = lifelines.start(statement, env=lifelines.importing_alike(), pass_fds=[theirs.fileno()])
         self._connection = Connection(ours.detach())
         try:
             self._connection.send(self._made)

@@ -224,9 +224,19 @@ def parser() -> Parser:
         "translation, offline, check them, then stop; nothing is written",
     )
     job.add_argument(
-        "--runner", metavar="NAME", default="DirectRunner", help="DirectRunner is Beam's in-process FnApiRunner; others as Beam names them"
+        "--runner",
+        metavar="NAME",
+        default="DirectRunner",
+        help="DirectRunner: Beam's in-process FnApiRunner; PrismRunner, SparkRunner, FlinkRunner: on this machine (make runners) unless "
+        "Beam's flags name an engine of yours, as --job_endpoint does; others as Beam names them",
     )
     job.add_argument("--running_mode", choices=RUNNING_MODES, default="multi_processing", help="of DirectRunner")
-    job.add_argument("--workers", metavar="N", type=positive, default=os.cpu_count() or 1, help="processes or threads of DirectRunner")
+    job.add_argument(
+        "--workers",
+        metavar="N",
+        type=positive,
+        default=os.cpu_count() or 1,
+        help="processes (or threads) that work, of a runner on this machine",
+    )
     job.add_argument("--json", action="store_true", help="the summary as one JSON object on stdout, nothing else there")
     return p

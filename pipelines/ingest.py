@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 
@@ -34,6 +35,7 @@ from pipelines.publish import ALREADY, GateFailed, ListedPairs, publish
 from pipelines.release_job import ReleaseJob, open_release_job
 from pipelines.reviews import check_reviews
 from pipelines.run import command, run_graph
+from pipelines.runners.engine import Engine
 from pipelines.steps.check_hosts import CheckHosts
 from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.follow_ups import FollowUps
@@ -108,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(line)
         return EXIT_DONE
     gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates  # a broken file is told before hours of work
+    engine = Engine(args.runner, workers=args.workers, beam_flags=beam_flags)  # what it lacks is told before hours of work, too
     sweep()  # what killed runs left on this machine
     if args.start_at in ("fetch", "score"):
         there = Pool(store)
@@ -119,8 +122,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
     pool_job = open_pool_job(args)
     took = Took()
-    with screen(out) as shown, logs_to(log_of(store)):
-        graph = {"runner": args.runner, "mode": args.running_mode, "workers": args.workers, "beam_flags": beam_flags}
+    with screen(out) as shown, logs_to(log_of(store)), engine:
+        graph: dict[str, Any] = {
+            "runner": args.runner, "mode": args.running_mode, "workers": args.workers, "beam_flags": beam_flags, "engine": engine,
+        }  # fmt: skip
         if pool_job.runs:
             say(pool_job.headline(), out=shown)
             with Progress(pool_job.pool, pass_name=pool_job.pass_.name if pool_job.scores else None, release=None, out=shown).running():

@@ -16,6 +16,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.fetch.failures import TooManyFailures
 from pipelines.fetch.img2dataset_fetcher import FetcherError
 from pipelines.options import EXIT_BUG, EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from pipelines.runners.engine import Engine
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
 from pipelines.steps.loaded_scorers import ScorerBug
@@ -49,32 +50,37 @@ def run_graph(
     workers: int,
     beam_flags: Sequence[str] = (),
     shuffles: bool = False,
+    engine: Engine | None = None,
 ) -> None:
-    """Builds and runs a graph to its end. Raises what a step raised; WorkerDied where a process of the FnApiRunner ended by itself.
+    """Builds and runs a graph to its end. Raises what a step raised; WorkerDied where a process of this machine's ended by itself.
 
-    runner: "DirectRunner" is Beam's in-process FnApiRunner, pinned (by itself it tries Prism, and to download it); else a name for Beam.
-    mode and workers are the FnApiRunner's. shuffles: whether the graph moves many rows; the workers then start with one heap each.
+    runner: "DirectRunner" is Beam's in-process FnApiRunner, pinned (by itself it tries Prism, and to download it); else see Engine.
+    mode is the FnApiRunner's. shuffles: whether the graph moves many rows; the workers then start with one heap each.
+    engine: of this runner, workers and flags, which other graphs run on too; else one that serves this graph alone.
     """
-    if shuffles:
-        with _environment(_ONE_HEAP):
-            run_graph(build, runner=runner, mode=mode, workers=workers, beam_flags=beam_flags)
-        return
-    options = PipelineOptions(list(beam_flags))
-    if runner == "DirectRunner":
-        direct = options.view_as(DirectOptions)
-        direct.direct_running_mode, direct.direct_num_workers = mode, workers
-        pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
-    else:
-        options.view_as(StandardOptions).runner = runner
-        pipeline = beam.Pipeline(options=options)
-    build(pipeline)
-    before = len(deaths)
-    try:
-        pipeline.run().wait_until_finish()
-    except Exception as error:
-        if len(deaths) > before:
-            raise WorkerDied(deaths[-1]) from error
-        raise
+    with contextlib.ExitStack() as stack:
+        if shuffles:
+            stack.enter_context(_environment(_ONE_HEAP))
+        if runner == "DirectRunner":
+            options = PipelineOptions(list(beam_flags))
+            direct = options.view_as(DirectOptions)
+            direct.direct_running_mode, direct.direct_num_workers = mode, workers
+            pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
+        else:
+            engine = engine or stack.enter_context(Engine(runner, workers=workers, beam_flags=beam_flags))
+            name, flags = stack.enter_context(engine.up())
+            options = PipelineOptions(flags)
+            options.view_as(StandardOptions).runner = name
+            pipeline = beam.Pipeline(options=options)
+        build(pipeline)
+        before = len(deaths)
+        try:
+            pipeline.run().wait_until_finish()
+        except Exception as error:
+            # An engine tries again where a worker died, and may fail by something else after it.
+            if len(deaths) > before and _IN_A_WORKER.search(str(error)) is None:
+                raise WorkerDied(deaths[-1]) from error
+            raise
 
 
 @contextlib.contextmanager

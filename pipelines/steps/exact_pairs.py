@@ -12,23 +12,24 @@ from schemas.policy import Duplicates
 
 
 class ExactLosers(beam.PTransform):
-    """(unit, what is known of it) of all units to (unit, LOSERS). Shuffled: fingerprints (15 bytes a pair and kind), then identity and rank of
-    those that met."""
+    """(unit, what is known of it) of all units, from several steps, to (unit, LOSERS). Shuffled: fingerprints (15 bytes a pair and kind), then
+    identity and rank of those that met."""
 
     def __init__(self, open_unit: OpenUnit, *, partitions: int):
         self.open_unit, self.partitions = open_unit, partitions
 
-    def expand(self, known: beam.PCollection[tuple[str, bytes]]) -> beam.PCollection[tuple[str, bytes]]:
+    def expand(self, known):
         settings = self.open_unit.rules.policy.duplicates
         collisions = (
             known
+            | "Known" >> beam.Flatten()
             | "Known to units" >> beam.GroupByKey()
             | "Fingerprints" >> beam.ParDo(_Fingerprints(self.open_unit, settings, self.partitions))
             | "Group fingerprints" >> beam.GroupByKey()
             | "Collisions" >> beam.FlatMap(_collisions)
         )
         return (
-            (known, collisions)
+            (*known, collisions)
             | "With collisions" >> beam.Flatten()
             | "Collisions to units" >> beam.GroupByKey()
             | "Candidates" >> beam.ParDo(_Candidates(self.open_unit, self.partitions))

@@ -28,7 +28,8 @@ _GATHERED_HASHES = 5_000  # 720,000 rows of the shuffle, up to 200 MB with thumb
 
 
 class NearLosers(beam.PTransform):
-    """(unit, what is known of it) of all units to (unit, LOSERS): pairs of which a better one is near. See quality.near_duplicates.
+    """(unit, what is known of it) of all units, from several steps, to (unit, LOSERS): pairs of which a better one is near.
+    See quality.near_duplicates.
 
     in_memory: one worker reads the hashes of all units itself (116 bytes a pair), then thumbnails and ranks of those that met; nothing is
     shuffled. Otherwise hashes are shuffled by band (144 rows a hash, 16 in `fast` mode), then those that met again, with thumbnail and rank.
@@ -40,18 +41,19 @@ class NearLosers(beam.PTransform):
         self.open_unit, self.in_memory = open_unit, in_memory
         self.partitions = max(2, -(-_KEYS_A_HASH * rows // _ROWS_A_PARTITION))
 
-    def expand(self, known: beam.PCollection[tuple[str, bytes]]) -> beam.PCollection[tuple[str, bytes]]:
+    def expand(self, known):
         if self.in_memory:
             return known | "In one memory" >> _InOneMemory(_NearInMemory(self.open_unit))
         met_rows = (
             known
+            | "Known" >> beam.Flatten()
             | "Known to units" >> beam.GroupByKey()
             | "Hashes" >> beam.ParDo(_ByBand(_hashes, self.open_unit, self.partitions))
             | "Group hashes" >> beam.GroupByKey()
             | "Met" >> beam.ParDo(_Met(self.open_unit.rules.policy.duplicates))
         )
         return (
-            (known, met_rows)
+            (*known, met_rows)
             | "With those that met" >> beam.Flatten()
             | "Met to units" >> beam.GroupByKey()
             | "Thumbnails" >> beam.ParDo(_ByBand(_met_candidates, self.open_unit, self.partitions))
@@ -63,12 +65,12 @@ class NearLosers(beam.PTransform):
 
 
 class SemanticLosers(beam.PTransform):
-    """(unit, what is known of it) of all units to (unit, LOSERS), in one worker's memory. See quality.semantic_duplicates."""
+    """(unit, what is known of it) of all units, from several steps, to (unit, LOSERS), in one worker's memory. See quality.semantic_duplicates."""
 
     def __init__(self, open_unit: OpenUnit):
         self.open_unit = open_unit
 
-    def expand(self, known: beam.PCollection[tuple[str, bytes]]) -> beam.PCollection[tuple[str, bytes]]:
+    def expand(self, known):
         return known | "In one memory" >> _InOneMemory(_SemanticInMemory(self.open_unit))
 
 
@@ -76,8 +78,14 @@ class _InOneMemory(beam.PTransform):
     def __init__(self, losers: beam.DoFn):
         self.losers = losers
 
-    def expand(self, known: beam.PCollection[tuple[str, bytes]]) -> beam.PCollection[tuple[str, bytes]]:
-        return known | "To one" >> beam.MapTuple(_to_one) | "Group" >> beam.GroupByKey() | "Losers" >> beam.ParDo(self.losers)
+    def expand(self, known):
+        return (
+            known
+            | "Known" >> beam.Flatten()
+            | "To one" >> beam.MapTuple(_to_one)
+            | "Group" >> beam.GroupByKey()
+            | "Losers" >> beam.ParDo(self.losers)
+        )
 
 
 def _to_one(unit: str, part: bytes) -> tuple[int, tuple[str, bytes]]:

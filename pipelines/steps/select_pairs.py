@@ -62,10 +62,10 @@ class SelectPairs(beam.PTransform):
         # What a step needs to know of a unit beside its columns comes as (unit, batch) from every step that found it out.
         follow_ups = units | "Follow-ups" >> beam.Filter(number_of) | "All follow-ups" >> beam.combiners.ToSet()
         left_out_rows = LeftOutRows(self.pool, self.plan, self.lists)
-        known = units | "Left out" >> beam.ParDo(left_out_rows, beam.pvalue.AsSingleton(follow_ups))
+        alone = units | "Left out" >> beam.ParDo(left_out_rows, beam.pvalue.AsSingleton(follow_ups))
+        known = (alone,)
         if repeats.COLUMN.name in self.rules.columns:
-            counted = known | "Repeats" >> _Repeats(undecided, self.partitions)
-            known = (known, counted) | "With repeats" >> beam.Flatten()
+            known = (alone, alone | "Repeats" >> _Repeats(undecided, self.partitions))
         judged = known | "Duplicates" >> self._duplicates(people)
         cuts: Any = {}
         if any(rule.top_fraction for rule in self.rules.policy.rules):
@@ -79,22 +79,23 @@ class SelectPairs(beam.PTransform):
 
 
 class _Duplicates(beam.PTransform):
-    """(unit, what is known of it) to (unit, all that is known of it), pairs that lose to a better one among it."""
+    """(unit, what is known of it), from several steps, to (unit, all that is known of it), pairs that lose to a better one among it.
+
+    Where all is needed it is flattened anew: Spark's and Flink's job servers of Beam 2.62 refuse a Flatten whose input is one and goes elsewhere
+    too ("A PCollectionNode should have exactly one producing PTransformNode").
+    """
 
     def __init__(self, open_unit: OpenUnit, *, rows: int, partitions: int, in_memory: bool):
         self.open_unit, self.rows, self.partitions, self.in_memory = open_unit, rows, partitions, in_memory
 
-    def expand(self, known: beam.PCollection[tuple[str, bytes]]) -> beam.PCollection[tuple[str, Iterable[bytes]]]:
+    def expand(self, known):
         settings = self.open_unit.rules.policy.duplicates
-        exact = known | "Exact" >> ExactLosers(self.open_unit, partitions=self.partitions)
-        known = (known, exact) | "With losers" >> beam.Flatten()
+        known = (*known, known | "Exact" >> ExactLosers(self.open_unit, partitions=self.partitions))
         if settings.near:
-            near = known | "Near" >> NearLosers(self.open_unit, rows=self.rows, in_memory=self.in_memory)
-            known = (known, near) | "With near losers" >> beam.Flatten()
+            known = (*known, known | "Near" >> NearLosers(self.open_unit, rows=self.rows, in_memory=self.in_memory))
         if settings.semantic:
-            semantic = known | "Semantic" >> SemanticLosers(self.open_unit)
-            known = (known, semantic) | "With semantic losers" >> beam.Flatten()
-        return known | "Losers to units" >> beam.GroupByKey()
+            known = (*known, known | "Semantic" >> SemanticLosers(self.open_unit))
+        return known | "With losers" >> beam.Flatten() | "Losers to units" >> beam.GroupByKey()
 
 
 class _Repeats(beam.PTransform):

@@ -1,0 +1,50 @@
+"""Flink through Beam's portable job server: a mini cluster within it, or a cluster of somebody's."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipelines.runners.programs import HOST, free_port, start_java, wait_for
+
+NAME = "flink"
+TRIES = 4  # as of Spark's tasks
+RETRIES = (f"--number_of_execution_retries={TRIES - 1}", "--execution_retry_delay=1000")
+CONFIGURATION = {
+    "jobmanager.bind-host": HOST,
+    "taskmanager.bind-host": HOST,
+    "taskmanager.host": HOST,
+    "rest.bind-address": HOST,
+    "rest.bind-port": "0",
+    "taskmanager.memory.network.min": "256m",  # select's graph has more shuffles than the default of 64 MB has buffers for
+    "taskmanager.memory.network.max": "256m",
+}
+
+
+def start(parts: Path, scratch: Path, *, workers: int) -> tuple[subprocess.Popen[bytes], int, list[str]]:
+    """(the program, its job port, more flags for Beam): a mini cluster of `workers` slots, each with a worker process."""
+    program, port = start_job_server(parts, scratch, master="[local]")
+    flags = [f"--parallelism={workers}", f"--sdk_worker_parallelism={workers}", "--environment_cache_millis=60000", *RETRIES]
+    return program, port, flags
+
+
+def start_job_server(parts: Path, scratch: Path, *, master: str, output: int = 2) -> tuple[subprocess.Popen[bytes], int]:
+    """(the program, its job port). output: as of start_java."""
+    port = free_port()
+    program = start_java(
+        "org.apache.beam.runners.flink.FlinkJobServerDriver",
+        *("--job-host", HOST, "--job-port", str(port), "--artifact-port", "0", "--expansion-port", "0"),
+        *("--artifacts-dir", str(scratch / "artifacts"), "--flink-master", master),
+        *("--flink-conf-dir", str(write_configuration(scratch / "conf", {**CONFIGURATION, "io.tmp.dirs": str(scratch)}))),
+        jars=parts,
+        settings=[f"-Djava.io.tmpdir={scratch}"],
+        output=output,
+    )
+    wait_for(port, program, "Beam's job server for Flink")
+    return program, port
+
+
+def write_configuration(folder: Path, settings: Mapping[str, str]) -> Path:
+    """Flink's configuration folder, made."""
+    folder.mkdir(parents=True)
+    (folder / "flink-conf.yaml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()), "utf-8")
+    return folder
