@@ -7,6 +7,7 @@ from pipelines.fetch.settings import FETCHERS, OPTOUTS, USER_AGENT
 from pipelines.options import EXIT_CODES, GATES_HELP, Parser, mapping, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
 from pipelines.sources.presets import PRESETS
+from pipelines.steps.shared_models import SHARING
 from quality.images.convert import FORMATS, RESIZES
 from quality.scorers import DEFAULT, PACKAGED
 
@@ -166,6 +167,13 @@ def parser() -> Parser:
     )
     score.add_argument(
         "--engine", metavar="NAME", default="auto", help="inference engine; auto measures once and the pool keeps the answer"
+    )
+
+    score.add_argument(
+        "--share_models",
+        choices=SHARING,
+        default=SHARING[0],
+        help="one copy for each machine or GPU, in a process of its own; in each process, with weights that are mapped; or as the engine is best",
     )
 
     select = p.add_argument_group("select, shard and publish")

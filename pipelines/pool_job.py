@@ -15,6 +15,7 @@ from pipelines.options import UsageError
 from pipelines.sources.formats import SourceError
 from pipelines.sources.listing import TARS, Entry, list_source
 from pipelines.sources.rows import RowReader
+from pipelines.steps.shared_models import SHARING
 from quality.block_lists import read_lists
 from quality.evidence.manifest import TrustError, read_anchors
 from quality.images.convert import Target
@@ -42,7 +43,7 @@ _WHY_ASKED = {True: "--source names urls", False: "what the tars lack is asked f
 class PoolJob:
     """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
     lists: the block lists' digest, or None. asks_hosts: whether anything may be asked for over HTTP. evidence_read_as: see chosen_scorers.
-    retry_round: of asking again for what failed, or None. max_failure_rate: see FailureLimit.
+    retry_round: of asking again for what failed, or None. share_models: as of SharedModels. max_failure_rate: see FailureLimit.
     """
 
     pool: Pool
@@ -59,6 +60,7 @@ class PoolJob:
     asks_hosts: bool
     evidence_read_as: str | None
     retry_round: int | None = None
+    share_models: str = SHARING[0]
     max_failure_rate: float | None = None
 
     @property
@@ -179,7 +181,7 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     retry_round = begin_round(pool) if args.retry_failed else None
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch,
-        scorers, reads, pass_, fetches, scores, lists, asks_hosts, read_as, retry_round, args.max_failure_rate,
+        scorers, reads, pass_, fetches, scores, lists, asks_hosts, read_as, retry_round, args.share_models, args.max_failure_rate,
     )  # fmt: skip
 
 
