@@ -5,23 +5,23 @@ Inputs lie in shared memory: through the proxy's socket 64 float32 images take 1
 """
 
 import contextlib
-import fcntl
 import hashlib
-import itertools
 import logging
+import multiprocessing.util
 import os
 import secrets
 import tempfile
 import threading
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from apache_beam.utils import multi_process_shared
 
 from pipelines.steps.sent_arrays import Outbox, Sent, received
+from pipelines.steps.slots import slot_of
 from quality.engines import Call, Tower, start_here
 from quality.engines.threads import bound_threads
 from quality.scorers import towers_of
@@ -82,13 +82,16 @@ class SharedModels:
                 what = f"{os.getuid()} {gpu} {sorted(scorer.version for scorer in self._scorers)} {os.environ.get('XDG_CACHE_HOME')}"
                 folder = _private_folder()
                 multi_process_shared.AUTH_KEY = _key(folder)  # Beam's own is known to all who can connect
-                self._server = multi_process_shared.MultiProcessShared(
+                shared = multi_process_shared.MultiProcessShared(
                     partial(_Models, tuple(self._scorers), gpu),
                     tag=hashlib.sha256(what.encode()).hexdigest()[:16],
                     path=str(folder),
                     always_proxy=True,
                     spawn_process=True,
-                ).acquire()
+                )
+                self._server = shared.acquire()
+                if hasattr(shared, "_life_line"):  # it was started here; a child of multiprocessing would wait for it before Beam ends it
+                    multiprocessing.util.Finalize(None, shared._life_line.close, exitpriority=0)
             return self._server
 
 
@@ -131,24 +134,6 @@ def _gpu() -> str | None:
         return None
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name] or [str(number) for number in range(count)]
     return visible[slot_of(_private_folder()) % count]
-
-
-@cache
-def slot_of(folder: Path) -> int:
-    """The least number that no other living process has in `folder`; this one's until it ends, however it does."""
-    for number in itertools.count():
-        file = (folder / f"slot-{number}").open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            continue
-        _held.append(file)
-        return number
-    raise AssertionError("numbers do not end")
-
-
-_held: Final[list[IO[str]]] = []  # a lock is held as long as its file is open
 
 
 def _private_folder() -> Path:
