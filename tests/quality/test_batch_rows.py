@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 def test_the_same_bits_with_fewer_rows(tmp_path):
     embed = Embed(model=tiny_clip(tmp_path / "tiny"), cache=cache_folder())
     model = open_model(embed.source, cache_folder())
-    pairs = sample_pairs(20)
+    pairs = sample_pairs(9)
     images = [decode(data, side=512) for _, data in pairs]
     inputs = {
         "embed.image": model.prepare(images),
@@ -33,7 +33,7 @@ def test_the_same_bits_with_fewer_rows(tmp_path):
     }
     for tower in towers_of([embed, Nsfw()]):
         for engine in engines_of(tower):
-            if "cuda" in engine:
+            if "cuda" in engine or engine == "torch-bf16":  # the one is not here, the other slow without AMX
                 continue
             least, most = LEAST_ROWS[engine.partition("-")[0]], most_rows(tower, engine)
             whole = start_here(tower, engine, mapped=False)(inputs[tower.name])
