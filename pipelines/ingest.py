@@ -62,7 +62,7 @@ def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
     else:
         units = pipeline | "Committed" >> beam.Create(job.committed)
     if job.scores:
-        _ = units | "Score" >> ScoreUnits(job.pool, job.scorers, job.pass_, threads=1, reads=job.reads, sharing=job.share_models)
+        _ = units | "Score" >> ScoreUnits(job.pool, job.scorers, job.pass_, threads=job.threads, reads=job.reads, sharing=job.share_models)
 
 
 def select_graph(pipeline: beam.Pipeline, job: ReleaseJob) -> None:

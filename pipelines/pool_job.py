@@ -17,6 +17,7 @@ from pipelines.sources.listing import TARS, Entry, list_source
 from pipelines.sources.rows import RowReader
 from pipelines.steps.shared_models import SHARING
 from quality.block_lists import read_lists
+from quality.engines.threads import threads_of_process
 from quality.evidence.manifest import TrustError, read_anchors
 from quality.images.convert import Target
 from quality.named_scorers import with_scorers
@@ -43,7 +44,8 @@ _WHY_ASKED = {True: "--source names urls", False: "what the tars lack is asked f
 class PoolJob:
     """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
     lists: the block lists' digest, or None. asks_hosts: whether anything may be asked for over HTTP. evidence_read_as: see chosen_scorers.
-    retry_round: of asking again for what failed, or None. share_models: as of SharedModels. max_failure_rate: see FailureLimit.
+    retry_round: of asking again for what failed, or None. max_failure_rate: see FailureLimit. share_models: as of SharedModels.
+    threads: of each process that scores.
     """
 
     pool: Pool
@@ -60,8 +62,9 @@ class PoolJob:
     asks_hosts: bool
     evidence_read_as: str | None
     retry_round: int | None = None
-    share_models: str = SHARING[0]
     max_failure_rate: float | None = None
+    share_models: str = SHARING[0]
+    threads: int = 1
 
     @property
     def runs(self) -> bool:
@@ -181,7 +184,8 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     retry_round = begin_round(pool) if args.retry_failed else None
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch,
-        scorers, reads, pass_, fetches, scores, lists, asks_hosts, read_as, retry_round, args.share_models, args.max_failure_rate,
+        scorers, reads, pass_, fetches, scores, lists, asks_hosts, read_as, retry_round, args.max_failure_rate,
+        args.share_models, threads_of_process(args.workers),
     )  # fmt: skip
 
 

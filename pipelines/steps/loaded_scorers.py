@@ -36,11 +36,11 @@ class Needs:
 class LoadedScorers:
     """Scorers that are loaded. Threads of a process share them: one thread at a time is in each. stored: columns that chunks bring.
 
-    sharing: with which other processes their models are shared, as of SharedModels.
+    sharing: with which other processes their models are shared, as of SharedModels. threads: of this process's pools that no score depends on.
     """
 
-    def __init__(self, scorers: Sequence[Scorer], *, stored: Sequence[str] = (), sharing: str = "process"):
-        bound_threads()
+    def __init__(self, scorers: Sequence[Scorer], *, stored: Sequence[str] = (), sharing: str = "process", threads: int = 1):
+        bound_threads(threads)
         self._scorers = [(scorer, Lock()) for scorer in in_order(scorers, stored=set(stored))]
         with started_by(SharedModels(scorers, sharing).start):
             for scorer in scorers:

@@ -94,7 +94,8 @@ class _Score(beam.DoFn):
 
     def _score(self, unit: str) -> pa.Table:
         if self._loaded is None:  # not in setup: where everything is scored, nobody waits for models
-            self._loaded = self._shared.acquire(partial(LoadedScorers, self._scorers, stored=tuple(self._stored), sharing=self._sharing))
+            load = partial(LoadedScorers, self._scorers, stored=tuple(self._stored), sharing=self._sharing, threads=self._threads)
+            self._loaded = self._shared.acquire(load)
         try:
             return score_unit(self._pool, unit, self._loaded, executor=self._executor, stored=self._stored)
         except ModelsDied:  # the unit would end each process that has the models, for all others too
