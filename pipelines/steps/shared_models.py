@@ -53,7 +53,7 @@ class SharedModels:
         self._server: Any = None
 
     def start(self, tower: Tower, engine: str) -> Call:
-        """The tower on the engine. Raises EngineError as quality.engines.start_here does."""
+        """The tower on the engine, for one thread. Raises EngineError as quality.engines.start_here does, and ModelsDied."""
         if self._sharing == "process" or (self._sharing == "auto" and "cuda" not in engine):
             return start_here(tower, engine)
         self._ask("start", tower.name, engine)
@@ -66,8 +66,9 @@ class SharedModels:
 
     def _ask(self, method: str, *args: Any) -> Any:
         for _ in range(TRIES):
-            server = self._connected()
+            server = None
             try:
+                server = self._connected()
                 return getattr(server, method)(*args)
             except (ConnectionError, EOFError) as error:
                 log.warning("the process that has the models ended (%s: %s); another is started", type(error).__name__, error)

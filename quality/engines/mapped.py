@@ -7,6 +7,7 @@ process: ONNX Runtime's two halves take 0.10 GB of their own and not 0.94, OpenV
 
 import fcntl
 import hashlib
+import logging
 import platform
 from collections.abc import Callable
 from functools import cache
@@ -23,9 +24,14 @@ LAYOUT: Final = "1"  # raised when the same weights would be laid out differentl
 _MAPPED_FROM: Final = "1024"  # bytes of a tensor that leaves the graph's own file
 _GRAPH, _WEIGHTS = "model.onnx", "weights.bin"
 
+log = logging.getLogger(__name__)
 
-def onnxruntime_file(tower: Tower) -> Path:
-    """The graph as ONNX Runtime optimises it for this CPU, its weights beside it, packed for the kernels: load it without optimising again."""
+
+def onnxruntime_file(tower: Tower) -> Path | None:
+    """The graph as ONNX Runtime optimises it for this CPU, its weights beside it, packed for the kernels: load it without optimising again.
+
+    None, here and below, where there is no such file and none can be written: a process then has weights of its own.
+    """
     import onnxruntime
 
     def build(folder: Path, final: Path) -> None:
@@ -41,17 +47,19 @@ def onnxruntime_file(tower: Tower) -> Path:
             options.add_session_config_entry(f"session.{key}", value)
         onnxruntime.InferenceSession(tower.onnx_file(), options, providers=["CPUExecutionProvider"])
 
-    return _built(_name(tower, "onnxruntime", onnxruntime.__version__), build, tower.cache) / _GRAPH
+    folder = _built(_name(tower, "onnxruntime", onnxruntime.__version__), build, tower.cache)
+    return None if folder is None else folder / _GRAPH
 
 
-def openvino_file(tower: Tower, core: Any) -> Path:
+def openvino_file(tower: Tower, core: Any) -> Path | None:
     """OpenVINO's own form of the graph, fp32 whatever it will be run in."""
     import openvino
 
     def build(folder: Path, final: Path) -> None:
         openvino.save_model(core.read_model(tower.onnx_file()), folder / "model.xml", compress_to_fp16=False)
 
-    return _built(_name(tower, "openvino", openvino.__version__), build, tower.cache) / "model.xml"
+    folder = _built(_name(tower, "openvino", openvino.__version__), build, tower.cache)
+    return None if folder is None else folder / "model.xml"
 
 
 def map_weights(module: "torch.nn.Module", name: str, cache: Path | None) -> None:
@@ -68,15 +76,21 @@ def map_weights(module: "torch.nn.Module", name: str, cache: Path | None) -> Non
         torch.save(module.state_dict(), folder / "weights.pt")
 
     folder = _built(f"torch-{digest}", build, cache)
-    module.load_state_dict(torch.load(folder / "weights.pt", mmap=True, weights_only=True), assign=True)
+    if folder is not None:
+        module.load_state_dict(torch.load(folder / "weights.pt", mmap=True, weights_only=True), assign=True)
 
 
-def _built(name: str, build: Callable[[Path, Path], None], cache: Path | None) -> Path:
+def _built(name: str, build: Callable[[Path, Path], None], cache: Path | None) -> Path | None:
     """The folder, built by one process while the others wait: each would need the memory of several copies."""
     below = (cache or default_cache()) / "mapped"
     if not (below / name).is_dir():
-        below.mkdir(parents=True, exist_ok=True)
-        with (below / f"{name}.lock").open("w") as lock:
+        try:
+            below.mkdir(parents=True, exist_ok=True)
+            lock = (below / f"{name}.lock").open("w")
+        except OSError as error:  # a container's cache may be read-only
+            log.warning("%s cannot be written (%s): weights of %s are in each process's own memory", below, error.strerror, name)
+            return None
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             built_once(name, build, below)
             (below / f"{name}.lock").unlink(missing_ok=True)

@@ -133,13 +133,13 @@ def most_rows(tower: Tower, engine: str) -> int:
 def _fitted(make: Callable[[int], Run], tower: Tower, engine: str) -> Run:
     """The engine, started with as many rows a call as there is memory for."""
     most = most_rows(tower, engine)
+    least, budget = min(most, LEAST_ROWS[engine.partition("-")[0]]), share_of_process()
     if "cuda" in engine:
         run = make(most)
         run.rows = _cuda_rows(run, tower)
+    elif budget is None or budget >= _PLENTY:
+        run = make(most)
     else:
-        least, budget = min(most, LEAST_ROWS[engine.partition("-")[0]]), share_of_process()
-        if budget is None or budget >= _PLENTY:
-            return make(most)
         run = make(least)
         grown = peak_of(lambda: run(tower.probe()[0][:least]))
         rows = most if grown is None else rows_that_fit(grown / least, budget, least=least, most=most)
@@ -196,17 +196,17 @@ def _onnxruntime(tower: Tower, engine: str, lanes: int, mapped: bool) -> Call:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    if mapped:  # it was optimised when it was laid out
+    file = onnxruntime_file(tower) if mapped else None
+    if file is not None:  # it was optimised when it was laid out
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    file = onnxruntime_file(tower) if mapped else tower.onnx_file()
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(file or tower.onnx_file(), options, providers=["CPUExecutionProvider"])
     name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
     return lambda inputs: session.run([output], {name: inputs})[0]
 
 
 def _openvino(tower: Tower, engine: str, lanes: int, mapped: bool) -> Call:
     core = _core()
-    model = core.read_model(openvino_file(tower, core) if mapped else tower.onnx_file())
+    model = core.read_model((openvino_file(tower, core) if mapped else None) or tower.onnx_file())
     shape = model.inputs[0].partial_shape
     shape[0] = tower.rows
     model.reshape(shape)

@@ -88,3 +88,12 @@ def test_processes_that_begin_together_lay_out_once(tmp_path):
 
 def test_the_cpu_is_part_of_the_name():
     assert cpu() == cpu() and len(cpu()) > 16
+
+
+def test_a_cache_that_cannot_be_written_costs_memory_and_nothing_else(tmp_path, caplog):
+    tower = wide_tower(tmp_path)
+    tower.onnx_file()
+    (tmp_path / "mapped").write_text("no folder")
+    for engine in ("torch-f32", "onnxruntime-f32", "openvino-f32"):
+        assert np.array_equal(start_here(tower, engine)(tower.probe()[0]), start_here(tower, engine, mapped=False)(tower.probe()[0]))
+    assert "cannot be written" in caplog.text
