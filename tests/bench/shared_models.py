@@ -1,6 +1,6 @@
 """Models in workers: memory and speed of processes that have models of their own, map their weights, or share one copy.
 
-    python -m tests.bench.shared_models [--json] [--processes 1 2 4] [--engine NAME] [--vit_b_32] [--chunks N]
+    python -m tests.bench.shared_models [--json] [--processes 1 2 4] [--engine NAME] [--vit_b_32] [--pairs N]
 
 Memory is PSS, a page that n processes have counts 1/n for each, summed over the processes that score and the one that has the models, after
 scoring; "models" is what it is above the same processes before they load any. Speed is pairs a second, and a CPU second: a neighbour on the
@@ -42,13 +42,21 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[2, 4], help="(default: 2 and 4)")
     parser.add_argument("--engine", default="onnxruntime-f32", help="of all models that it can run (default: %(default)s)")
     parser.add_argument("--vit_b_32", action="store_true", help="ViT-B/32 for embeddings, in place of the embedded model")
-    parser.add_argument("--chunks", type=int, default=3, help="of 64 pairs, that each process scores (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=192, help="that each process scores (default: %(default)s)")
     args = parser.parse_args()
     model = _vit_b_32() if args.vit_b_32 else "pigment-embedded"
-    _measured("mapped", 1, model, args.engine, 1)  # the first lays weights out
-    found = [_measured(way, count, model, args.engine, args.chunks) for count in args.processes for way in WAYS]
+    _measured("mapped", 1, model, args.engine, 8)  # the first lays weights out
+    found = list[dict[str, Any]]()
+    say = (lambda text: None) if args.json else partial(print, flush=True)
+    say("models    processes   all PSS   models alone   a process   pairs/s   pairs/CPU s   threads   scores")
+    for count in args.processes:
+        for way in WAYS:
+            found.append(_measured(way, count, model, args.engine, args.pairs))
+            say(_line(found[-1]))
     sending = _sending()
-    print(json.dumps({"engine": args.engine, "model": model, "ways": found, "sending": sending}) if args.json else _table(found, sending))
+    say(_sending_table(sending))
+    if args.json:
+        print(json.dumps({"engine": args.engine, "model": model, "ways": found, "sending": sending}))
     if len({row["scores"] for row in found}) > 1:
         raise SystemExit("scores differ")
 
@@ -61,10 +69,10 @@ def _vit_b_32() -> str:
     return random_clip("ViT-B-32", cache_dir() / "bench-vit-b-32", config)
 
 
-def _measured(way: str, count: int, model: str, engine: str, chunks: int) -> dict[str, Any]:
+def _measured(way: str, count: int, model: str, engine: str, pairs: int) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     together, answers = context.Barrier(count + 1), context.Queue()
-    workers = [context.Process(target=_worker, args=(way, model, engine, chunks, together, answers)) for _ in range(count)]
+    workers = [context.Process(target=_worker, args=(way, model, engine, pairs, together, answers)) for _ in range(count)]
     for worker in workers:
         worker.start()
     together.wait()
@@ -84,15 +92,14 @@ def _measured(way: str, count: int, model: str, engine: str, chunks: int) -> dic
     scores = {answers.get() for _ in workers}
     for worker in workers:
         worker.join()
-    pairs = count * chunks * ROWS
     return {
         "way": way, "processes": count, "models_mb": round(after - before), "pss_mb": round(after), "a_process_mb": round(sum(own) / count),
-        "pairs_a_second": round(pairs / took, 1), "pairs_a_cpu_second": round(pairs / cpu, 1), "threads": max(threads[:count]),
+        "pairs_a_second": round(count * pairs / took, 1), "pairs_a_cpu_second": round(count * pairs / cpu, 1), "threads": max(threads[:count]),
         "scores": " ".join(sorted(scores)),
     }  # fmt: skip
 
 
-def _worker(way: str, model: str, engine: str, chunks: int, together: Any, answers: Any) -> None:
+def _worker(way: str, model: str, engine: str, pairs: int, together: Any, answers: Any) -> None:
     bound_threads()
     import open_clip  # noqa: F401
     import transformers  # noqa: F401
@@ -110,9 +117,10 @@ def _worker(way: str, model: str, engine: str, chunks: int, together: Any, answe
     together.wait()
     together.wait()
     digest = hashlib.sha256()
-    for chunk in range(chunks):
-        pairs = sample_pairs(ROWS, step=chunk + 2)
-        digest.update(str(score(PairBatch([caption for caption, _ in pairs], [data for _, data in pairs])).to_pydict()).encode())
+    given = sample_pairs(pairs, step=2)
+    for at in range(0, pairs, ROWS):
+        captions, data = zip(*given[at : at + ROWS], strict=True)
+        digest.update(str(score(PairBatch(captions, data)).to_pydict()).encode())
     together.wait()
     together.wait()
     answers.put(digest.hexdigest()[:12])
@@ -175,14 +183,15 @@ def _sending(times: int = 10) -> list[dict[str, Any]]:
     return found
 
 
-def _table(found: list[dict[str, Any]], sending: list[dict[str, Any]]) -> str:
-    lines = ["models    processes   all PSS   models alone   a process   pairs/s   pairs/CPU s   threads   scores"]
-    for row in found:
-        lines.append(
-            f"{row['way']:<10}{row['processes']:9}{row['pss_mb']:7} MB{row['models_mb']:12} MB{row['a_process_mb']:9} MB"
-            f"{row['pairs_a_second']:10.1f}{row['pairs_a_cpu_second']:14.1f}{row['threads']:10}   {row['scores']}"
-        )
-    lines += ["", "64 images sent        proxy   shared memory"]
+def _line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['way']:<10}{row['processes']:9}{row['pss_mb']:7} MB{row['models_mb']:12} MB{row['a_process_mb']:9} MB"
+        f"{row['pairs_a_second']:10.1f}{row['pairs_a_cpu_second']:14.1f}{row['threads']:10}   {row['scores']}"
+    )
+
+
+def _sending_table(sending: list[dict[str, Any]]) -> str:
+    lines = ["", "64 images sent        proxy   shared memory"]
     lines += [f"{row['dtype']:<10}{row['mb']:5} MB {row['proxy_ms']:7.1f} ms{row['shared_ms']:13.1f} ms" for row in sending]
     return "\n".join(lines)
 
