@@ -7,6 +7,7 @@ from pipelines.fetch.settings import FETCHERS, OPTOUTS, USER_AGENT
 from pipelines.options import EXIT_CODES, GATES_HELP, Parser, accelerator, mapping, memory, pairs, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
 from pipelines.sources.presets import PRESETS
+from pipelines.steps.shared_models import SHARING
 from quality.images.convert import FORMATS, RESIZES
 from quality.scorers import DEFAULT, PACKAGED
 
@@ -182,6 +183,13 @@ def parser() -> Parser:
         "'type:nvidia-tesla-t4;count:1;install-nvidia-driver'",
     )
     score.add_argument("--score_min_ram", metavar="SIZE", type=memory, help="of the machines that score, likewise, as in 16GB")
+
+    score.add_argument(
+        "--share_models",
+        choices=SHARING,
+        default=SHARING[0],
+        help="one copy for each machine or GPU, in a process of its own; in each process, with weights that are mapped; or as the engine is best",
+    )
 
     select = p.add_argument_group("select, shard and publish")
     select.add_argument("--policy", metavar="NAME|FILE", default="embedded", help="packaged policy or TOML file")

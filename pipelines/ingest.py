@@ -69,7 +69,7 @@ def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
     if job.scores:
         if job.fetches and job.spreads:
             units = units | "Spread to score" >> beam.Reshuffle()
-        score = ScoreUnits(job.pool, job.scorers, job.pass_, threads=1, reads=job.reads)
+        score = ScoreUnits(job.pool, job.scorers, job.pass_, threads=job.threads, reads=job.reads, sharing=job.share_models)
         _ = units | "Score" >> score.with_resource_hints(**job.score_hints)
 
 

@@ -16,7 +16,9 @@ from pipelines.sources.formats import SourceError
 from pipelines.sources.listing import TARS, Entry, list_source
 from pipelines.sources.places import spec_of
 from pipelines.sources.rows import RowReader
+from pipelines.steps.shared_models import SHARING
 from quality.block_lists import read_lists
+from quality.engines.threads import threads_of_process
 from quality.evidence.manifest import TrustError, read_anchors
 from quality.images.convert import Target
 from quality.named_scorers import with_scorers
@@ -44,7 +46,8 @@ _WHY_ASKED = {True: "--source names urls", False: "what the tars lack is asked f
 class PoolJob:
     """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
     lists: the block lists' digest, or None. asks_hosts: whether anything may be asked for over HTTP. evidence_read_as: see chosen_scorers.
-    retry_round: of asking again for what failed, or None. max_failure_rate: see FailureLimit. score_hints: Beam's resource hints of scoring.
+    retry_round: of asking again for what failed, or None. max_failure_rate: see FailureLimit. share_models: as of SharedModels. threads: of each
+    process that scores. score_hints: Beam's resource hints of scoring.
     spreads: whether fetched units are dealt out anew before they are scored: those who fetch are few, and Dataflow would score where they are.
     """
 
@@ -63,6 +66,8 @@ class PoolJob:
     evidence_read_as: str | None
     retry_round: int | None = None
     max_failure_rate: float | None = None
+    share_models: str = SHARING[0]
+    threads: int = 1
     score_hints: Mapping[str, str] = field(default_factory=dict)
     spreads: bool = False
 
@@ -185,7 +190,7 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch,
         scorers, reads, pass_, fetches, scores, lists, asks_hosts, read_as, retry_round, args.max_failure_rate,
-        hints, args.runner != LOCAL,
+        args.share_models, threads_of_process(args.workers), hints, args.runner != LOCAL,
     )  # fmt: skip
 
 
