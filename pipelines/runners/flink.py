@@ -8,14 +8,17 @@ from pipelines.runners.programs import HOST, free_port, start_java, wait_for
 
 NAME = "flink"
 TRIES = 4  # as of Spark's tasks
-RETRIES = (f"--number_of_execution_retries={TRIES - 1}", "--execution_retry_delay=1000")
 CONFIGURATION = {
     "jobmanager.bind-host": HOST,
     "taskmanager.bind-host": HOST,
     "taskmanager.host": HOST,
     "rest.bind-address": HOST,
     "rest.bind-port": "0",
-    "taskmanager.memory.network.min": "256m",  # select's graph has more shuffles than the default of 64 MB has buffers for
+    # Beam's --number_of_execution_retries does nothing here: the job said "Recovery is suppressed by NoRestartBackoffTimeStrategy".
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": str(TRIES - 1),
+    "restart-strategy.fixed-delay.delay": "1 s",
+    "taskmanager.memory.network.min": "256m",  # a shuffle from n to n slots takes n² buffers of 32 KB, and select has several
     "taskmanager.memory.network.max": "256m",
 }
 
@@ -23,7 +26,7 @@ CONFIGURATION = {
 def start(parts: Path, scratch: Path, *, workers: int) -> tuple[subprocess.Popen[bytes], int, list[str]]:
     """(the program, its job port, more flags for Beam): a mini cluster of `workers` slots, each with a worker process."""
     program, port = start_job_server(parts, scratch, master="[local]")
-    flags = [f"--parallelism={workers}", f"--sdk_worker_parallelism={workers}", "--environment_cache_millis=60000", *RETRIES]
+    flags = [f"--parallelism={workers}", f"--sdk_worker_parallelism={workers}", "--environment_cache_millis=60000"]
     return program, port, flags
 
 

@@ -63,7 +63,7 @@ class SelectPairs(beam.PTransform):
         follow_ups = units | "Follow-ups" >> beam.Filter(number_of) | "All follow-ups" >> beam.combiners.ToSet()
         left_out_rows = LeftOutRows(self.pool, self.plan, self.lists)
         alone = units | "Left out" >> beam.ParDo(left_out_rows, beam.pvalue.AsSingleton(follow_ups))
-        known = (alone,)
+        known: tuple[beam.PCollection, ...] = (alone,)
         if repeats.COLUMN.name in self.rules.columns:
             known = (alone, alone | "Repeats" >> _Repeats(undecided, self.partitions))
         judged = known | "Duplicates" >> self._duplicates(people)

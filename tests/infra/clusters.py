@@ -107,4 +107,4 @@ def flink_cluster(folder: Path, *, task_managers: int = 2) -> Iterator[Cluster]:
         started = [starting.java(f"worker-{number}", f"{runtime}.taskexecutor.TaskManagerRunner", *conf) for number in range(task_managers)]
         server, job_port = flink.start_job_server(starting.parts, folder / "driver", master=f"{HOST}:{rest}", output=starting.log("driver"))
         starting.callback(end, server)
-        yield Cluster([*starting.flags(job_port, "beam-runners-flink-1.19"), "--parallelism=2", "--", *flink.RETRIES], started, folder)
+        yield Cluster([*starting.flags(job_port, "beam-runners-flink-1.19"), "--parallelism=2"], started, folder)
