@@ -1,17 +1,24 @@
 """Verify: a whole dataset has no finding; each of many damages has one, which names it."""
 
 import datetime
+import hashlib
+import json
+import os
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from pipelines.ingest import main as ingest
+from pipelines.verify.__main__ import main
 from pipelines.verify.dataset import verify
 from schemas.columns import HOSTS
 from schemas.pool import Pool
+from tests.appending import FLAGS
 from tests.conftest import Done
 from tests.pipelines.corruptions import CORRUPTIONS, Corruption, Dataset
+from tests.tars import sample, write_tar
 
 
 @pytest.fixture(scope="module")
