@@ -16,7 +16,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -226,6 +226,19 @@ class Release:
         self.store.put(f"{self.path}/{path}", data)
         derived = {**(self._json(f"{self.path}/derived.json") or {}), path: hashlib.sha256(data).hexdigest()}
         self.store.put(f"{self.path}/derived.json", json.dumps(derived, indent=1, sort_keys=True).encode())
+
+    def put_all_derived(self, files: Iterable[tuple[str, bytes]], *, instead_of: Sequence[str] = ()) -> None:
+        """Puts many, as :meth:`put_derived` puts one; derived.json is written once. What stands and begins with one of `instead_of` goes."""
+        before = self._json(f"{self.path}/derived.json") or {}
+        put = {}
+        for path, data in files:
+            self.store.put(f"{self.path}/{path}", data)
+            put[path] = hashlib.sha256(data).hexdigest()
+        gone = [path for path in before if path not in put and path.startswith(tuple(instead_of))]
+        derived = {path: digest for path, digest in {**before, **put}.items() if path not in gone}
+        self.store.put(f"{self.path}/derived.json", json.dumps(derived, indent=1, sort_keys=True).encode())
+        for path in gone:
+            self.store.delete(f"{self.path}/{path}")
 
     def run(self) -> dict[str, Any] | None:
         return self._json(f"{self.path}/run.json")
