@@ -41,12 +41,14 @@ from pipelines.steps.select_pairs import SelectPairs
 from pipelines.steps.write_shards import WriteShards
 from pipelines.what_if import what_if
 from quality.block_lists import LISTED
+from quality.documents import has_documents, read_about, write_documents
 from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
 from schemas.attempts import Attempts
 from schemas.pool import Pool
 from schemas.release import Release
 from schemas.scratch import sweep
+from schemas.store import Store
 
 
 def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
@@ -106,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{dataset.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute",
                 out=out,
             )
+    about = read_about(Store(dataset))
     pool_job = open_pool_job(args)
     took = Took()
     with screen(out) as shown, logs_to(dataset / "logs" / "ingest.log"):
@@ -160,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                             say(line, out=shown)
                         say(f"\n{error}", out=shown)  # the last thing on the screen
                         return EXIT_GATE
+        if args.stop_after is None and (found is not None or not has_documents(release_job.release)):
+            write_documents(release_job.pool, release_job.release, about)
     funnel = funnel_of(release_job.pool, release_job.release)
     if args.json:
         told = _as_json(release_job, funnel, time.monotonic() - started)
@@ -219,6 +224,7 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
     lines += [
         f"  decisions  {place / 'decisions'}  (a verdict and its reasons for every pair)",
         *([f"  manifest   {place / 'manifest.json'}"] if finished else []),
+        *([f"  documents  {place / 'README.md'}  (attribution, obligations, Croissant, datasheet, AI Act)"] if finished else []),
         f"  pool       {root / 'pool'}  (what was fetched and measured)",
         f"  log        {root / 'logs' / 'ingest.log'}",
         "",

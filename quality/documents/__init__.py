@@ -17,6 +17,6 @@ fetching are the pool's own notes. A pair that is on a block list now is in none
 """
 
 from quality.documents.about import About, read_about
-from quality.documents.write import write_documents
+from quality.documents.write import has_documents, write_documents
 
-__all__ = ["About", "read_about", "write_documents"]
+__all__ = ["About", "has_documents", "read_about", "write_documents"]

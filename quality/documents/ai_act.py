@@ -25,8 +25,8 @@ def summary(facts: Facts) -> str:
     parts = [
         f"# Public summary of training content: {facts.name}",
         "Sections of the European Commission's template for the public summary of training content, Article 53(1)(d) of Regulation (EU) 2024/1689 "
-        "(AI Act), of 24 July 2025. A summary covers all data of a model; this covers one release, and a provider joins it with the others. “Not stated” "
-        "is for the provider to fill in, in about.toml. This is no legal advice.",
+        "(AI Act), of 24 July 2025. A summary covers all data of a model; this covers one release, and a provider joins it with the others. “Not "
+        "stated” is for the provider to fill in, in about.toml. This is no legal advice.",
         f"Version of the summary: release {text.code(facts.manifest['release'])}. Last update: {said('published')}.",
         "## 1. General information",
         "### 1.1. Provider identification",

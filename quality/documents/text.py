@@ -27,7 +27,7 @@ def code(text: str) -> str:
 
 def share(part: int, whole: int) -> str:
     """`12 (3.4 %)`."""
-    return f"{part:,} ({part / whole:.1%})".replace("%)", " %)") if whole else f"{part:,}"
+    return f"{part:,} ({100 * part / whole:.1f} %)" if whole else f"{part:,}"
 
 
 def size(count: int) -> str:
@@ -94,11 +94,11 @@ def languages_told(facts: Facts) -> str:
     if not facts.captions_looked_at:
         return "no caption, so no language"
     of = "all captions" if facts.captions_looked_at == facts.pairs else f"{facts.captions_looked_at:,} captions, a sample by hash"
-    told = ", ".join(f"{word} {count / facts.captions_looked_at:.0%}".replace("%", " %") for word, count in languages(facts))
+    told = ", ".join(f"{word} {100 * count / facts.captions_looked_at:.0f} %" for word, count in languages(facts))
     undetermined = facts.languages["und"]
     return (
         f"{told or 'none determined'}; undetermined {share(undetermined, facts.captions_looked_at)}; by py3langid, over {of}; languages below "
-        f"{RARE:.0%} are not named".replace("%", " %")
+        f"{RARE * 100:.0f} % are not named"
     )
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
+from typing import Final
 
 from quality.block_lists import BlockLists, read_lists
 from quality.documents.about import About
@@ -17,8 +18,8 @@ from quality.kept import Kept
 from schemas.pool import Pool
 from schemas.release import Release
 
-_FILES = ("README.md", "NOTICE", "OBLIGATIONS.md", "croissant.json", "datasheet.md", "ai-act-summary.md", "hosts.csv")
-_PARTS = "attribution/"  # what follows ATTRIBUTION.csv and ATTRIBUTION.html
+_FILES: Final = ("README.md", "NOTICE", "OBLIGATIONS.md", "croissant.json", "datasheet.md", "ai-act-summary.md", "hosts.csv")
+_PARTS: Final = "attribution/"  # what follows ATTRIBUTION.csv and ATTRIBUTION.html
 
 
 def write_documents(pool: Pool, release: Release, about: About, *, lists: BlockLists | None = None) -> Facts:
@@ -30,6 +31,11 @@ def write_documents(pool: Pool, release: Release, about: About, *, lists: BlockL
     facts = gather(kept, about)
     release.put_all_derived(_documents(facts), instead_of=(_PARTS, "ATTRIBUTION", *_FILES))
     return facts
+
+
+def has_documents(release: Release) -> bool:
+    """Whether all were written: a run that is killed between its manifest and them leaves none in derived.json."""
+    return set(_FILES) <= set(release.derived())
 
 
 def _documents(facts: Facts) -> Iterator[tuple[str, bytes]]:
