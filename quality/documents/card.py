@@ -16,15 +16,8 @@ def card(facts: Facts) -> str:
     """The card. What load_dataset reads are the tars, with one feature a suffix; metadata are read as JSON, whatever columns a source has."""
     paths = [shard["path"] for shard in facts.kept.shards]
     inside = all(path.startswith("shards/") for path in paths)
-    features = [
-        *({"name": suffix, "dtype": "image"} for suffix in sorted(facts.suffixes)),
-        {"name": "txt", "dtype": "string"},
-        {"name": "json", "dtype": "json"},
-        {"name": "__key__", "dtype": "string"},
-        {"name": "__url__", "dtype": "string"},
-    ]
     parts = [
-        head(facts, data_files="shards/*.tar" if inside else paths, features=features),
+        head(facts, data_files="shards/*.tar" if inside else paths, features=features_of_tars(facts)),
         f"# {facts.name}",
         f"{facts.about.get('description', '')}\n\n{_what(facts)}".strip(),
         "## Use",
@@ -62,6 +55,17 @@ def card(facts: Facts) -> str:
 _USES: Final = (
     ("Intended", "intended_uses"), ("Discouraged", "discouraged_uses"), ("Known biases", "biases"), ("Known limitations", "limitations"),
 )  # fmt: skip
+
+
+def features_of_tars(facts: Facts) -> list[dict[str, str]]:
+    """What `datasets` makes of a sample's members. Named, since it would else take the first five samples for all."""
+    return [
+        *({"name": suffix, "dtype": "image"} for suffix in sorted(facts.suffixes)),
+        {"name": "txt", "dtype": "string"},
+        {"name": "json", "dtype": "json"},
+        {"name": "__key__", "dtype": "string"},
+        {"name": "__url__", "dtype": "string"},
+    ]
 
 
 def head(facts: Facts, *, data_files: str | Sequence[str], features: Sequence[Mapping[str, Any]] | None) -> str:
