@@ -196,7 +196,7 @@ def sample_metrics(release: Release, indexes: Indexes) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=SAMPLE_COLUMNS)
 
 
-def _read_sample(store: Store, tar: str, sample: Mapping[Any, Any]) -> dict[str, Any]:
+def _read_sample(store: Store, tar: str, sample: dict[Any, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "uid": sample["uid"],
         "shard": sample["shard"],
