@@ -9,6 +9,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from pipelines.exports import Export, Tell
+from quality.urls import BadUrl, url_of
 from schemas.columns import field
 from schemas.pool import Pool
 from schemas.value_lists import write_ids
@@ -36,7 +37,10 @@ def laion(export: Export, folder: Path, tell: Tell) -> None:
 
 
 def url_list(export: Export, folder: Path, tell: Tell) -> None:
-    """part-<shard>.parquet (or .csv) for img2dataset, of pairs that have a url. sha256: of the bytes as they came, for its --verify_hash."""
+    """part-<shard>.parquet (or .csv) for img2dataset, of pairs that have a url.
+
+    url: as a request sends it, ASCII: img2dataset cannot ask for any other. sha256: of the bytes as they came, for its --verify_hash.
+    """
     came = _AsTheyCame(export.kept.pool)
     schema = pa.schema(
         [
@@ -49,7 +53,9 @@ def url_list(export: Export, folder: Path, tell: Tell) -> None:
     for shard, table in export.kept.tables([*(name for name in _URL_LIST if name != "sha256"), "unit", "row"]):
         table = table.filter(pc.is_valid(table["url"]))
         digests = came.digests(table["unit"].to_pylist(), table["row"].to_pylist())
-        columns = [digests if name == "sha256" else table[name] for name in _URL_LIST]
+        sent = pa.array([_sent(url) for url in table["url"].to_pylist()], pa.string())
+        ours = {"sha256": digests, "url": sent}
+        columns = [ours[name] if name in ours else table[name] for name in _URL_LIST]
         _put(export, folder / f"part-{shard['shard']:05d}", pa.table(columns, schema=schema))
         tell(table.num_rows)
 
@@ -59,6 +65,13 @@ def datacomp_ids(export: Export, folder: Path, tell: Tell) -> None:
     uids = [uid for _, table in export.kept.tables(["uid"]) for uid in table["uid"].to_pylist()]
     write_ids(uids, folder / f"{export.kept.release.name}.npy")
     tell(len(uids))
+
+
+def _sent(url: str) -> str:
+    try:
+        return str(url_of(url))
+    except BadUrl:  # of a source whose images came from elsewhere
+        return url
 
 
 class _AsTheyCame:
