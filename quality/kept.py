@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -54,20 +55,29 @@ class Kept:
         """Where a shard's tar lies, or its index ("parquet"), below the dataset."""
         return posixpath.normpath(f"{self.release.path}/{shard['path']}").removesuffix("tar") + suffix
 
+    @cached_property
     def schema(self) -> pa.Schema:
-        """The columns of an index, with each field's metadata; without pairs, none."""
-        shards = self.shards
-        return self.release.index_schema(shards[0]["shard"]) if shards else pa.schema([])
+        """The columns of all indexes, with each field's metadata; without shards, none."""
+        found = [self.release.index_schema(shard["shard"]).remove_metadata() for shard in self.shards]
+        return pa.unify_schemas(found) if found else pa.schema([])
 
     def read(self, shard: Mapping[str, Any], columns: Sequence[str] | None = None) -> tuple[pa.Table, np.ndarray]:
-        """Columns of a shard's index, all rows in order; and which of them may be handed out, booleans."""
-        wanted = None if columns is None else list(dict.fromkeys([*columns, *(("unit", "row") if self._listed else ())]))
-        table = self.release.read_index(shard["shard"], wanted)
+        """Columns of a shard's index (all if None), all rows in order; and which of them may be handed out, booleans.
+
+        A column that an older index lacks is null.
+        """
+        asked = self.schema.names if columns is None else list(columns)
+        there = self.release.index_schema(shard["shard"]).names
+        wanted = dict.fromkeys([*asked, *(("unit", "row") if self._listed else ())])
+        table = self.release.read_index(shard["shard"], [name for name in wanted if name in there])
+        for name in wanted.keys() - there:
+            kind = self.schema.field(name).type if name in self.schema.names else pa.string()
+            table = table.append_column(name, pa.nulls(table.num_rows, kind))
         free = np.ones(table.num_rows, bool)
         for unit, rows in self._listed.items():
             here = pc.and_(pc.equal(table["unit"], unit), pc.is_in(table["row"], value_set=pa.array(rows, pa.int32())))
             free &= ~np.asarray(here)
-        return table if columns is None else table.select(list(columns)), free
+        return table.select(asked), free
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[tuple[Mapping[str, Any], pa.Table]]:
         """(entry of the manifest, columns of its index), shard by shard; pairs in the order of the tar."""

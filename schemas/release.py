@@ -239,10 +239,10 @@ class Release:
             self.store.put(f"{self.path}/{path}", data)
             put[path] = hashlib.sha256(data).hexdigest()
         gone = [path for path in before if path not in put and path.startswith(tuple(instead_of))]
+        for path in gone:  # before derived.json forgets them: who is killed between removes them the next time
+            self.store.delete(f"{self.path}/{path}")
         derived = {path: digest for path, digest in {**before, **put}.items() if path not in gone}
         self.store.put(f"{self.path}/derived.json", json.dumps(derived, indent=1, sort_keys=True).encode())
-        for path in gone:
-            self.store.delete(f"{self.path}/{path}")
 
     def run(self) -> dict[str, Any] | None:
         return self._json(f"{self.path}/run.json")

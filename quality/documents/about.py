@@ -102,6 +102,11 @@ def _text(value: object, key: str, where: str) -> str:
         return ", ".join(value)
     if isinstance(value, date):
         return value.isoformat()
+    if key == "published":
+        try:
+            return date.fromisoformat(str(value).strip()).isoformat()
+        except ValueError as error:
+            raise UsageError(f"{where}: published must be a date such as 2026-05-01") from error
     if not isinstance(value, str) or not value.strip():
         raise UsageError(f"{where}: {key} must be a text, a date or a list of texts ({KEYS[key]}); leave it out where nothing is known")
     return value.strip()

@@ -12,8 +12,7 @@ from quality.documents.facts import Facts
 
 _IMAGES: Final = ((10**6, "Less than 1 million images"), (10**9, "1 million to 1 billion images"))
 _MANY_IMAGES: Final = "More than 1 billion images"
-_TOKENS: Final = ((10**9, "Less than 1 billion tokens"), (10**13, "1 billion to 10 trillion tokens"))
-_MANY_TOKENS: Final = "More than 10 trillion tokens"
+_FEW_TOKENS: Final = (10**9, "Less than 1 billion tokens")
 TOP: Final = 0.1  # of all hosts, by size: template, section 2.3
 TOP_HOSTS: Final = 1_000  # that are named here; all are in hosts.csv. For SMEs the template asks for 5 % or 1,000, whichever is less
 
@@ -39,8 +38,8 @@ def summary(facts: Facts) -> str:
         text.table(
             ["modality", "training data size", "types of content"],
             [
-                ["Text", f"{_range(_tokens(facts), _TOKENS, _MANY_TOKENS)} ({facts.caption_letters:,} letters)", "captions of the images"],
-                ["Image", f"{_range(facts.pairs, _IMAGES, _MANY_IMAGES)} ({facts.pairs:,})", said("types_of_content")],
+                ["Text", _text_size(facts), "captions of the images"],
+                ["Image", f"{_image_size(facts)} ({facts.pairs:,})", said("types_of_content")],
             ],
         ),
         f"Latest date of data acquisition/collection: {when if facts.requested is None else facts.requested[1]}; of the works: "
@@ -89,13 +88,14 @@ def _crawled(facts: Facts) -> str:
     return f"Yes: the images of a list of addresses were fetched by {name}; no link was followed."
 
 
-def _tokens(facts: Facts) -> int:
-    """At most: no tokeniser makes more tokens than a text has bytes, and a letter has four at most."""
-    return facts.caption_letters * 4
+def _text_size(facts: Facts) -> str:
+    """No tokeniser makes more tokens than a text has bytes, and a letter has four at most; beyond that nobody has counted tokens."""
+    letters, (bound, few) = f"{facts.caption_letters:,} letters", _FEW_TOKENS
+    return f"{few} ({letters})" if facts.caption_letters * 4 < bound else f"{letters}; tokens were not counted"
 
 
-def _range(count: int, ranges: tuple[tuple[int, str], ...], most: str) -> str:
-    return next((word for bound, word in ranges if count < bound), most)
+def _image_size(facts: Facts) -> str:
+    return next((word for bound, word in _IMAGES if facts.pairs < bound), _MANY_IMAGES)
 
 
 def by_size(facts: Facts) -> list[tuple[str, int, int]]:

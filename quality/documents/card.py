@@ -8,8 +8,9 @@ from quality.documents import text
 from quality.documents.facts import Facts
 from quality.documents.obligations import hub_license
 
-_SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
-_SIZES_ABOVE: Final = ((100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"), (10_000_000_000, "1B<n<10B"))
+_SIZES: Final = (  # Hugging Face's words (hub docs, datasetcard.md), below 10, 100, … thousand
+    "n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B", "10B<n<100B", "100B<n<1T", "n>1T",
+)  # fmt: skip
 
 
 def card(facts: Facts) -> str:
@@ -87,7 +88,7 @@ def head(facts: Facts, *, data_files: str | Sequence[str], features: Sequence[Ma
 
 
 def _size_category(count: int) -> str:
-    return next((word for most, word in (*_SIZES, *_SIZES_ABOVE) if count < most), "n>1T" if count >= 10**12 else "10B<n<100B")
+    return _SIZES[min(len(_SIZES) - 1, max(0, len(str(count)) - 3))]
 
 
 def _what(facts: Facts) -> str:

@@ -57,7 +57,6 @@ class Facts:
     suffixes: Counter[str] = field(default_factory=Counter)
     terms: list[Terms] = field(default_factory=list)
     hosts: dict[str, list[int]] = field(default_factory=dict)
-    without_host: int = 0
     optouts: Counter[str | None] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
     captions_looked_at: int = 0
@@ -87,7 +86,7 @@ class Facts:
 
 def gather(kept: Kept, about: About) -> Facts:
     """Reads every index once, a shard at a time."""
-    facts = Facts(kept, about, listed=kept.listed, schema=kept.schema())
+    facts = Facts(kept, about, listed=kept.listed, schema=kept.schema)
     total = max(1, sum(shard["count"] for shard in kept.shards))
     share, terms, sides = min(1.0, CAPTIONS / total), dict[tuple, Terms](), {"width": Counter[int](), "height": Counter[int]()}
     questions = _questions(facts.schema.names)
@@ -160,10 +159,6 @@ def _add_terms(terms: dict[tuple, Terms], table: pa.Table) -> None:
 
 
 def _add_hosts(facts: Facts, table: pa.Table) -> None:
-    places = table["url"].dictionary_encode() if table["url"].null_count < table.num_rows else None
-    facts.without_host += table["url"].null_count if places is not None else table.num_rows
-    if places is None:
-        return
     for url, size in zip(table["url"].to_pylist(), table["size"].to_pylist(), strict=True):
         if url is not None:
             one = facts.hosts.setdefault(host_of(url), [0, 0])

@@ -9,6 +9,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -181,6 +182,7 @@ def test_what_nobody_stated_is_said_so_and_what_was_stated_is_kept(published, tm
         ("purpose = 7", "purpose must be a text"),
         ('purpose = ""', "purpose must be a text"),
         ("purpose = ", "not TOML"),
+        ('published = "in spring"', "published must be a date"),
     ],
 )
 def test_an_about_that_cannot_be_used_is_told_and_nothing_is_written(published, tmp_path, said, message):
@@ -247,6 +249,15 @@ def test_pairs_on_a_list_are_in_no_document(published, tmp_path, monkeypatch, ca
     for path in release.derived():
         found = text(release, path)
         assert row["uid"] not in found and row["url"] not in found and (kind != "domains" or "host.test" not in found), path
+
+
+def test_a_column_that_an_older_index_lacks_is_null(published):
+    pool, release = published
+    place = Path(pool.store.path_of(release.shard_path(0, "parquet")))
+    table = pq.read_table(place)
+    pq.write_table(table.drop_columns(["optout", "clip.similarity"]), place)
+    assert write(pool) == 0
+    assert "of 18 neither site nor file said anything" in text(release, "README.md") and len(lines(release)) == 9
 
 
 def test_only_a_published_release_has_documents(tmp_path):
