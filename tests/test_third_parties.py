@@ -19,6 +19,7 @@ from PIL import Image
 from pipelines import export
 from pipelines.publish import publish
 from quality.documents import __main__ as documents
+from quality.documents.about import KEYS
 from schemas.release import Release
 from tests.conftest import Done
 from tests.releases import make_release
@@ -60,7 +61,7 @@ def exported(done: Done, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    """A release whose pictures are JPEG, PNG and WebP, in three shards."""
+    """A release whose pictures are JPEG, PNG and WebP, in three shards, with everything stated that can be."""
 
     def picture(number: int) -> bytes:
         out = io.BytesIO()
@@ -72,6 +73,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Release:
         tmp_path_factory.mktemp("mixed"), picture=picture, told=lambda chunk, row: {"creator": "Ann" if row else None}
     )
     publish(pool, release)
+    about = Path(pool.store.root, "about.toml")
+    about.write_text("".join(f'{key} = "{"2026-05-01" if key == "published" else f"its {key}"}"\n' for key in KEYS), "utf-8")
     assert documents.main(["--dataset", pool.store.root]) == 0
     return release
 
