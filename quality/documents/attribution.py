@@ -22,6 +22,7 @@ COLUMNS: Final = ("uid", "title", "author", "source", "license", "license_spdx",
 LINES: Final = 200_000  # of a CSV file: 50 MB
 PAGE: Final = 2_000  # lines of a page: a megabyte, which a browser shows at once
 _MOST: Final = 300  # letters of a cell on a page; the CSV has them all
+_LONGEST_LINK: Final = 2_000  # letters: longer ones no browser has to open, and a page's size is bounded
 _READ: Final = ("uid", "title", "creator", "source_page", "url", "license", "license_url")
 
 
@@ -181,4 +182,4 @@ def _is_web(url: str) -> bool:
         parts: Any = urlsplit(url)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and url.isprintable() and " " not in url
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and url.isprintable() and " " not in url and len(url) <= _LONGEST_LINK
