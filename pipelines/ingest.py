@@ -45,6 +45,7 @@ from pipelines.steps.select_pairs import SelectPairs
 from pipelines.steps.write_shards import WriteShards
 from pipelines.what_if import what_if
 from quality.block_lists import LISTED
+from quality.documents import has_documents, read_about, write_documents
 from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
 from schemas.attempts import Attempts
@@ -122,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{store.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute",
                 out=out,
             )
+    about = read_about(store)
     pool_job = open_pool_job(args)
     took = Took()
     with screen(out) as shown, logs_to(log_of(store)), engine:
@@ -167,10 +169,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                         shards = release_job.fix_shards()
                         with took.step("shard", lambda: sum(unit.keep for unit in release_job.release.decided())):
                             run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
+                        if not launches:
+                            release_job.refer_to_parent()
                 if launches:
                     say(HANDED_OVER, out=shown)
                     return EXIT_DONE
-                        release_job.refer_to_parent()
                 if args.stop_after is None:
                     try:
                         found = publish(
@@ -185,6 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                             say(line, out=shown)
                         say(f"\n{error}", out=shown)  # the last thing on the screen
                         return EXIT_GATE
+        if args.stop_after is None and (found is not None or not has_documents(release_job.release)):
+            write_documents(release_job.pool, release_job.release, about)
     funnel = funnel_of(release_job.pool, release_job.release)
     if args.json:
         told = _as_json(release_job, funnel, time.monotonic() - started)
@@ -244,10 +249,13 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
             lines.append(f"  shards     {place}/shards  ({_tars_and_size(own)})")
         if elsewhere := [shard for shard in shards if shard not in own]:
             holders = sorted({job.release.holder(shard.shard) for shard in elsewhere})
-            lines.append(f"  unchanged  {', '.join(store.path_of(f'releases/{name}/shards') for name in holders)}  ({_tars_and_size(elsewhere)})")
+            lines.append(
+                f"  unchanged  {', '.join(store.path_of(f'releases/{name}/shards') for name in holders)}  ({_tars_and_size(elsewhere)})"
+            )
     lines += [
         f"  decisions  {place}/decisions  (a verdict and its reasons for every pair)",
         *([f"  manifest   {place}/manifest.json"] if finished else []),
+        *([f"  documents  {place}/README.md  (attribution, obligations, Croissant, datasheet, AI Act)"] if finished else []),
         f"  pool       {store.path_of('pool')}  (what was fetched and measured)",
         f"  log        {log_of(store)}",
         "",

@@ -20,6 +20,7 @@ from pipelines.steps.write_shards import generations_after
 from quality.block_lists import listed_rows, read_lists
 from quality.columns import COLUMN_FUNCTIONS
 from quality.columns.license import License
+from quality.documents import read_about, write_documents
 from quality.gates import GateResults, Outcome, run_gates, suites_with
 from quality.gates.run import line_of
 from quality.review.settle import counts_of
@@ -298,6 +299,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if pool.store.local is not None and not pool.store.local.is_dir():
         raise UsageError(f"{args.dataset} is no dataset; give the folder or URL that python -m pipelines.ingest wrote as --dataset")
     gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates
+    about = read_about(pool.store)
     release = Release(pool.store, args.release or _unpublished(pool))
     try:
         published = publish(pool, release, gates=gates, allow_missing=args.allow_missing)
@@ -310,6 +312,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GateFailed as error:
         say(str(error), out=sys.stderr)
         return EXIT_GATE
+    write_documents(pool, release, about)
     say(_summary(pool, release, published))
     return EXIT_DONE
 
@@ -341,7 +344,10 @@ def _summary(pool: Pool, release: Release, published: Published) -> str:
     place = pool.store.path_of(f"{release.path}/manifest.json")
     told = ALREADY if published.gates is None else f"published; {published.gates.text()}"
     figures = ", ".join(f"{counts[name]:,} {name}" for name in ("keep", "review", "drop", "deferred"))
-    return f"Release {release.name}: {told}\n{counts['rows']:,} pairs = {figures}\nmanifest: {place}"
+    documents = pool.store.path_of(f"{release.path}/README.md")
+    return (
+        f"Release {release.name}: {told}\n{counts['rows']:,} pairs = {figures}\nmanifest: {place}\ndocuments: {documents} and what it names"
+    )
 
 
 if __name__ == "__main__":

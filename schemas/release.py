@@ -17,7 +17,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -281,7 +281,24 @@ class Release:
     def put_derived(self, path: str, data: bytes) -> None:
         """Puts releases/<name>/<path>, made from the release and remade at any time, and its SHA-256 into derived.json."""
         self.store.put(f"{self.path}/{path}", data)
-        derived = {**(self._json(f"{self.path}/derived.json") or {}), path: hashlib.sha256(data).hexdigest()}
+        derived = {**self.derived(), path: hashlib.sha256(data).hexdigest()}
+        self.store.put(f"{self.path}/derived.json", json.dumps(derived, indent=1, sort_keys=True).encode())
+
+    def derived(self) -> dict[str, str]:
+        """The SHA-256 of each file that was made from the release, by its path below it."""
+        return self._json(f"{self.path}/derived.json") or {}
+
+    def put_all_derived(self, files: Iterable[tuple[str, bytes]], *, instead_of: Sequence[str] = ()) -> None:
+        """Puts many, as :meth:`put_derived` puts one; derived.json is written once. What stands and begins with one of `instead_of` goes."""
+        before = self.derived()
+        put = {}
+        for path, data in files:
+            self.store.put(f"{self.path}/{path}", data)
+            put[path] = hashlib.sha256(data).hexdigest()
+        gone = [path for path in before if path not in put and path.startswith(tuple(instead_of))]
+        for path in gone:  # before derived.json forgets them: who is killed between removes them the next time
+            self.store.delete(f"{self.path}/{path}")
+        derived = {path: digest for path, digest in {**before, **put}.items() if path not in gone}
         self.store.put(f"{self.path}/derived.json", json.dumps(derived, indent=1, sort_keys=True).encode())
 
     def run(self) -> dict[str, Any] | None:
