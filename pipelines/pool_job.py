@@ -134,8 +134,8 @@ class PoolJob:
 
 def open_pool_job(args: argparse.Namespace) -> PoolJob:
     """Checks flags against what the first run fixed, and fixes it on the first. Writes nothing before every check has passed."""
-    lists = read_lists().digest
     pool = Pool(args.dataset)
+    lists = read_lists(pool.store).digest
     fetches, scores = args.start_at == "fetch", args.start_at in ("fetch", "score") and args.stop_after != "fetch"
     fixed = pool.settings("source")
     if fixed is None and not fetches:

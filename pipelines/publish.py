@@ -118,7 +118,7 @@ def publish(
 
 def _check_lists(pool: Pool, release: Release, selected_with: str | None) -> None:
     """Raises ListedPairs, BlockListError."""
-    lists = read_lists()
+    lists = read_lists(pool.store)
     if not lists or lists.digest == selected_with:
         return
     count = 0
