@@ -14,7 +14,15 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import requests
-from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, PreconditionFailed, RetryError, Unauthorized, from_http_response
+from google.api_core.exceptions import (
+    Forbidden,
+    GoogleAPICallError,
+    NotFound,
+    PreconditionFailed,
+    RetryError,
+    Unauthorized,
+    from_http_response,
+)
 from google.auth import default as default_credentials
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
