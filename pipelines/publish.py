@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pipelines.options import EXIT_CODES, EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, GATES_HELP, Parser, UsageError
 from pipelines.progress import say
 from pipelines.run import command
+from pipelines.steps.write_shards import generations_after
 from quality.block_lists import listed_rows, read_lists
 from quality.columns import COLUMN_FUNCTIONS
 from quality.columns.license import License
@@ -24,6 +25,7 @@ from quality.gates import GateResults, Outcome, run_gates, suites_with
 from quality.gates.run import line_of
 from quality.review.settle import counts_of
 from schemas.follow_ups import statuses_of
+from schemas.line import Generations
 from schemas.pool import Pool
 from schemas.release import Decided, Release, ReleaseError
 from schemas.units import PoolError, number_of
@@ -201,6 +203,7 @@ def make_manifest(
     """What a release is, and what it was made from. Holds no time, no path and no host: the same inputs give the same bytes."""
     statuses, reasons, cuts, units = statuses_of(pool, decided), Counter[str](), dict[str, float](), dict[str, Any]()
     passes = [pass_ for pass_ in pool.passes() if pass_.name in run["passes"]]
+    generations = generations_of_run(release, run)
     for name, unit in sorted(decided.items()):
         commit = pool.raw_commit(name)
         assert commit is not None  # _deferred has checked
@@ -208,7 +211,10 @@ def make_manifest(
         cuts.update(unit.cuts)
         scores = {pass_.name: score.content_digest for pass_ in passes if (score := pool.score_commit(pass_.name, name)) is not None}
         counts = {verdict: getattr(unit, verdict) for verdict in ("rows", "keep", "review", "drop", "retried")}
-        units[name] = {**counts, "raw": commit.content_digest, "tar": commit.tar_sha256, "scores": scores, "decisions": unit.content_digest}
+        units[name] = {
+            **counts, "raw": commit.content_digest, "tar": commit.tar_sha256, "scores": scores, "decisions": unit.content_digest,
+            "generation": generations.generation(name),
+        }  # fmt: skip
     counts = {verdict: sum(getattr(unit, verdict) for unit in decided.values()) for verdict in ("keep", "review", "drop")}
     missing = sum(deferred.values())
     return {
@@ -230,11 +236,25 @@ def make_manifest(
         "evidence": evidence_of(pool),
         "column_functions": {function.name: function.version for function in COLUMN_FUNCTIONS.values()},
         "target": run["target"],
-        "shards": [{"path": f"shards/{shard.shard:06d}.tar", **asdict(shard)} for shard in release.shards()],
+        "generations": generations.told(),
+        "shards": [release.shard_entry(shard) for shard in release.shards()],
         "units": units,
         "deferred_units": deferred,
         "gates": [asdict(outcome) for outcome in gates.outcomes],
     }
+
+
+def generations_of_run(release: Release, run: Mapping[str, Any]) -> Generations:
+    """The generations that run.json tells. inherits: the release whose generations these go on with; None for the first of a line.
+
+    Raises ReleaseError when that release is not published any more.
+    """
+    told = run.get("generations")
+    counts = (run.get("shards") or len(release.shards()),) if told is None else tuple(generation["shards"] for generation in told)
+    if run.get("inherits") is None:
+        return Generations(counts)
+    parent = Release(release.store, run["inherits"])
+    return Generations(counts, generations_after(parent, 0).of_unit)
 
 
 def _reviews(run: dict[str, Any], reasons: Mapping[str, int]) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from pipelines.tar import TarWriter
 from quality.columns.personal_data import without_personal_data
 from quality.images import Converted, ImageError, Target, convert
 from schemas.columns import table_of
+from schemas.digest import digest_of_json, digest_of_table
 from schemas.pool import Pool
 from schemas.release import INDEX, Release
 from schemas.scratch import Scratch
@@ -29,6 +30,9 @@ _WINDOW_BYTES: Final = 8_000_000  # of stored images, read together: of three wi
 _TASK_PAIRS: Final = 16  # converted by one task of a thread pool
 # Columns about the unit's tar, not about the pair; and what the scorer `evidence` tells in columns of its own.
 _UNTOLD: Final = frozenset({"key", "status", "error_message", "offset", "size", "evidence"})
+
+_PLACES: Final = ["#tar", "#offset", "#size"]  # of a pair's stored bytes
+_REVISION: Final = 1  # of how a shard is written from equal inputs
 
 T = TypeVar("T")
 
@@ -67,10 +71,11 @@ class ShardWriter:
         *,
         score_columns: Sequence[tuple[str, Sequence[str]]] = (),
         redact: bool = False,
+        parent: Release | None = None,
         reads: int = 32,
         threads: int = 1,
     ):
-        self.redact = redact
+        self.redact, self.parent = redact, parent
         self.pool, self.release, self.target = pool, release, target
         self.score_columns = [(name, list(columns)) for name, columns in score_columns]
         self.reads, self.threads = reads, threads
@@ -80,7 +85,8 @@ class ShardWriter:
     def write(self, shards: Sequence[tuple[int, pa.Table]]) -> Iterator[int]:
         """Writes (number, its members as MEMBERS in any order), and yields each number once its shard is committed.
 
-        A unit is opened once for all of them: what is known of their pairs is in memory, their images are not. Raises ShardError.
+        One that `parent` has, made from the same inputs, is not written: it is there. A unit is opened once for all of them: what is known
+        of their pairs is in memory, their images are not. Raises ShardError.
         """
         missing = {number: members for number, members in shards if self.release.shard(number) is None}
         yield from (number for number, _ in shards if number not in missing)
@@ -89,10 +95,15 @@ class ShardWriter:
         known = _Known(self.pool, self.score_columns, missing, redact=self.redact)
         with ThreadPoolExecutor(self.reads) as readers, ThreadPoolExecutor(self.threads) as converters:
             for number in sorted(missing):
-                self._write_one(number, known, readers, converters)
+                digest = known.input_digest(number, self.target)
+                before = None if self.parent is None else self.parent.shard(number)
+                if before is None or before.input_digest != digest:
+                    self._write_one(number, known, digest, readers, converters)
                 yield number
 
-    def _write_one(self, number: int, known: "_Known", readers: ThreadPoolExecutor, converters: ThreadPoolExecutor) -> None:
+    def _write_one(
+        self, number: int, known: "_Known", input_digest: str, readers: ThreadPoolExecutor, converters: ThreadPoolExecutor
+    ) -> None:
         pairs = known.pairs(number)
         reading = _one_ahead((window, self._start_reading(window, readers)) for window in _windows(pairs))
         converting = _one_ahead(self._start_converting(window, _read(reads), converters) for window, reads in reading)
@@ -102,7 +113,7 @@ class ShardWriter:
             with TarWriter(path, cached=False) as tar:
                 for tasks in converting:
                     rows += [_add(tar, sample, known.index.names) for task in tasks for sample in task.result()]
-            self.release.put_shard(number, path, table_of(rows, known.index), sha256=tar.close())
+            self.release.put_shard(number, path, table_of(rows, known.index), sha256=tar.close(), input_digest=input_digest)
 
     def _start_reading(self, window: Sequence[Pair], readers: ThreadPoolExecutor) -> list[tuple[list[int], Future]]:
         """Reads of a window, one a tar, sorted by offset: (positions in the window, future bytes)."""
@@ -139,7 +150,18 @@ class _Known:
         for unit, of_unit in _by_unit(members):
             part = self._read_unit(unit, of_unit)
             parts[part.schema.to_string(show_field_metadata=False, show_schema_metadata=False)].append(part)
-        self._tables = [pa.concat_tables(tables).sort_by([("#shard", "ascending"), ("uid", "ascending")]) for tables in parts.values()]
+        order = [("#shard", "ascending"), ("uid", "ascending")]
+        self._tables = [pa.concat_tables(tables).sort_by(order) for _, tables in sorted(parts.items())]
+
+    def input_digest(self, number: int, target: Target) -> str:
+        """Of all that a shard is made from: what is known of its pairs, in the order of uids, its index's columns, and how it is written.
+
+        Where the pool keeps the bytes of images is no part of it; their SHA-256 is.
+        """
+        parts = (_slice_of(table, number) for table in self._tables)
+        contents = [digest_of_table(part.drop_columns(_PLACES)) for part in parts if part.num_rows]
+        columns = [[field.name, str(field.type)] for field in self.index]
+        return digest_of_json([_REVISION, target.digest(), self.redact, columns, contents])
 
     def pairs(self, number: int) -> list[Pair]:
         """The pairs of a shard, by uid."""
@@ -171,7 +193,8 @@ class _Known:
             told = without_personal_data(told)
         tar = pa.array([self.pool.images_of(commit)] * raw.num_rows, pa.string())
         columns = dict(zip(told.column_names, told.columns, strict=True))
-        return pa.table({**columns, "#tar": tar, "#offset": raw["offset"], "#size": raw["size"], "#shard": members["shard"]})  # "#": ours
+        places = dict(zip(_PLACES, (tar, raw["offset"], raw["size"]), strict=True))
+        return pa.table({**columns, "#shard": members["shard"], **places})  # "#": ours
 
     def _score_fields(self) -> Iterator[pa.Field]:
         """Fields of the score columns as the pool has them, so that a shard without pairs has the index of all others."""

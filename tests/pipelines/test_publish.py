@@ -46,7 +46,7 @@ def test_manifest_says_what_the_release_is(whole):
         (decided,) = (one for one in release.decided() if one.unit == name)
         assert told == {
             "rows": 12, "keep": 6, "review": 1, "drop": 5, "retried": 0, "raw": commit.content_digest, "tar": commit.tar_sha256,
-            "scores": {PASS.name: score.content_digest}, "decisions": decided.content_digest,
+            "scores": {PASS.name: score.content_digest}, "decisions": decided.content_digest, "generation": 0,
         }  # fmt: skip
     assert [(scorer["name"], scorer["version"]) for scorer in manifest["scorers"]] == [(one.name, one.version) for one in PASS.scorers]
     run = release.run()
