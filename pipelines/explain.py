@@ -214,6 +214,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     release = None if name is None else Release(pool.store, name)
     if args.release is not None and release is not None and release.run() is None:
         raise UsageError(f"{args.dataset} has no release {name}")
+    if release is not None:
+        release.manifest()  # raises where pairs were removed since
     run = None if release is None else release.run()
     policy = None if run is None else parse_stored_policy(run["policy"])
     if release is None and (begun := sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.count("/") > 1})):

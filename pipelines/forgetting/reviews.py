@@ -41,7 +41,7 @@ def clean_reviews(pool: Pool, plan: Mapping[str, Sequence[int]], entries: Entrie
             gone = _clean_table(pool.store, path, uids, plan, places)
             if gone:
                 rows[path] = gone
-    if not _has_database(pool.store, database):
+    if not has_database(pool.store, database):
         return Reviewed(rows, None)
     opened = open_database(url_of(pool.store, database))
     try:
@@ -50,7 +50,8 @@ def clean_reviews(pool: Pool, plan: Mapping[str, Sequence[int]], entries: Entrie
         opened.close()
 
 
-def _has_database(store: Store, given: str | None) -> bool:
+def has_database(store: Store, given: str | None) -> bool:
+    """Whether a database is named, or the dataset has its own."""
     if given or os.environ.get(ENVIRONMENT):
         return True
     return store.local is not None and Path(store.path_of(PATH)).exists()

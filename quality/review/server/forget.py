@@ -1,7 +1,8 @@
 """The database of a review without the tasks of pairs that were removed: rows, journal and all that the database's files still hold of them."""
 
+import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, delete, select, text, update
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, delete, select, text, update
 from quality.command import UsageError
 from quality.review.server.audit import Actor, record
 from quality.review.server.database import Database
-from quality.review.server.models import journal, seats, skips, tasks
+from quality.review.server.models import journal, metadata, seats, skips, tasks
 
 _TRIES, _PAUSE_S = 40, 0.25  # a checkpoint waits for those who read
 _SOME: Final = 500  # tasks of one statement
@@ -48,6 +49,18 @@ def forget_tasks(
             connection.execute(update(tasks).where(tasks.c.task == each.pop("task")).values(**each))
     _leave_nothing(database)
     return len(gone)
+
+
+def stored_texts(database: Database) -> Iterator[tuple[str, bytes]]:
+    """(table, text) of all texts that the database holds, those within JSON too."""
+    with database.read() as connection:
+        for table in metadata.sorted_tables:
+            for row in connection.execute(select(table)):
+                yield from ((table.name, value if isinstance(value, bytes) else _text(value)) for value in row if value is not None)
+
+
+def _text(value: Any) -> bytes:
+    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).encode("utf-8", "surrogatepass")
 
 
 def _delete(connection: Connection, gone: list[str], *, sqlite: bool) -> None:
