@@ -11,13 +11,14 @@ from pipelines.forgetting.logs import clean_logs, texts_of
 from pipelines.forgetting.others import delete_others
 from pipelines.forgetting.plan import Found, find, joined, rows_of
 from pipelines.forgetting.receipt import lines_of, receipt_of
-from pipelines.forgetting.releases import check_writers, follow_releases
+from pipelines.forgetting.releases import Gates, check_writers, follow_releases
 from pipelines.forgetting.request import FLAGS, Named, read_ids
 from pipelines.forgetting.reviews import clean_reviews
 from pipelines.forgetting.units import rewrite_units
 from pipelines.options import EXIT_DONE, EXIT_GATE, Parser, UsageError, positive
 from pipelines.progress import say
 from pipelines.run import command
+from quality.gates import run_gates
 from quality.review.server.database import ENVIRONMENT, PATH
 from schemas.pool import Pool
 from schemas.removals import Removal, Request, removal_id, removals, union_of
@@ -67,8 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return forget(pool, named, reason=args.reason, asked_by=args.asked_by, database=args.database)
 
 
-def forget(pool: Pool, named: Named, *, reason: str, asked_by: str | None = None, database: str | None = None) -> int:
-    """Removes what a file names; returns the exit code. May be killed and called again at any moment."""
+def forget(
+    pool: Pool, named: Named, *, reason: str, asked_by: str | None = None, database: str | None = None, gates: Gates = run_gates
+) -> int:
+    """Removes what a file names; returns the exit code. May be killed and called again at any moment. gates: of the releases that follow."""
     check_writers(pool.store)
     removal, found = Removal(pool.store, removal_id(named.entries, reason)), None
     if removal.request() is None:
@@ -77,7 +80,7 @@ def forget(pool: Pool, named: Named, *, reason: str, asked_by: str | None = None
         counts = {kind: len(values) for kind, values in named.entries.items()}
         removal.put_request(Request(removal.id, reason, asked_by, time.time(), counts))
         say("\n".join(_told_of_lines(named, found.unmet)))
-    return _go_on(pool, removal, found, database=database)
+    return _go_on(pool, removal, found, database=database, gates=gates)
 
 
 def _told_of_lines(named: Named, unmet: Sequence[int]) -> list[str]:
@@ -91,7 +94,7 @@ def _numbers(lines: Sequence[int]) -> str:
     return ", ".join(map(str, lines[:_SHOWN])) + (f" and {len(lines) - _SHOWN:,} more" if len(lines) > _SHOWN else "")
 
 
-def _go_on(pool: Pool, removal: Removal, found: Found | None = None, *, database: str | None) -> int:
+def _go_on(pool: Pool, removal: Removal, found: Found | None = None, *, database: str | None, gates: Gates = run_gates) -> int:
     """The steps after the request stands. Each finds out by itself what is left for it to do. found: what a look just now has found."""
     check_writers(pool.store)
     request = removal.request()
@@ -110,7 +113,7 @@ def _go_on(pool: Pool, removal: Removal, found: Found | None = None, *, database
     rows, entries = rows_of(plan), union_of([by_request, found.found])
     logs = clean_logs(pool.store, texts_of(pool, rows), entries)
     units = rewrite_units(pool, rows)
-    releases = follow_releases(pool, removal, rows, frozenset(uid.hex() for uid in entries.get("uid", ())))
+    releases = follow_releases(pool, removal, rows, frozenset(uid.hex() for uid in entries.get("uid", ())), gates=gates)
     reviews = clean_reviews(pool, rows, entries, database=database)
     others = delete_others(pool.store, entries)
     receipt = receipt_of(request, plan, units=units, releases=releases, reviews=reviews, logs=logs, others=others)
