@@ -45,7 +45,7 @@ from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
 from schemas.attempts import Attempts
 from schemas.pool import Pool
-from schemas.release import Release
+from schemas.release import Release, Shard
 from schemas.scratch import sweep
 
 
@@ -77,7 +77,9 @@ def shard_graph(pipeline: beam.Pipeline, job: ReleaseJob, *, shards: int) -> Non
     """Decided units to shards. Uid, unit and row of what is kept are shuffled."""
     units = pipeline | "Decided" >> beam.Create(job.units)
     redact = job.rules.policy.captions.personal_data == "redact"
-    _ = units | "Shard" >> WriteShards(job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns, redact=redact)
+    _ = units | "Shard" >> WriteShards(
+        job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns, redact=redact, parent=job.parent
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         shards = release_job.fix_shards()
                         with took.step("shard", lambda: sum(unit.keep for unit in release_job.release.decided())):
                             run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
+                        release_job.refer_to_parent()
                 if args.stop_after is None:
                     try:
                         found = publish(
@@ -214,8 +217,14 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
     shards = job.release.shards()
     lines += ["", "where everything is"]
     if shards:
-        size = sum(shard.bytes for shard in shards) / 1e6
-        lines.append(f"  shards     {place / 'shards'}  ({len(shards)} tar{'s' if len(shards) != 1 else ''}, {size:,.1f} MB)")
+        own = [shard for shard in shards if job.release.holder(shard.shard) == job.release.name]
+        if own:
+            lines.append(f"  shards     {place / 'shards'}  ({_tars_and_size(own)})")
+        if elsewhere := [shard for shard in shards if shard not in own]:
+            holders = sorted({job.release.holder(shard.shard) for shard in elsewhere})
+            lines.append(
+                f"  unchanged  {', '.join(str(root / 'releases' / name / 'shards') for name in holders)}  ({_tars_and_size(elsewhere)})"
+            )
     lines += [
         f"  decisions  {place / 'decisions'}  (a verdict and its reasons for every pair)",
         *([f"  manifest   {place / 'manifest.json'}"] if finished else []),
@@ -228,6 +237,10 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
         f"      {_python()} -m pipelines.explain --dataset {_shown(root)} --uid {_an_uid(job)}",
     ]
     return lines
+
+
+def _tars_and_size(shards: Sequence[Shard]) -> str:
+    return f"{len(shards)} tar{'s' if len(shards) != 1 else ''}, {sum(shard.bytes for shard in shards) / 1e6:,.1f} MB"
 
 
 def _funnel_text(job: ReleaseJob, funnel: Funnel, *, already: bool = False) -> list[str]:
