@@ -8,9 +8,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup ingest finetune generate corpus test check soak format lock clean
+.PHONY: help setup ingest finetune generate corpus test check soak format lock gcs-server clean
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY)  ## the virtual environment, from the lock file
 $(READY): requirements.lock pyproject.toml
@@ -53,5 +53,8 @@ format: $(READY)
 lock:  ## requirements.lock from pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
+gcs-server:  ## Google Cloud Storage on loopback, for its tests, by the Go module proxy
+	GOBIN=$${XDG_CACHE_HOME:-$$HOME/.cache}/pigment/bin go install github.com/fsouza/fake-gcs-server@v1.56.1
+
 clean:
-	rm -rf $(VENV) pigment-data pigment-model pigment-pictures pigment-sample pigment-web build *.egg-info
+	rm -rf $(VENV) pigment-data pigment-local pigment-model pigment-pictures pigment-sample pigment-web build *.egg-info

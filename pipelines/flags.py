@@ -23,6 +23,8 @@ _EXAMPLES = """examples:
       a folder of images (metadata.csv, or name.jpg + name.txt)
   python -m pipelines.ingest --dataset cats --source img2dataset-output/
       WebDataset tars, with img2dataset's Parquet files or without: images stay in their tars, nothing is copied
+  python -m pipelines.ingest --dataset s3://bucket/cats --source 's3://lists/cats/*.parquet' --preset laion --contact you@example.org
+      dataset and source in an object store (infra/STORES.md)
   python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml --what_if
       what another policy would keep, beside the newest release; nothing is written
   python -m pipelines.ingest --dataset cats --start_at select --what_if --policy strict.toml --against commercial
@@ -48,11 +50,16 @@ def parser() -> Parser:
         epilog=_EXAMPLES + EXIT_CODES,
     )
     data = p.add_argument_group("data")
-    data.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset; made if it is not there")
+    data.add_argument(
+        "--dataset",
+        metavar="DIR",
+        default="pigment-sample",
+        help="folder or URL (s3://bucket/x, gs://bucket/x) of the dataset; made if it is not there",
+    )
     data.add_argument(
         "--source",
         metavar="PATH",
-        help="row file (csv tsv jsonl parquet, also .gz .zst), WebDataset tar, quoted glob, or folder; default: the packaged sample",
+        help="row file (csv tsv jsonl parquet, also .gz .zst), WebDataset tar, quoted glob, or folder, or a URL of one; default: the packaged sample",
     )
     data.add_argument(
         "--columns",

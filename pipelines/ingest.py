@@ -23,7 +23,7 @@ from pipelines.fetch_summary import lines_of_run
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
 from pipelines.going_on import going_on
-from pipelines.logs import logs_to, screen
+from pipelines.logs import log_of, logs_to, screen
 from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
 from pipelines.pool_job import PoolJob, open_pool_job
@@ -47,6 +47,7 @@ from schemas.attempts import Attempts
 from schemas.pool import Pool
 from schemas.release import Release, Shard
 from schemas.scratch import sweep
+from schemas.store import open_store
 
 
 def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.stop_after not in ("fetch", "score"):
         check_reviews(args.dataset, args.reviews)
     started = time.monotonic()
-    dataset = Path(args.dataset)
+    store = open_store(args.dataset)
     out = sys.stderr if args.json else sys.stdout
     if args.what_if:
         for line in what_if(args):
@@ -101,16 +102,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates  # a broken file is told before hours of work
     sweep()  # what killed runs left on this machine
     if args.start_at in ("fetch", "score"):
-        there = Pool(dataset)
+        there = Pool(store)
         there.store.check_writable()
         if there.settings("engines") is None and args.stop_after != "fetch":
             say(
-                f"{dataset.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute",
+                f"{store.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute",
                 out=out,
             )
     pool_job = open_pool_job(args)
     took = Took()
-    with screen(out) as shown, logs_to(dataset / "logs" / "ingest.log"):
+    with screen(out) as shown, logs_to(log_of(store)):
         graph = {"runner": args.runner, "mode": args.running_mode, "workers": args.workers, "beam_flags": beam_flags}
         if pool_job.runs:
             say(pool_job.headline(), out=shown)
@@ -201,13 +202,13 @@ def deferred_text(job: PoolJob, deferred: dict[str, int], args: argparse.Namespa
 
 
 def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
-    done = f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}"
+    done = f"{len(job.committed):,} units are in {job.pool.store.path_of('pool')}"
     return "\n".join([done, *_tars_lines(job.pool, {}), f"next: {_python()} -m pipelines.ingest --dataset {args.dataset}"])
 
 
 def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, already: bool, seconds: float, finished: bool) -> list[str]:
-    root = Path(job.pool.store.root)
-    place = root / job.release.path
+    store = job.pool.store
+    place = store.path_of(job.release.path)
     lines = _funnel_text(job, funnel, already=already)
     lines += _lists_lines(job, funnel)
     told = job.reviews.line(counts_of(funnel.reasons))
@@ -219,22 +220,22 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
     if shards:
         own = [shard for shard in shards if job.release.holder(shard.shard) == job.release.name]
         if own:
-            lines.append(f"  shards     {place / 'shards'}  ({_tars_and_size(own)})")
+            lines.append(f"  shards     {place}/shards  ({_tars_and_size(own)})")
         if elsewhere := [shard for shard in shards if shard not in own]:
             holders = sorted({job.release.holder(shard.shard) for shard in elsewhere})
             lines.append(
-                f"  unchanged  {', '.join(str(root / 'releases' / name / 'shards') for name in holders)}  ({_tars_and_size(elsewhere)})"
+                f"  unchanged  {', '.join(store.path_of(f'releases/{name}/shards') for name in holders)}  ({_tars_and_size(elsewhere)})"
             )
     lines += [
-        f"  decisions  {place / 'decisions'}  (a verdict and its reasons for every pair)",
-        *([f"  manifest   {place / 'manifest.json'}"] if finished else []),
-        f"  pool       {root / 'pool'}  (what was fetched and measured)",
-        f"  log        {root / 'logs' / 'ingest.log'}",
+        f"  decisions  {place}/decisions  (a verdict and its reasons for every pair)",
+        *([f"  manifest   {place}/manifest.json"] if finished else []),
+        f"  pool       {store.path_of('pool')}  (what was fetched and measured)",
+        f"  log        {log_of(store)}",
         "",
         f"{funnel.rows:,} pairs in {duration(seconds)}"
         + (f", {funnel.rows / seconds:,.0f} pairs/s" if seconds >= 1 and not already else ""),
-        f"next: {_python()} -m quality.report --dataset {_shown(root)}",
-        f"      {_python()} -m pipelines.explain --dataset {_shown(root)} --uid {_an_uid(job)}",
+        f"next: {_python()} -m quality.report --dataset {_shown(store.root)}",
+        f"      {_python()} -m pipelines.explain --dataset {_shown(store.root)} --uid {_an_uid(job)}",
     ]
     return lines
 
@@ -289,12 +290,12 @@ def _tars_lines(pool: Pool, listed: Mapping[str, int]) -> list[str]:
 def _python() -> str:
     """This interpreter as a person would type it here: below this folder by its path, else by its name."""
     path = Path(sys.executable)
-    return _shown(path) if path.is_relative_to(Path.cwd()) else "python"
+    return _shown(str(path)) if path.is_relative_to(Path.cwd()) else "python"
 
 
-def _shown(root: Path) -> str:
-    """The path as a person would type it here."""
-    return str(root.relative_to(Path.cwd())) if root.is_relative_to(Path.cwd()) else str(root)
+def _shown(root: str) -> str:
+    """The path, or URL, as a person would type it here."""
+    return str(Path(root).relative_to(Path.cwd())) if Path(root).is_relative_to(Path.cwd()) else root
 
 
 def _an_uid(job: ReleaseJob) -> str:

@@ -14,6 +14,7 @@ from pipelines.fetch.settings import FETCHERS, FetchSettings
 from pipelines.options import UsageError
 from pipelines.sources.formats import SourceError
 from pipelines.sources.listing import TARS, Entry, list_source
+from pipelines.sources.places import spec_of
 from pipelines.sources.rows import RowReader
 from quality.block_lists import read_lists
 from quality.evidence.manifest import TrustError, read_anchors
@@ -109,7 +110,7 @@ class PoolJob:
         scorers = (
             ", ".join(f"{scorer.name} ({scorer.version.partition('@')[0]})" for scorer in self.scorers) if self.scores else "no scoring"
         )
-        told = f"{Path(self.pool.store.root).name}: {what}; {scorers}"
+        told = f"{self.pool.store.name}: {what}; {scorers}"
         if self.asks_hosts:
             told += "\n" + self._politeness()
         if self.evidence_read_as is not None and (self.fetches or "evidence" in {scorer.name for scorer in self.scorers}):
@@ -204,7 +205,7 @@ def _source_of(args: argparse.Namespace, fixed: dict[str, Any] | None) -> tuple[
     sources = [dict(known) for known in fixed["sources"]] if fixed else []
     given = args.source if args.source is not None or sources else _packaged_sample()
     if given is not None:
-        spec = os.path.abspath(given)
+        spec = spec_of(given)
         known = next((known for known in sources if known["source"] == spec), None)
         new = known is None
         if known is None:

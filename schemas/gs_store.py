@@ -31,7 +31,7 @@ from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 
-from schemas.remote_store import TOKEN, RemoteStore, environment_of
+from schemas.remote_store import TOKEN, Environment, RemoteStore, environment_of
 from schemas.store import StoreError, first_line
 
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -39,6 +39,10 @@ _TIMEOUT: Final = (10, 60)  # seconds to connect, and of silence
 _RETRY: Final = DEFAULT_RETRY.with_timeout(180.0)  # on 408, 429, 5xx and network errors, with back-off and jitter
 _CHUNK: Final = 1 << 25  # bytes of a request of what is larger than 8 MB: so much is in memory
 _CONNECTIONS: Final = 64  # kept open by a process
+
+
+# Else the client asks for the bucket's own metadata behind our back, which takes a right that the job does not need.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 
 class GsStore(RemoteStore):
@@ -54,7 +58,7 @@ class GsStore(RemoteStore):
 
     @property
     def _client(self) -> "_Client":
-        return _opened(self.root, environment_of("GOOGLE_", "STORAGE_", "CLOUDSDK_"), os.getpid())
+        return _opened(self.root, environment_of(), os.getpid())
 
     def _whole(self, path: str) -> bytes:
         return self._got(path, {}).content
@@ -162,14 +166,16 @@ class _Client:
 
 
 @lru_cache(maxsize=16)
-def _opened(root: str, environment: tuple[tuple[str, str], ...], process: int) -> _Client:
+def _opened(root: str, environment: Environment, process: int) -> _Client:
     """One client of a root in a process, with its connections, however many stores are unpickled there: it must not cross a fork."""
     return _Client(root)
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, Forbidden | Unauthorized):
-        return "access denied; the account must be allowed to get, create, list and delete objects (roles/storage.objectUser, infra/STORES.md)"
+        return (
+            "access denied; the account must be allowed to get, create, list and delete objects (roles/storage.objectUser, infra/STORES.md)"
+        )
     if isinstance(error, GoogleAuthError):
         return f"the credentials are not taken ({first_line(error)}); run gcloud auth application-default login, or check the key file"
     return first_line(error)[:400]

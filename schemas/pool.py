@@ -199,7 +199,7 @@ class Pool:
     def read_requests(self, unit: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Columns of what :meth:`put_requests` put; None for a unit that has none: an older pool's, or one that is not fetched."""
         try:
-            return self._read(f"pool/requests/{unit}.parquet", columns)
+            return self._read(f"pool/requests/{unit}.parquet", columns, kept=False)
         except FileNotFoundError:
             return None
 
@@ -319,17 +319,17 @@ class Pool:
 
     def _commit(self, path: str) -> Commit | None:
         try:
-            with self.store.open(path) as file:
+            with self.store.open(path, kept=True) as file:
                 return Commit(**footer_of(pq.read_schema(file).metadata, path))
         except FileNotFoundError:
             return None
 
     def _schema(self, path: str) -> pa.Schema:
-        with self.store.open(path) as file:
+        with self.store.open(path, kept=True) as file:
             return pq.read_schema(file)
 
-    def _read(self, path: str, columns: Sequence[str] | None) -> pa.Table:
-        with self.store.open(path) as file:
+    def _read(self, path: str, columns: Sequence[str] | None, *, kept: bool = True) -> pa.Table:
+        with self.store.open(path, kept=kept) as file:
             parquet = pq.ParquetFile(file)
             missing = set(columns or ()) - set(parquet.schema_arrow.names)
             if missing:

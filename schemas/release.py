@@ -241,7 +241,7 @@ class Release:
 
     def index_schema(self, shard: int) -> pa.Schema:
         """The columns of a shard's index, with each field's metadata. Raises as :meth:`read_index`."""
-        with self._telling_holder(shard), self.store.open(self.shard_path(shard, "parquet")) as file:
+        with self._telling_holder(shard), self.store.open(self.shard_path(shard, "parquet"), kept=True) as file:
             return pq.read_schema(file)
 
     @contextmanager
@@ -335,12 +335,12 @@ class Release:
                 raise ReleaseError(f"{self.store.path_of(path)} stands and differs; another run wrote it: give another --release")
 
     def _read(self, path: str, columns: Sequence[str] | None, filters: Any) -> pa.Table:
-        with self.store.open(path) as file:
+        with self.store.open(path, kept=True) as file:
             table = pq.ParquetFile(file).read(columns=None if columns is None else list(columns), use_threads=False)
             return table if filters is None else table.filter(filters)
 
     def _footer(self, path: str) -> dict[str, Any]:
-        with self.store.open(path) as file:
+        with self.store.open(path, kept=True) as file:
             return footer_of(pq.read_schema(file).metadata, path)
 
     def _json(self, path: str) -> dict[str, Any] | None:

@@ -6,11 +6,14 @@ itself. So every one of them carries a token of its writer in the object's metad
 
 import mmap
 import os
+import threading
 import uuid
 from abc import abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -25,6 +28,10 @@ GAP: Final = 1 << 20  # bytes between two ranges that are read rather than asked
 MOST: Final = 1 << 25  # bytes of joined ranges
 _FIRST, _LONGEST = 1 << 20, 1 << 24  # bytes that a file reads ahead at least, and when it is read on and on
 _AT_ONCE: Final = 8  # requests of one read_ranges
+_HELD: Final = 1 << 26  # bytes of objects' ends that a process holds of a root
+_VARIABLES: Final = ("AWS_", "GOOGLE_", "CLOUDSDK_", "STORAGE_")  # how those begin that name a server and who asks
+
+Environment = tuple[tuple[str, str], ...]
 
 
 class RemoteStore(Store):
@@ -41,6 +48,11 @@ class RemoteStore(Store):
     @property
     def local(self) -> None:
         return None
+
+    @property
+    def beside(self) -> Path:
+        scheme, _, place = self.root.partition("://")
+        return Path("pigment-local", scheme, place).absolute()
 
     def path_of(self, path: str) -> str:
         return path if "://" in path or path.startswith("/") else f"{self.root}/{path}"
@@ -88,13 +100,20 @@ class RemoteStore(Store):
         self.delete(probe)
 
     def put(self, path: str, data: bytes | Path) -> None:
+        self._ends.forget(path)
         with _content(data) as content:
             self._write(path, content, None)
 
     def put_new(self, path: str, data: bytes | Path) -> bool:
+        self._ends.forget(path)
         token = uuid.uuid4().hex
         with _content(data) as content:
-            return self._write(path, content, token) or self._token(path) == token
+            if self._write(path, content, token):
+                return True
+        try:
+            return self._token(path) == token
+        except FileNotFoundError:  # it was there, and was deleted since
+            return False
 
     def read(self, path: str) -> bytes:
         return self._whole(path)
@@ -126,9 +145,20 @@ class RemoteStore(Store):
                 raise StoreError(f"{self.path_of(path)} ends before byte {offset + size}; it was cut: restore it, or fetch its unit again")
         return parts
 
-    def open(self, path: str) -> pa.NativeFile:
+    def open(self, path: str, *, kept: bool = False) -> pa.NativeFile:
         store, path = self._where(path)
-        return pa.PythonFile(_File(self, path), mode="r") if store is self else store.open(path)
+        if store is not self:
+            return store.open(path, kept=kept)
+        end = self._ends.get(path) if kept else None
+        if end is None:
+            end = self._tail(path, TAIL)
+            if kept:
+                self._ends.keep(path, end)
+        return pa.PythonFile(_File(self, path, *end), mode="r")
+
+    @property
+    def _ends(self) -> "_Ends":
+        return _ends_of(self.root, environment_of(), os.getpid())
 
     def exists(self, path: str) -> bool:
         try:
@@ -144,6 +174,7 @@ class RemoteStore(Store):
         return iter(sorted(self._listed(prefix)))
 
     def delete(self, path: str) -> None:
+        self._ends.forget(path)
         try:
             self._remove(path)
         except FileNotFoundError:
@@ -186,11 +217,10 @@ def _content(data: bytes | Path) -> Iterator[bytes | mmap.mmap]:
 
 
 class _File:
-    """What Arrow asks of a Python file. Made by one request, which brings the object's end; reads ahead from where it is asked."""
+    """What Arrow asks of a Python file. Its end is at hand (tail, of `size` bytes in all); reads ahead from where it is asked."""
 
-    def __init__(self, store: RemoteStore, path: str):
-        self._store, self._path, self._at, self.closed = store, path, 0, False
-        tail, self._size = store._tail(path, TAIL)
+    def __init__(self, store: RemoteStore, path: str, tail: bytes, size: int):
+        self._store, self._path, self._at, self._size, self.closed = store, path, 0, size, False
         self._blocks = [(self._size - len(tail), memoryview(tail))]  # the end, and what was read last: (offset, bytes)
         self._ahead = _FIRST
 
@@ -245,6 +275,35 @@ class _File:
         self.closed, self._blocks = True, []
 
 
-def environment_of(*prefixes: str) -> tuple[tuple[str, str], ...]:
-    """Variables by which a client is made: one that was made under others is not taken again."""
-    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(prefixes)))
+class _Ends:
+    """The ends of objects that never change, (bytes, length of the whole) by path: footers are read again and again. The oldest leave first."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
+        self._bytes, self._lock = 0, threading.Lock()
+
+    def get(self, path: str) -> tuple[bytes, int] | None:
+        return self._found.get(path)
+
+    def keep(self, path: str, end: tuple[bytes, int]) -> None:
+        self.forget(path)
+        with self._lock:
+            self._found[path] = end
+            self._bytes += len(end[0])
+            while self._bytes > _HELD:
+                self._bytes -= len(self._found.popitem(last=False)[1][0])
+
+    def forget(self, path: str) -> None:
+        with self._lock:
+            self._bytes -= len(self._found.pop(path, (b"", 0))[0])
+
+
+@lru_cache(maxsize=16)
+def _ends_of(root: str, environment: Environment, process: int) -> _Ends:
+    """One of a root in a process, however many stores are unpickled there."""
+    return _Ends()
+
+
+def environment_of() -> Environment:
+    """What names a server and who asks: what was made under another environment is not taken again."""
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(_VARIABLES)))

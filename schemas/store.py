@@ -44,7 +44,7 @@ def open_store(root: str | Path) -> "Store":
         return GsStore(str(root))
     from schemas.object_store import HttpStore, S3Store
 
-    kinds = {"s3": S3Store, "https": HttpStore, "http": HttpStore}
+    kinds: dict[str, type[S3Store] | type[HttpStore]] = {"s3": S3Store, "https": HttpStore, "http": HttpStore}
     if scheme not in kinds:
         raise StoreError(f"{root}: give a local folder, or a URL that begins with s3://, gs:// or, to read, https:// or http://")
     return kinds[scheme](str(root))
@@ -69,8 +69,13 @@ class Store:
         """The root as a folder of this machine; None behind a URL."""
         return Path(self.root)
 
-    def __getstate__(self) -> dict[str, str]:
+    def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}
+
+    @property
+    def beside(self) -> Path:
+        """The folder of this machine for what is kept beside the dataset and is no object: logs, a database of reviews."""
+        return Path(self.root)
 
     @property
     def _objects(self) -> LocalStore:
@@ -153,10 +158,13 @@ class Store:
                 raise StoreError(f"{self.path_of(path)} ends before byte {offset + size}; it was cut: restore it, or fetch its unit again")
         return parts
 
-    def open(self, path: str) -> pa.NativeFile:
-        """A seekable Arrow file for Parquet and tar readers. Raises FileNotFoundError."""
+    def open(self, path: str, *, kept: bool = False) -> pa.NativeFile:
+        """A seekable Arrow file for Parquet and tar readers. Raises FileNotFoundError.
+
+        kept: the object is never replaced by another, so that what was read of it once may be held in memory.
+        """
         store, path = self._where(path)
-        return pa.memory_map(self.path_of(path), "r") if store is self else store.open(path)
+        return pa.memory_map(self.path_of(path), "r") if store is self else store.open(path, kept=kept)
 
     def _where(self, path: str) -> tuple["Store", str]:
         """This store and the path, or the store and the path below its root of what lies elsewhere: an absolute path or a URL."""
