@@ -38,7 +38,8 @@ def texts_of(pool: Pool, plan: Mapping[str, Sequence[int]]) -> set[str]:
 
 
 def clean_logs(store: Store, texts: Collection[str], entries: Entries) -> Logs:
-    """Rewrites the logs below `logs/` without the lines that hold a text, or an address or digest of the entries."""
+    """Rewrites the logs of a dataset without the lines that hold a text, or an address or digest of the entries."""
+    store = Store(store.beside)
     logs = [path for path, _ in store.list("logs")]
     if len(texts) > _MOST:
         for path in logs:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -52,9 +51,7 @@ def clean_reviews(pool: Pool, plan: Mapping[str, Sequence[int]], entries: Entrie
 
 def has_database(store: Store, given: str | None) -> bool:
     """Whether a database is named, or the dataset has its own."""
-    if given or os.environ.get(ENVIRONMENT):
-        return True
-    return store.local is not None and Path(store.path_of(PATH)).exists()
+    return bool(given or os.environ.get(ENVIRONMENT)) or (store.beside / PATH).exists()
 
 
 def _places(pool: Pool, units: Mapping[str, Sequence[int]]) -> Iterator[tuple[tuple[str, int], Place]]:

@@ -54,8 +54,10 @@ def write_successor(
     again = [shard for shard in changed if (release.holder(shard), shard) not in written]
     referenced = {shard.shard: release.holder(shard.shard) for shard in release.shards() if shard.shard not in changed}
     referenced |= {shard: written[release.holder(shard), shard] for shard in changed if shard not in again}
+    digest = _digest(release, removal)
     more = {
-        "digest": _digest(release, removal), "parent": release.name, "removal": removal.id, "inherits": None, "heartbeat": heartbeat(),
+        "digest": digest, "inputs": digest, "parent": release.name, "after": release.name, "removal": removal.id, "inherits": None,
+        "heartbeat": heartbeat(),
         "generations": generations.told(), "generation_of": dict(generations.of_unit), "shards": generations.total,
         "referenced": dict(sorted(referenced.items())), "reviews": _settle(release, successor, uids),
     }  # fmt: skip

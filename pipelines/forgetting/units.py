@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pipelines.fetch.sink import key_of
 from pipelines.fetch.store import EXTENSIONS
 from pipelines.sources.listing import TARS
+from pipelines.sources.places import place_of
 from pipelines.tar import BLOCK, MAX_NAME, TarWriter
 from quality.block_lists import blanked
 from schemas.columns import REQUESTS
@@ -26,20 +27,23 @@ _READ_BYTES: Final = 64_000_000  # of images, read together
 
 @dataclass(frozen=True)
 class Units:
-    """units: how many were rewritten, or had been. deleted: tars of the pool that held what was removed. user_tars: the user's, which still do."""
+    """units: how many were rewritten, or had been. user_tars: the user's, which still hold what was removed."""
 
     units: int
-    deleted: tuple[str, ...]
     user_tars: tuple[str, ...]
 
 
 def rewrite_units(pool: Pool, plan: Mapping[str, Sequence[int]]) -> Units:
-    """Takes the planned rows (by unit) out of the pool. What is done already is not done again. Raises StoreError."""
+    """Takes the planned rows (by unit) out of the pool. What is done already is not done again. Only while no job writes to the pool.
+
+    Raises StoreError.
+    """
     for unit, rows in plan.items():
         _rewrite(pool, unit, rows)
     for base in sorted({base_of(unit) for unit in plan}):
         _restate_follow_ups(pool, base)
-    return Units(len(plan), tuple(_delete_tars(pool, plan)), tuple(_user_tars(pool, plan)))
+    pool.sweep()  # the tars that stood, and what killed writers left
+    return Units(len(plan), tuple(_user_tars(pool, plan)))
 
 
 def _rewrite(pool: Pool, unit: str, rows: Sequence[int]) -> None:
@@ -123,16 +127,6 @@ def _restate_follow_ups(pool: Pool, base: str) -> None:
             ended.update(zip(plan.rows, pool.read_raw(plan.unit, ["status"])["status"].to_pylist(), strict=True))
 
 
-def _delete_tars(pool: Pool, units: Mapping[str, Sequence[int]]) -> Iterator[str]:
-    """Deletes the tars of the units that no commit of theirs names any more."""
-    commits = {unit: commit for unit in units if (commit := pool.raw_commit(unit)) is not None}
-    for path, _ in list(pool.store.list("pool/raw")):
-        unit = Path(path).stem.rpartition("-")[0]
-        if path.endswith(".tar") and unit in commits and path != commits[unit].tar:
-            pool.store.delete(path)
-            yield path
-
-
 def _user_tars(pool: Pool, units: Mapping[str, Sequence[int]]) -> list[str]:
     files = {file: pool.file(file) for file in {split_unit(unit)[0] for unit in units}}
-    return sorted({str(Path(file.source, file.path)) for file in files.values() if file is not None and file.kind in TARS})
+    return sorted({str(place_of(file.source) / file.path) for file in files.values() if file is not None and file.kind in TARS})

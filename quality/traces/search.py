@@ -35,20 +35,24 @@ class Searched:
 
 
 def search(store: Store, entries: Entries, *, workers: int = 1) -> Searched:
-    """All traces of what the entries stand for, but for the entries themselves (removals/). workers: processes. Raises StoreError."""
-    objects = [(path, size) for path, size in store.list() if not path.startswith(f"{FOLDER}/")]
-    total = sum(size for _, size in objects)
-    look = partial(traces_of, store, entries)
-    paths = [path for path, _ in sorted(objects, key=lambda each: -each[1])]  # the largest first: the last ones end together
+    """All traces of what the entries stand for, but for the entries themselves (removals/); what lies beside a dataset
+    behind a URL is looked through too. workers: processes. Raises StoreError."""
+    stores = [store] if store.local is not None else [store, Store(store.beside)]
+    objects = [
+        (each, path, size) for each in stores for path, size in each.list() if each is not store or not path.startswith(f"{FOLDER}/")
+    ]
+    objects.sort(key=lambda each: -each[2])  # the largest first: the last ones end together
+    total, look = sum(size for _, _, size in objects), partial(traces_of, entries)
+    where, paths = [each for each, _, _ in objects], [path for _, path, _ in objects]
     if workers == 1 or total < _FEW:
-        found = list(map(look, paths))
+        found = list(map(look, where, paths))
     else:
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as processes:
-            found = list(processes.map(look, paths))
+            found = list(processes.map(look, where, paths))
     return Searched(tuple(sorted((trace for some in found for trace in some), key=lambda trace: trace.where)), len(objects), total)
 
 
-def traces_of(store: Store, entries: Entries, path: str) -> Sequence[Trace]:
+def traces_of(entries: Entries, store: Store, path: str) -> Sequence[Trace]:
     """The traces in one object, its name included."""
     return _first(in_bytes(Removed(entries), store.read(path), path))
 

@@ -139,7 +139,9 @@ def _table(table: pa.Table) -> Iterator[tuple[str, bytes]]:
 
 def _sqlite(data: bytes) -> Iterator[tuple[str, bytes]]:
     with closing(sqlite3.connect(":memory:")) as database:
-        database.deserialize(data[:18] + b"\1\1" + data[20:])  # of a file that has a write-ahead log beside it: none can be opened in memory
+        database.deserialize(
+            data[:18] + b"\1\1" + data[20:]
+        )  # of a file that has a write-ahead log beside it: none can be opened in memory
         for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             for row in database.execute(f'SELECT * FROM "{name}"'):
                 yield from ((f"table {name}", value) for value in _leaves(row))

@@ -164,4 +164,4 @@ def test_explain_tells_nothing_of_a_pair_that_was_listed_since(pool, tmp_path, m
     assert not found.listed
     listed(tmp_path, monkeypatch, **lists)
     [found] = find(pool, release, uid=None, url=url)
-    assert lines_of(pool, release, found, policy_of())[0].endswith("the pair is on a block list, or was removed on request; nothing else is told of it")
+    assert lines_of(pool, release, found, policy_of())[0].endswith("a block list, or was removed on request; nothing else is told of it")
