@@ -24,6 +24,8 @@ from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
 from schemas.follow_ups import Planned, begin_round, end_round, open_round, planned_follow_ups
 from schemas.pool import Pool
+from schemas.removals import removals
+from schemas.store import Store
 from schemas.units import Pass, ScorerInfo, split_unit
 
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
@@ -136,6 +138,7 @@ class PoolJob:
 def open_pool_job(args: argparse.Namespace) -> PoolJob:
     """Checks flags against what the first run fixed, and fixes it on the first. Writes nothing before every check has passed."""
     pool = Pool(args.dataset)
+    check_removals(pool.store)
     lists = read_lists(pool.store).digest
     fetches, scores = args.start_at == "fetch", args.start_at in ("fetch", "score") and args.stop_after != "fetch"
     fixed = pool.settings("source")
@@ -182,6 +185,15 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch,
         scorers, reads, pass_, fetches, scores, lists, asks_hosts, read_as, retry_round, args.max_failure_rate,
     )  # fmt: skip
+
+
+def check_removals(store: Store) -> None:
+    """Raises UsageError while a removal is open: pool and releases are not of one piece then."""
+    waiting = [removal.id for removal in removals(store) if removal.done() is None]
+    if waiting:
+        raise UsageError(
+            f"{store.root}: removal {waiting[0]} was begun and has not ended; first run python -m pipelines.forget --dataset {store.root} --resume"
+        )
 
 
 def _asks_hosts(pool: Pool, entries: Sequence[Entry], *, retries: bool) -> bool:

@@ -31,6 +31,7 @@ from quality.review.server.database import open_database, url_of
 from quality.review.server.load import load_tasks
 from quality.traces.views import picture_of
 from schemas.columns import RAW, REQUESTS, table_of, uid_of
+from schemas.policy import parse_policy
 from schemas.pool import Pool
 from schemas.release import DECISIONS, Release, heartbeat
 from schemas.reviews import ANSWERS, SETTLED, TASKS, TASKS_PATH, task_of
@@ -39,6 +40,7 @@ from tests.pools import FILE, PASS, SCORES, thumbnail, unit
 from tests.trust.traces import Needles, Trace, traces
 
 ROWS, UNITS, SHARDS = 8, 3, 4  # pairs of a unit; units, of which the last one came with the second release; shards of the first
+_POLICY = 'name = "test"\n[[rule]]\ncolumn = "clip.similarity"\nmin = 0.1\nreason = "clip:low_similarity"\n'
 KEPT = ("keep", "keep", "keep", "keep", "keep", "review", "drop")  # then one that was not found
 
 
@@ -170,7 +172,7 @@ def _release(pool: Pool, name: str, chunks: Sequence[int], parent: Release | Non
     """Published; with a parent, its decisions again, and a generation of one shard for what is new."""
     release = Release(pool.store, name)
     generations = generations_after(parent, SHARDS if parent is None else 1)
-    policy = {"name": "test", "rules": [{"column": "clip.similarity", "min": 0.1}]}
+    policy = parse_policy(_POLICY, where="test.toml").as_dict()
     run = {
         "digest": hashlib.sha256(name.encode()).hexdigest(), "policy": policy, "policy_digest": "p" * 64, "passes": [PASS.name],
         "shards": generations.total, "generations": generations.told(), "parent": None if parent is None else parent.name,

@@ -55,7 +55,7 @@ def follow_releases(pool: Pool, removal: Removal, plan: Plan, uids: frozenset[st
     for release in concerned:
         successor = successors[release.name] = Release(pool.store, successor_name(release, removal))
         if successor.manifest() is None:
-            write_successor(release, successor, removal, plan, uids, written)
+            write_successor(pool, release, successor, removal, plan, uids, written)
             with suppress(GateFailed):  # told at the end, from what stands: the pairs have to go whatever a gate says of the rest
                 publish(_PoolThen(pool, release), successor, gates=gates, allow_missing=True, selected_with=lists, newest=False)
         written |= {(release.holder(shard), shard): successor.name for shard in successor.own_shards()}

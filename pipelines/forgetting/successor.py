@@ -8,12 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.shards import MEMBERS, input_digest_of
 from pipelines.tar import TarWriter
 from quality.block_lists import LISTED, blanked
+from quality.images.convert import Target
 from schemas.digest import digest_of_json, digest_of_table
 from schemas.line import generations_of
+from schemas.policy import parse_stored_policy
+from schemas.pool import Pool
 from schemas.reasons import error_word
-from schemas.release import Release, heartbeat
+from schemas.release import INDEX, Release, heartbeat
 from schemas.removals import Removal
 from schemas.scratch import Scratch
 
@@ -44,7 +48,13 @@ def planned(table: pa.Table, plan: Plan) -> np.ndarray:
 
 
 def write_successor(
-    release: Release, successor: Release, removal: Removal, plan: Plan, uids: frozenset[str], written: Mapping[tuple[str, int], str]
+    pool: Pool,
+    release: Release,
+    successor: Release,
+    removal: Removal,
+    plan: Plan,
+    uids: frozenset[str],
+    written: Mapping[tuple[str, int], str],
 ) -> None:
     """Writes all but the manifest; what stands already is adopted. written: {(release, shard): the successor that has it without the pairs}."""
     manifest, run = release.manifest(), release.run()
@@ -66,7 +76,7 @@ def write_successor(
         table = without(release.read_decisions(decided.unit), plan.get(decided.unit, ()), uids)
         successor.put_decisions(decided.unit, table, cuts={int(rule): cut for rule, cut in decided.cuts.items()})
     for shard in again:
-        _copy_shard(release, successor, shard, plan)
+        _copy_shard(pool, release, successor, shard, plan)
 
 
 def _digest(release: Release, removal: Removal) -> str:
@@ -113,7 +123,7 @@ def _filled(table: pa.Table, name: str, rows: np.ndarray, value: object) -> pa.T
     return table.set_column(table.schema.get_field_index(name), table.schema.field(name), _put(table, name, rows, value))
 
 
-def _copy_shard(release: Release, successor: Release, number: int, plan: Plan) -> None:
+def _copy_shard(pool: Pool, release: Release, successor: Release, number: int, plan: Plan) -> None:
     """Writes a shard member by member, without those of the planned pairs."""
     standing, index = release.shard(number), release.read_index(number)
     assert standing is not None
@@ -134,4 +144,20 @@ def _copy_shard(release: Release, successor: Release, number: int, plan: Plan) -
         at = left.schema.get_field_index("offset")
         places = pa.array([offsets[member] for member in left["member"].to_pylist()], pa.int64())
         left = left.set_column(at, left.schema.field("offset"), places)
-        successor.put_shard(number, path, left, sha256=digest, failed=standing.failed)
+        inputs = None if standing.input_digest is None else _input_digest(pool, release, left)
+        successor.put_shard(number, path, left, sha256=digest, failed=standing.failed, input_digest=inputs)
+
+
+def _input_digest(pool: Pool, release: Release, index: pa.Table) -> str | None:
+    """By which a later release of the line knows that it need not write the shard again; None where it cannot be told which pass gave a score."""
+    run = release.run()
+    assert run is not None
+    passes = {
+        pass_.name: {name for scorer in pass_.scorers for name in scorer.columns} for pass_ in pool.passes() if pass_.name in run["passes"]
+    }
+    names = index.column_names[len(INDEX) :]
+    if any(sum(name in columns for columns in passes.values()) != 1 for name in names):
+        return None
+    score_columns = [(name, [column for column in names if column in passes[name]]) for name in run["passes"]]
+    redact = parse_stored_policy(run["policy"]).captions.personal_data == "redact"
+    return input_digest_of(pool, index.select(MEMBERS.names), Target(**run["target"]), score_columns=score_columns, redact=redact)

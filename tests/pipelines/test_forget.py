@@ -22,13 +22,16 @@ from pipelines.forget import forget, main
 from pipelines.forgetting.check import check_lines
 from pipelines.forgetting.request import read_ids
 from pipelines.options import UsageError
+from pipelines.pool_job import check_removals
 from pipelines.publish import publish
+from pipelines.shards import MEMBERS, ShardWriter
 from pipelines.sources.listing import list_source
 from pipelines.sources.rows import RowReader, index_file
 from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.select_pairs import SelectPairs
 from quality.block_lists import LISTED, read_lists
 from quality.gates import GateResults, Outcome
+from quality.images import Target
 from quality.images.decode import decode
 from quality.rules import Rules
 from quality.selection import plan_selection
@@ -170,6 +173,14 @@ def test_releases_have_successors_that_share_what_stayed(whole: Dataset, forgott
                 data = now.store.read_ranges(now.shard_path(shard.shard, "tar"), [(offset, row["size"])])[0]
                 assert hashlib.sha256(data).hexdigest() == row["sha256"]
     assert two.references() != {} and all(Release(forgotten.pool.store, name) for name in two.references().values())
+
+
+def test_a_later_release_of_the_line_writes_no_shard_again(whole: Dataset, forgotten: Dataset, tmp_path):
+    dataset = forgotten.copy(tmp_path / "data")
+    two, again = successor(dataset, "two"), Release(dataset.pool.store, "again")
+    writer = ShardWriter(dataset.pool, again, Target("no", format="original"), score_columns=[(PASS.name, ["clip.similarity"])], parent=two)
+    shards = [(shard.shard, two.read_index(shard.shard, MEMBERS.names)) for shard in two.shards()]
+    assert list(writer.write(shards)) == [number for number, _ in shards] and again.own_shards() == set()
 
 
 def members(release: Release, shard: int) -> dict[str, bytes]:
@@ -427,6 +438,19 @@ def test_a_twin_in_the_source_is_not_stored_and_one_in_the_pool_not_selected(who
     ids = write_ids(tmp_path / "urls.txt", [named.url])
     assert forget_quickly(dataset.root, ids, reason="request 17") == 0
     assert pool.read_raw(late).to_pylist()[0]["status"] == "blocked" and check_lines(pool, None)[0] == 0
+
+
+def test_no_job_begins_while_a_removal_is_open(forgotten: Dataset, tmp_path):
+    dataset = forgotten.copy(tmp_path / "data")
+    [removal] = removals(dataset.pool.store)
+    check_removals(dataset.pool.store)
+    removal.reopen()
+    with pytest.raises(
+        UsageError, match=f"removal {removal.id} was begun and has not ended; first run python -m pipelines.forget .* --resume"
+    ):
+        check_removals(dataset.pool.store)
+    assert run_forget(dataset, "--resume") == 0
+    check_removals(dataset.pool.store)
 
 
 def test_a_gate_that_fails_stops_no_removal(whole: Dataset, tmp_path, capsys):
