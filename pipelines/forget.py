@@ -112,7 +112,7 @@ def _go_on(pool: Pool, removal: Removal, found: Found | None = None, *, database
     removal.put_plan(plan)
     rows, entries = rows_of(plan), union_of([by_request, found.found])
     logs = clean_logs(pool.store, texts_of(pool, rows), entries)
-    units = rewrite_units(pool, rows)
+    units = rewrite_units(pool, rows, entries)
     releases = follow_releases(pool, removal, rows, frozenset(uid.hex() for uid in entries.get("uid", ())), gates=gates)
     reviews = clean_reviews(pool, rows, entries, database=database)
     others = delete_others(pool.store, entries)

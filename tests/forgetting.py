@@ -30,7 +30,7 @@ from quality.images import Target
 from quality.review.server.database import open_database, url_of
 from quality.review.server.load import load_tasks
 from quality.traces.views import picture_of
-from schemas.columns import RAW, REQUESTS, table_of, uid_of
+from schemas.columns import HOSTS, RAW, REQUESTS, table_of, uid_of
 from schemas.policy import parse_policy
 from schemas.pool import Pool
 from schemas.release import DECISIONS, Release, heartbeat
@@ -122,6 +122,9 @@ def make_dataset(root: Path, *, twins: Sequence[tuple[int, int]] = ((2, 3),)) ->
         for chunk in chunks:
             pairs += _add_unit(pool, chunk, root.parent, [row for other, row in twins if other == chunk])
         first = _release(pool, name, range(chunks.stop), first)
+    origins = ("http://pictures.test:80", "http://others.example:80")
+    readings = [{"origin": origin, "robots_answer": "ok", "robots": f"Sitemap: {origin}/map".encode()} for origin in origins]
+    pool.put_hosts("0", table_of(readings, HOSTS))
     _review(pool)
     page = "".join(
         f'<p>{pair.caption}</p><img src="data:image/jpeg;base64,{base64.b64encode(pair.data).decode()}">' for pair in pairs if pair.data

@@ -9,16 +9,18 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines.fetch.sink import key_of
 from pipelines.fetch.store import EXTENSIONS
 from pipelines.sources.listing import TARS
 from pipelines.sources.places import place_of
 from pipelines.tar import BLOCK, MAX_NAME, TarWriter
-from quality.block_lists import blanked
+from quality.block_lists import BlockLists, blanked
 from schemas.columns import REQUESTS
 from schemas.follow_ups import follow_ups_of, put_statuses
 from schemas.pool import Pool
+from schemas.removals import Entries
 from schemas.scratch import Scratch
 from schemas.units import Commit, base_of, split_unit
 
@@ -33,15 +35,16 @@ class Units:
     user_tars: tuple[str, ...]
 
 
-def rewrite_units(pool: Pool, plan: Mapping[str, Sequence[int]]) -> Units:
-    """Takes the planned rows (by unit) out of the pool. What is done already is not done again. Only while no job writes to the pool.
+def rewrite_units(pool: Pool, plan: Mapping[str, Sequence[int]], entries: Entries) -> Units:
+    """Takes the planned rows (by unit) out of the pool, and what was read of hosts whose name is on the entries. Only while no job writes to it.
 
-    Raises StoreError.
+    What is done already is not done again. Raises StoreError.
     """
     for unit, rows in plan.items():
         _rewrite(pool, unit, rows)
     for base in sorted({base_of(unit) for unit in plan}):
         _restate_follow_ups(pool, base)
+    _forget_hosts(pool, entries)
     pool.sweep()  # the tars that stood, and what killed writers left
     return Units(len(plan), tuple(_user_tars(pool, plan)))
 
@@ -125,6 +128,20 @@ def _restate_follow_ups(pool: Pool, base: str) -> None:
             put_statuses(pool, replace(plan, statuses=statuses))
         if pool.raw_commit(plan.unit) is not None:
             ended.update(zip(plan.rows, pool.read_raw(plan.unit, ["status"])["status"].to_pylist(), strict=True))
+
+
+def _forget_hosts(pool: Pool, entries: Entries) -> None:
+    """A reading names its host. Where a whole domain goes, or a host's first page, nothing is asked of it any more."""
+    lists = BlockLists(entries)
+    for path, _ in list(pool.store.list("pool/hosts")):
+        bucket = Path(path).stem.rpartition("-")[0]
+        with pool.store.open(path) as file:
+            readings = pq.ParquetFile(file).read(use_threads=False)
+        listed = np.array([lists.kind_of_url(origin) is not None for origin in readings["origin"].to_pylist()], bool)
+        if listed.any():
+            if not listed.all():
+                pool.put_hosts(bucket, readings.filter(pa.array(~listed)).combine_chunks())
+            pool.store.delete(path)
 
 
 def _user_tars(pool: Pool, units: Mapping[str, Sequence[int]]) -> list[str]:

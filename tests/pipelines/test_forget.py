@@ -230,10 +230,14 @@ def test_logs_lose_the_lines_that_tell_of_it_alone(whole: Dataset, forgotten: Da
     assert len(told) == 2 and [number for number, (was, is_) in enumerate(zip(old, new, strict=True)) if was != is_] == told
 
 
-def test_a_loader_of_the_old_release_is_told_its_successor(forgotten: Dataset):
+def test_a_loader_of_the_old_release_is_told_its_successor(whole: Dataset, forgotten: Dataset, tmp_path):
     name = successor(forgotten, "two").name
     with pytest.raises(ReleaseError, match=f"release two is gone: pairs were removed from it on request .*; use release {name}, which has"):
         open_release(forgotten.root / "releases" / "two", licenses=None, optouts=False)
+    reading = open_release(whole.copy(tmp_path / "data").root, licenses=None, optouts=False)  # and one that is at it meanwhile
+    assert forget_quickly(tmp_path / "data", write_ids(tmp_path / "ids", [whole.of(0, 1).url])) == 0
+    with pytest.raises(ReleaseError, match=r"release two is gone: .*; use release"):
+        list(zip(Loader(reading, size=32, batch=4, ahead=0), range(9), strict=False))
     training = open_release(forgotten.root, licenses=None, optouts=False)
     assert training.release.name == name and len(training.samples) == 5 * UNITS - len(GONE)
     seen = {uid for batch, _ in zip(Loader(training, size=32, batch=4, ahead=0), range(6), strict=False) for uid in batch.uids}
@@ -316,6 +320,8 @@ def test_each_kind_of_id_names_its_pairs(whole: Dataset, tmp_path, flag, ids, go
         if status == "blocked"
     }
     assert blank == gone
+    origins = dataset.pool.read_hosts("0")["origin"].to_pylist()
+    assert origins == ["http://pictures.test:80"] * (flag != "domains") + ["http://others.example:80"]
     assert left(dataset, *(whole.of(*place) for place in sorted(gone)[:2])) == []
     assert check_lines(dataset.pool, None)[0] == 0
 
