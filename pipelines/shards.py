@@ -26,6 +26,7 @@ from schemas.scratch import Scratch
 
 MEMBERS: Final = pa.schema([("uid", pa.string()), ("unit", pa.string()), ("row", pa.int32())])  # what of a pair is shuffled
 SUFFIXES: Final = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+_FORMATS: Final = {suffix: format_ for format_, suffix in SUFFIXES.items()}
 _WINDOW_BYTES: Final = 8_000_000  # of stored images, read together: of three windows one is read, one converted, one written
 _TASK_PAIRS: Final = 16  # converted by one task of a thread pool
 # Columns about the unit's tar, not about the pair; and what the scorer `evidence` tells in columns of its own.
@@ -37,13 +38,27 @@ _REVISION: Final = 1  # of how a shard is written from equal inputs
 T = TypeVar("T")
 
 
+class Made(NamedTuple):
+    """An image as a shard of the parent has it, whose index says the rest. tar, offset, size: where the stored bytes are that it was made from."""
+
+    width: int
+    height: int
+    format: str
+    sha256: str
+    tar: str
+    offset: int
+    size: int
+
+
 class Pair(NamedTuple):
-    """A kept pair. known: all that is told of it, in the order of names. tar, offset, size: where its stored bytes are."""
+    """A kept pair. known: all that is told of it, in the order of names. tar, offset, size: where its bytes are: the stored ones, or, where the
+    parent has converted them already, those that it made of them."""
 
     known: dict[str, Any]
     tar: str
     offset: int
     size: int
+    made: Made | None = None
 
 
 class ShardError(Exception):
@@ -76,6 +91,7 @@ class ShardWriter:
         threads: int = 1,
     ):
         self.redact, self.parent = redact, parent
+        self.same_target = parent is not None and (parent.run() or {}).get("target_digest") == target.digest()
         self.pool, self.release, self.target = pool, release, target
         self.score_columns = [(name, list(columns)) for name, columns in score_columns]
         self.reads, self.threads = reads, threads
@@ -105,6 +121,8 @@ class ShardWriter:
         self, number: int, known: "_Known", input_digest: str, readers: ThreadPoolExecutor, converters: ThreadPoolExecutor
     ) -> None:
         pairs = known.pairs(number)
+        if self.parent is not None and self.same_target and self.parent.shard(number) is not None:
+            pairs = list(_with_made(pairs, self.parent, number))
         reading = _one_ahead((window, self._start_reading(window, readers)) for window in _windows(pairs))
         converting = _one_ahead(self._start_converting(window, _read(reads), converters) for window, reads in reading)
         rows: list[dict[str, Any]] = []
@@ -129,11 +147,36 @@ class ShardWriter:
 
     def _start_converting(self, window: Sequence[Pair], images: Sequence[bytes], converters: ThreadPoolExecutor) -> list[Future]:
         return [
-            converters.submit(
-                _samples, window[start : start + _TASK_PAIRS], images[start : start + _TASK_PAIRS], self.target, self.stored_as_came
-            )
+            converters.submit(self._samples, window[start : start + _TASK_PAIRS], images[start : start + _TASK_PAIRS])
             for start in range(0, len(window), _TASK_PAIRS)
         ]
+
+    def _samples(self, pairs: Sequence[Pair], images: Sequence[bytes]) -> list[Sample]:
+        return [self._sample(pair, image) for pair, image in zip(pairs, images, strict=True)]
+
+    def _sample(self, pair: Pair, data: bytes) -> Sample:
+        made = pair.made
+        if made is None:
+            return _sample(pair, data, self.target, self.stored_as_came)
+        if hashlib.sha256(data).hexdigest() != made.sha256:  # the parent's shard is damaged: the pool has what it was made from
+            (data,) = self.pool.store.read_ranges(made.tar, [(made.offset, made.size)])
+            return _sample(pair, data, self.target, self.stored_as_came)
+        pair.known["width"], pair.known["height"] = made.width, made.height
+        return Sample(pair.known, Converted(data, made.width, made.height, made.format), made.sha256, _encode_json(pair.known).encode())
+
+
+def _with_made(pairs: Sequence[Pair], parent: Release, number: int) -> Iterator[Pair]:
+    """The same pairs; the bytes of one that the parent's shard has, of the same unit and row, come from there and need no conversion."""
+    index = parent.read_index(number, ["uid", "unit", "row", "member", "offset", "size", "width", "height", "sha256"])
+    rows, tar = {row["uid"]: row for row in index.to_pylist()}, parent.shard_path(number, "tar")
+    for pair in pairs:
+        row = rows.get(pair.known["uid"])
+        if row is None or (row["unit"], row["row"]) != (pair.known["unit"], pair.known["row"]):
+            yield pair
+            continue
+        format_ = _FORMATS[row["member"].rpartition(".")[2]]
+        made = Made(row["width"], row["height"], format_, row["sha256"], pair.tar, pair.offset, pair.size)
+        yield Pair(pair.known, tar, row["offset"], row["size"], made)
 
 
 def input_digest_of(
@@ -261,10 +304,6 @@ def _one_ahead(started: Iterable[T]) -> Iterator[T]:
 def _read(reads: Iterable[tuple[list[int], Future]]) -> list[bytes]:
     images = {position: image for positions, future in reads for position, image in zip(positions, future.result(), strict=True)}
     return [images[position] for position in range(len(images))]
-
-
-def _samples(pairs: Sequence[Pair], images: Sequence[bytes], target: Target, stored_as_came: bool) -> list[Sample]:
-    return [_sample(pair, image, target, stored_as_came) for pair, image in zip(pairs, images, strict=True)]
 
 
 def _sample(pair: Pair, stored: bytes, target: Target, stored_as_came: bool) -> Sample:

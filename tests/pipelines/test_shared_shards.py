@@ -9,10 +9,11 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
+from pipelines import shards as shards_module
 from pipelines.publish import publish
 from pipelines.steps.write_shards import WriteShards, generations_after, references_of_line, shards_of
 from quality.gates import GateResults
-from quality.images import Target
+from quality.images import Converted, Target, convert
 from schemas.pool import Pool
 from schemas.release import Release, ReleaseError
 from tests.pools import PASS, unit
@@ -32,8 +33,9 @@ def append(pool: Pool, parent: Release, name: str, *, drop: str | None = None) -
     return decide_again(pool, parent, name, drop=drop, shards=1)
 
 
-def decide_again(pool: Pool, parent: Release, name: str, *, drop: str | None = None, shards: int = 0) -> Release:
-    """A release with the parent's decisions, but for the pair `drop`, published. shards: how many new ones."""
+def decide_again(pool: Pool, parent: Release, name: str, *, drop: str | None = None, shards: int = 0, own: bool = False) -> Release:
+    """A release with the parent's decisions, but for the pair `drop`, published. shards: how many new ones. own: written without a look at the
+    parent's."""
     release = Release(pool.store, name)
     for unit_ in parent.manifest()["units"]:
         table = parent.read_decisions(unit_)
@@ -45,6 +47,8 @@ def decide_again(pool: Pool, parent: Release, name: str, *, drop: str | None = N
     write = WriteShards(
         pool, release, Target("no", format="original"), shards=shards, score_columns=[(PASS.name, ["clip.similarity"])], parent=parent
     )
+    if own:
+        write.writer.parent = None
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         numbers = pipeline | beam.Create(sorted(pool.committed())) | write
         assert_that(numbers, equal_to(list(range(generations.total))))
@@ -89,6 +93,33 @@ def test_a_shard_whose_member_left_is_written_again_and_no_other(first):
     assert uids(release, 1) == uids(parent, 1)[1:]
     third = decide_again(pool, release, "three")
     assert third.own_shards() == set() and third.references() == {0: "one", 1: "two", 2: "one", 3: "two"}
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_the_parent_has_converted_is_not_converted_again_unless_it_is_damaged(first, monkeypatch, damaged):
+    pool, parent = first
+    target = Target("no", format="original")
+    parent.put_run({**(parent.run() or {}), "target_digest": target.digest()})
+    gone, stays, *_ = parent.read_index(1).to_pylist()
+    if damaged:
+        path = Path(pool.store.path_of(parent.shard_path(1, "tar")))
+        data = bytearray(path.read_bytes())
+        data[stays["offset"] + 30] ^= 1
+        path.write_bytes(data)
+    converted = list[bytes]()
+
+    def counting(stored: bytes, target: Target) -> Converted:
+        converted.append(stored)
+        return convert(stored, target)
+
+    monkeypatch.setattr(shards_module, "convert", counting)
+    release = append(pool, parent, "two", drop=gone["uid"])
+    assert release.own_shards() == {1, 3} and len(converted) == 6 + damaged  # the six new pairs
+    assert release.read_index(1, ["uid", "sha256", "width", "height"]).to_pylist() == [
+        {name: row[name] for name in ("uid", "sha256", "width", "height")} for row in parent.read_index(1).to_pylist()[1:]
+    ]
+    scratch = decide_again(pool, release, "three", own=True)
+    assert scratch.references() == {} and [one.sha256 for one in scratch.shards()][1] == [one.sha256 for one in release.shards()][1]
 
 
 def test_the_whole_release_is_loaded_for_training(first):
