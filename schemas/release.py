@@ -270,9 +270,8 @@ class Release:
         """What the release is; None before it is published. Raises ReleaseError where a notice stands in its place, and names the successor."""
         found = self._json(f"{self.path}/manifest.json")
         if found is not None and found.get("removed"):
-            raise ReleaseError(
-                f"release {self.name} is gone: {found['why']}; use release {found['superseded_by']}, which has all other pairs"
-            )
+            why, successor = found.get("why"), found.get("superseded_by")
+            raise ReleaseError(f"release {self.name} is gone: {why}; use release {successor}, which has all other pairs")
         return found
 
     def notice(self) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from pipelines.forgetting.successor import Plan, has, successor_name, write_successor
+from pipelines.forgetting.successor import Plan, is_outdated, successor_name, write_successor
 from pipelines.publish import GateFailed, publish
 from quality.block_lists import read_lists
 from quality.gates import GateResults, run_gates
@@ -49,7 +49,7 @@ def follow_releases(pool: Pool, removal: Removal, plan: Plan, uids: frozenset[st
     cleared = [release.name for release in begun if any(unit.unit in plan for unit in release.decided())]
     for name in cleared:
         Release(pool.store, name).clear()
-    concerned = _in_line([release for release in standing if release.manifest() is not None and has(release, plan, uids)])
+    concerned = _in_line([release for release in standing if release.manifest() is not None and is_outdated(pool, release, plan)])
     written, successors = dict[tuple[str, int], str](), dict[str, Release]()
     lists = read_lists(pool.store).digest
     for release in concerned:
@@ -70,7 +70,7 @@ def follow_releases(pool: Pool, removal: Removal, plan: Plan, uids: frozenset[st
 
 def _followed(store: Store, removal: Removal, cleared: Sequence[str]) -> Followed:
     notices = {release.name: notice for release in releases(store) if (notice := release.notice()) is not None}
-    successors = {name: notice["superseded_by"] for name, notice in notices.items() if notice["removal"] == removal.id}
+    successors = {name: notice["superseded_by"] for name, notice in notices.items() if notice.get("removal") == removal.id}
     unpublished = [name for name in successors.values() if name not in notices and Release(store, name).manifest() is None]
     return Followed(successors, sorted(unpublished), cleared)
 

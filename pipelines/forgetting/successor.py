@@ -29,13 +29,13 @@ def successor_name(release: Release, removal: Removal) -> str:
     return _digest(release, removal)[:12]
 
 
-def has(release: Release, plan: Plan, uids: frozenset[str]) -> bool:
-    """Whether a published release tells anything of the pairs: in its decisions, which name every pair of its shards too."""
-    for decided in release.decided():
-        told = release.read_decisions(decided.unit, ["uid", "duplicate_of"])
-        if decided.unit in plan and told["uid"].take(pa.array(plan[decided.unit])).null_count < len(plan[decided.unit]):
-            return True
-        if pc.any(pc.is_in(told["duplicate_of"], value_set=pa.array(sorted(uids), pa.string()))).as_py():
+def is_outdated(pool: Pool, release: Release, plan: Plan) -> bool:
+    """Whether a published release was made from units that were rewritten since: their pairs are in its decisions, and may be in its shards."""
+    manifest = release.manifest()
+    assert manifest is not None
+    for unit in plan.keys() & manifest["units"].keys():
+        commit = pool.raw_commit(unit)
+        if commit is None or commit.content_digest != manifest["units"][unit]["raw"]:
             return True
     return False
 

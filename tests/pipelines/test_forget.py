@@ -29,6 +29,7 @@ from pipelines.sources.listing import list_source
 from pipelines.sources.rows import RowReader, index_file
 from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.select_pairs import SelectPairs
+from pipelines.verify.__main__ import main as verify
 from quality.block_lists import LISTED, read_lists
 from quality.gates import GateResults, Outcome
 from quality.images import Target
@@ -181,6 +182,10 @@ def test_a_later_release_of_the_line_writes_no_shard_again(whole: Dataset, forgo
     writer = ShardWriter(dataset.pool, again, Target("no", format="original"), score_columns=[(PASS.name, ["clip.similarity"])], parent=two)
     shards = [(shard.shard, two.read_index(shard.shard, MEMBERS.names)) for shard in two.shards()]
     assert list(writer.write(shards)) == [number for number, _ in shards] and again.own_shards() == set()
+
+
+def test_verify_finds_the_dataset_whole(forgotten: Dataset, capsys):
+    assert verify(["--dataset", str(forgotten.root)]) == 0, capsys.readouterr().out
 
 
 def members(release: Release, shard: int) -> dict[str, bytes]:
