@@ -74,6 +74,11 @@ def forget(
     """Removes what a file names; returns the exit code. May be killed and called again at any moment. gates: of the releases that follow."""
     check_writers(pool.store)
     removal, found = Removal(pool.store, removal_id(named.entries, reason)), None
+    others = [other.id for other in removals(pool.store) if other.id != removal.id and other.done() is None]
+    if others:  # the releases that follow would have what that one has only begun to take out
+        raise UsageError(
+            f"removal {others[0]} was begun and has not ended; first run python -m pipelines.forget --dataset {pool.store.root} --resume"
+        )
     if removal.request() is None:
         found = find(pool, named.entries, lines=named)
         removal.put_entries(named.entries, found.found)

@@ -460,6 +460,8 @@ def test_no_job_begins_while_a_removal_is_open(forgotten: Dataset, tmp_path):
         UsageError, match=f"removal {removal.id} was begun and has not ended; first run python -m pipelines.forget .* --resume"
     ):
         check_removals(dataset.pool.store)
+    with pytest.raises(UsageError, match=f"removal {removal.id} was begun and has not ended"):
+        forget_quickly(dataset.root, write_ids(tmp_path / "ids", ["http://another.test/"]))
     assert run_forget(dataset, "--resume") == 0
     check_removals(dataset.pool.store)
 
