@@ -75,7 +75,7 @@ def generations_after(parent: Release | None, shards: int) -> Generations:
     before = Generations(())
     if parent is not None:
         manifest = parent.manifest()
-        if manifest is None:
+        if manifest is None or "shards" not in manifest:  # or a notice stands in its place
             raise ReleaseError(f"release {parent.name} is not published; only a published one is a parent")
         before = generations_of(manifest)
     return Generations((*before.shards, shards), before.of_unit) if shards else before
