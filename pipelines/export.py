@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError(f"--csv is for {', '.join(_CSV)}; leave it out")
     pool = pool_at(args.dataset)
     release = published(pool, args.release)
-    about, lists = read_about(pool.store), read_lists()
+    about, lists = read_about(pool.store), read_lists(pool.store)
     with whole(Path(args.out), overwrite=args.overwrite) as folder:
         kept = Kept(pool, release, lists=lists)
         facts = gather(kept, about)

@@ -300,7 +300,7 @@ def _lists_lines(job: ReleaseJob, funnel: Funnel) -> list[str]:
     if listed > never_stored:
         lines.append(
             f"  {listed - never_stored:,} were fetched before they were listed: in no shard and no decision of this release, but still in the "
-            "pool, or in your tars, and in releases that were made before; pipelines.forget, which is to come, removes them from ours"
+            "pool, or in your tars, and in releases that were made before; python -m pipelines.forget removes them from ours"
         )
     lines += _tars_lines(job.pool, {unit.unit: unit.reasons.get(LISTED, 0) for unit in job.release.decided()})
     if job.lists_of_bytes:

@@ -87,5 +87,4 @@ def _published_before(store: Store) -> Iterator[tuple[Release, Mapping[str, Any]
 
 def _published(release: Release) -> Mapping[str, Any] | None:
     """run.json of a release that is published, and has not been withdrawn."""
-    manifest = release.manifest()
-    return None if manifest is None or "shards" not in manifest else release.run()
+    return None if release.notice() is not None or release.manifest() is None else release.run()

@@ -27,7 +27,7 @@ from quality.review.settle import counts_of
 from schemas.follow_ups import statuses_of
 from schemas.line import Generations
 from schemas.pool import Pool
-from schemas.release import Decided, Release, ReleaseError
+from schemas.release import Decided, Release, ReleaseError, releases
 from schemas.units import PoolError, number_of
 
 FORMAT = 1  # of the manifest
@@ -83,6 +83,7 @@ def publish(
     gates: Callable[[Pool, Release], GateResults] = run_gates,
     allow_missing: bool = False,
     selected_with: str | None = None,
+    newest: bool = True,
 ) -> Published:
     """Publishes a release: all units decided, all shards there, gates passed, then releases/<name>/manifest.json and releases/latest.
 
@@ -91,6 +92,7 @@ def publish(
     the digest were, run.json says. allow_missing: units that were never committed are counted as deferred in the manifest.
     selected_with: digest of the block lists that this run has decided with just now; where there are others, kept pairs are held against
     them, of a release that is published already too.
+    newest: whether it is taken from now on where no release is named.
     Raises ReleaseError (not selected or not sharded to the end, or published from other inputs), ListedPairs, DeferredUnits, GateFailed.
     """
     run = release.run()
@@ -114,13 +116,13 @@ def publish(
         raise GateFailed(release, results)
     _check_lists(pool, release, selected_with)
     manifest = make_manifest(pool, release, run, decided=decided, deferred=deferred, gates=results)
-    release.put_manifest(manifest)
+    release.put_manifest(manifest, newest=newest)
     return Published(release.name, manifest, False, results)
 
 
 def _check_lists(pool: Pool, release: Release, selected_with: str | None) -> None:
     """Raises ListedPairs, BlockListError."""
-    lists = read_lists()
+    lists = read_lists(pool.store)
     if not lists or lists.digest == selected_with:
         return
     count = 0
@@ -251,6 +253,8 @@ def generations_of_run(release: Release, run: Mapping[str, Any]) -> Generations:
     """
     told = run.get("generations")
     counts = (run.get("shards") or len(release.shards()),) if told is None else tuple(generation["shards"] for generation in told)
+    if run.get("generation_of") is not None:  # of a release that stands for one that is gone
+        return Generations(counts, run["generation_of"])
     if run.get("inherits") is None:
         return Generations(counts)
     parent = Release(release.store, run["inherits"])
@@ -331,8 +335,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _unpublished(pool: Pool) -> str:
-    names = sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.count("/") > 1})
-    waiting = [name for name in names if Release(pool.store, name).manifest() is None]
+    names = [release.name for release in releases(pool.store)]
+    waiting = [release.name for release in releases(pool.store) if release.notice() is None and release.manifest() is None]
     if len(waiting) != 1:
         there = f"; there are {', '.join(waiting)}" if waiting else "; all are published" if names else "; there is none"
         raise UsageError(f"{pool.store.root} has {len(waiting)} releases to publish{there}: give one as --release")

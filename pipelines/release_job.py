@@ -143,7 +143,7 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
         raise UsageError(str(error)) from error
     sizes = (args.shard_bytes, args.shard_count)
     score_columns = scalar_scores(pool, units, plan)
-    lists = read_lists()
+    lists = read_lists(pool.store)
     reviews = open_reviews(pool, units, args.reviews, lists)
     inputs = release_digest(
         pool, units, [name for name, _ in score_columns],

@@ -50,23 +50,20 @@ def listed(pool: Pool) -> list[Listed]:
 
 
 def _listed(release: Release, is_latest: bool) -> Listed:
-    manifest, run = release.manifest(), release.run() or {}
-    withdrawn = manifest is not None and bool(manifest.get("removed"))
-    published = manifest is not None and not withdrawn
-    entries = [] if withdrawn or manifest is None else manifest["shards"]
-    if manifest is None:
-        entries = [asdict(shard) for shard in release.shards()]
+    notice, run = release.notice(), release.run() or {}
+    manifest = None if notice is not None else release.manifest()
+    entries = [] if notice is not None else [asdict(shard) for shard in release.shards()] if manifest is None else manifest["shards"]
     own = [entry for entry in entries if release.holder(entry["shard"]) == release.name]
     others = [entry for entry in entries if release.holder(entry["shard"]) != release.name]
-    note = f"superseded by {manifest.get('superseded_by')}: {manifest.get('why')}" if withdrawn and manifest is not None else ""
+    note = "" if notice is None else f"superseded by {notice.get('superseded_by')}: {notice.get('why')}"
     return Listed(
         release.name,
-        "published" if published else "withdrawn" if withdrawn else "not published",
+        "withdrawn" if notice is not None else "not published" if manifest is None else "published",
         is_latest,
         run.get("heartbeat", {}).get("alive"),
         run.get("policy", {}).get("name"),
         run.get("parent"),
-        dict(manifest["counts"]) if published and manifest is not None else {},
+        {} if manifest is None else dict(manifest["counts"]),
         len(own),
         len(others),
         sum(entry["bytes"] for entry in own),

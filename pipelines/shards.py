@@ -179,6 +179,14 @@ def _with_made(pairs: Sequence[Pair], parent: Release, number: int) -> Iterator[
         yield Pair(pair.known, tar, row["offset"], row["size"], made)
 
 
+def input_digest_of(
+    pool: Pool, members: pa.Table, target: Target, *, score_columns: Sequence[tuple[str, Sequence[str]]], redact: bool
+) -> str:
+    """What :class:`ShardWriter` would note as the digest of a shard's inputs, had it these members (MEMBERS)."""
+    named = [(name, list(columns)) for name, columns in score_columns]
+    return _Known(pool, named, {0: members}, redact=redact).input_digest(0, target)
+
+
 class _Known:
     """All that the pool says of the pairs of some shards."""
 

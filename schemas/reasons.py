@@ -119,7 +119,7 @@ REASONS: Final = {
         "disallowed": "the owner reserved text and data mining",
         "refused": "the site or the file forbids mining, and the pool obeys: nothing is stored",
     },
-    "list": {"blocked": "the pair is on a block list"},
+    "list": {"blocked": "the pair is on a block list, or was removed on request"},
     "deepfake": {
         "high": "the evidence for a deepfake risk is strong",
         "possible": "there is evidence for a deepfake risk",

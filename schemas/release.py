@@ -6,7 +6,7 @@ releases/<name>/decisions/<unit>.parquet    one row per pair: DECISIONS, then th
 releases/<name>/shards/000007.tar .parquet  what is trained on, and its index (INDEX), which is the shard's commit; one that an earlier
                                             release of the line has, byte for byte, lies there alone (schemas.line)
 releases/<name>/gates.json                  what the gates found, whether or not they let it pass; may be replaced
-releases/<name>/manifest.json               written last, one put
+releases/<name>/manifest.json               written last, one put; where pairs were removed since, a notice that names the release without them
 releases/<name>/report/ …                   may be remade at any time (put_derived)
 releases/<name>/derived.json                the SHA-256 of each such file, by its path below the release
 releases/latest                             the name of the newest
@@ -267,15 +267,39 @@ class Release:
         self.store.put(f"{self.path}/gates.json", json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False).encode())
 
     def manifest(self) -> dict[str, Any] | None:
-        return self._json(f"{self.path}/manifest.json")
+        """What the release is; None before it is published. Raises ReleaseError where a notice stands in its place, and names the successor."""
+        found = self._json(f"{self.path}/manifest.json")
+        if found is not None and found.get("removed"):
+            why, successor = found.get("why"), found.get("superseded_by")
+            raise ReleaseError(f"release {self.name} is gone: {why}; use release {successor}, which has all other pairs")
+        return found
 
-    def put_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """The last put of a release. Raises ReleaseError when another manifest stands; an equal one is adopted."""
+    def notice(self) -> dict[str, Any] | None:
+        """What stands in the manifest's place once pairs were removed (pipelines.forget): `superseded_by` and `why`. None for any other."""
+        found = self._json(f"{self.path}/manifest.json")
+        return found if found is not None and found.get("removed") else None
+
+    def put_notice(self, *, superseded_by: str, why: str, removal: str) -> None:
+        """Puts the notice in the manifest's place: from now on nobody reads the release any more."""
+        notice = {"removed": True, "release": self.name, "superseded_by": superseded_by, "why": why, "removal": removal}
+        self._references = None
+        self.store.put(f"{self.path}/manifest.json", json.dumps(notice, indent=1, sort_keys=True, ensure_ascii=False).encode())
+
+    def put_manifest(self, manifest: Mapping[str, Any], *, newest: bool = True) -> None:
+        """The last put of a release. Raises ReleaseError when another manifest stands; an equal one is adopted.
+
+        newest: whether it is to be the one that is taken where no release is named.
+        """
         data = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False).encode()
         path = f"{self.path}/manifest.json"
         self._references = None
         if not self.store.put_new(path, data) and self.store.read(path) != data:
             raise ReleaseError(f"{self.store.path_of(path)} exists and differs; releases never change: give another --release")
+        if newest:
+            self.put_latest()
+
+    def put_latest(self) -> None:
+        """Makes this the release that is taken where none is named."""
         self.store.put("releases/latest", self.name.encode())
 
     def put_derived(self, path: str, data: bytes) -> None:
@@ -340,6 +364,11 @@ class Release:
             return json.loads(self.store.read(path))
         except FileNotFoundError:
             return None
+
+
+def releases(store: Store) -> list[Release]:
+    """All releases of a dataset, by name: published or not, and those that a notice stands for."""
+    return [Release(store, name) for name in sorted({path.split("/")[1] for path, _ in store.list("releases") if path.count("/") > 1})]
 
 
 def latest(store: Store) -> str | None:

@@ -27,7 +27,7 @@ def write_documents(pool: Pool, release: Release, about: About, *, lists: BlockL
 
     lists: None reads them. The same release, lists and statements give the same bytes. Raises BlockListError.
     """
-    kept = Kept(pool, release, lists=read_lists() if lists is None else lists)
+    kept = Kept(pool, release, lists=read_lists(pool.store) if lists is None else lists)
     facts = gather(kept, about)
     release.put_all_derived(_documents(facts), instead_of=(_PARTS, "ATTRIBUTION", *_FILES))
     return facts
