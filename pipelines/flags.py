@@ -38,7 +38,8 @@ _EXAMPLES = """examples:
 The same command continues after Ctrl-C, a crash or a dead network, and ends in the same bytes.
 
 environment:
-  PIGMENT_BLOCK_LISTS  folder of block lists (md5 sha1 sha256 pdq urls url_md5 url_sha256 domains, each .txt); see the README
+  PIGMENT_BLOCK_LISTS  folder of block lists (md5 sha1 sha256 pdq urls url_md5 url_sha256 domains, each .txt):
+                       quality/block_lists/README.md
 
 """
 
