@@ -1,5 +1,6 @@
 """Pages of which a part is generated: what stands between two marks."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,7 @@ def write_generated(path: str | Path, text: str) -> None:
     path.write_text(with_generated(page, text, where=str(path)), "utf-8")
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; a bar within a cell is escaped."""
     lines = [head, ("---",) * len(head), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)

@@ -16,7 +16,22 @@ from tests.follower import module_of
 
 COMMANDS = ("bash", "sh", "console")
 PYTHON = (".venv/bin/python", "python", "python3")
-OTHERS = ("cd", "cp", "export", "gcloud", "terraform", "java", "docker", "kubectl", "cat", "git", "printf", "REPOSITORY", "img2dataset")
+OTHERS = (
+    "cd",
+    "cp",
+    "export",
+    "gcloud",
+    "terraform",
+    "java",
+    "docker",
+    "kubectl",
+    "cat",
+    "git",
+    "printf",
+    "REPOSITORY",
+    "img2dataset",
+    "out()",
+)
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,10 @@ def check_flags(command: Command) -> None:
 
 
 def check_arguments(module: str, arguments: Sequence[str]) -> None:
+    source = ROOT / (module_of(module).replace(".", "/") + ".py")
+    if not re.search(r"(?m)^(def main\(|from .* import .*\bmain\b)", source.read_text("utf-8")):
+        assert not arguments, f"{module} takes no arguments"
+        return
     loaded = importlib.import_module(module_of(module))
     if module == "training.compare":  # what it does not know goes to training.finetune
         _, arguments = loaded.parser().parse_known_args(list(arguments))
