@@ -194,14 +194,14 @@ def test_documents_are_made_again_for_the_successor(whole: Dataset, tmp_path, ca
     dataset = whole.copy(tmp_path / "data")
     for name in ("one", "two"):
         assert documents(["--dataset", str(dataset.root), "--release", name]) == 0
-    before = {path for path in Release(dataset.pool.store, "two").derived() if not path.startswith("report/")}
+    before = {path for path in Release(dataset.pool.store, "two").derived() if not path.startswith(("report/", "indexes/"))}
     pairs = [whole.of(*place) for place in GONE]
     assert {"ATTRIBUTION.csv", "croissant.json"} <= before
     assert run_forget(dataset, "--urls", write_ids(tmp_path / "ids", [pairs[0].url]), "--reason", "r") == 0
     for name in ("one", "two"):
         now = successor(dataset, name)
         assert not before & {path.removeprefix(f"releases/{name}/") for path, _ in dataset.pool.store.list(f"releases/{name}")}
-        assert set(now.derived()) == before
+        assert before <= set(now.derived())
         told = "".join(now.store.read(f"{now.path}/{path}").decode() for path in before)
         assert not any(text in told for pair in pairs for text in (pair.uid, pair.url)) and now.name in told
         for command, more in ((documents, []), (export, ["--format", "url-list", "--out", str(tmp_path / name)])):
