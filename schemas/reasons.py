@@ -14,7 +14,7 @@ FETCH_STATUSES: Final = {
     "failed_to_download": "the bytes did not come, or were no image",
     "failed_to_resize": "the bytes came but the image could not be taken",
     "refused": "a safety rule or an opt-out forbade the request",
-    "blocked": "the pair is on a block list",
+    "blocked": "the pair is on a block list, or was removed on request",
     "postponed": "the deadline passed before the answer came",
     "crashed": "the pair killed the process that handled it",
     "invalid": "the source row is no pair",

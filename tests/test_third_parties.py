@@ -22,6 +22,7 @@ from quality.documents import __main__ as documents
 from quality.documents.about import KEYS
 from schemas.release import Release
 from tests.conftest import Done
+from tests.pipelines.test_shared_shards import append
 from tests.releases import make_release
 from tests.web.proxy import Proxy
 
@@ -228,6 +229,18 @@ def test_mlcroissant_reads_several_shards_and_formats(mixed):
     dataset = croissant(Path(mixed.store.path_of(mixed.path)))
     pairs = {row["pairs/uid"].decode(): (row["pairs/caption"].decode(), pixels(row["pairs/image"])) for row in dataset.records("pairs")}
     assert pairs == {uid: (caption, pixels(image)) for uid, (caption, image) in pairs_of(mixed).items()}
+
+
+def test_mlcroissant_reads_shards_of_an_earlier_release(tmp_path):
+    pool, parent = make_release(tmp_path, planned=4)
+    publish(pool, parent, allow_missing=True)
+    release = append(pool, parent, "two")
+    assert release.references() and release.own_shards()
+    assert documents.main(["--dataset", pool.store.root, "--release", "two"]) == 0
+    unpacked_anew()
+    dataset = croissant(Path(pool.store.path_of(release.path)))
+    pairs = {row["pairs/uid"].decode(): (row["pairs/caption"].decode(), pixels(row["pairs/image"])) for row in dataset.records("pairs")}
+    assert pairs == {uid: (caption, pixels(image)) for uid, (caption, image) in pairs_of(release).items()}
 
 
 def test_mlcroissant_notices_a_shard_that_was_changed(folder, tmp_path):

@@ -13,11 +13,13 @@ $CROISSANT_CACHE under a name made of its address alone: for another release, em
 """
 
 import hashlib
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from quality.documents import text
 from quality.documents.about import NOT_STATED
@@ -40,12 +42,13 @@ _CONTEXT: Final = {  # appendix 1 of the specification, with the prefixes that m
     "separator": "cr:separator", "source": "cr:source", "subField": "cr:subField", "transform": "cr:transform",
     "unArchive": "cr:unArchive", "value": "cr:value",
 }  # fmt: skip
+INDEXES: Final = "indexes/"
 _SHARDS: Final = "shards/"
 _UID: Final = "^([0-9a-f]{32})"  # what a member's name begins with
 
 
 def croissant(facts: Facts) -> str:
-    """The document as JSON. Reads every index's bytes, for their digests."""
+    """The document as JSON, which names the files of indexes_here too. Reads every index's bytes, for their digests."""
     about = facts.about
     document = {
         "@context": _CONTEXT,
@@ -77,14 +80,18 @@ def _licenses(facts: Facts) -> list[str]:
 
 
 def _distribution(kept: Kept, facts: Facts) -> list[dict[str, Any]]:
-    objects, tars, indexes = [], [], []
+    objects, tars, folders = [], [], set[str]()
     for shard in kept.shards:
         number = f"{shard['shard']:06d}"
         tars.append({"@id": f"tar-{number}"})
-        indexes.append({"@id": f"index-{number}"})
+        folders.add(_SHARDS if shard["path"].startswith(_SHARDS) else INDEXES)
         objects.append(_object(f"tar-{number}", shard["path"], "application/x-tar", shard["bytes"], shard["sha256"]))
-        digest, size = _digest(kept, kept.path_of(shard, "parquet"))
-        path = f"{shard['path'].removesuffix('tar')}parquet"
+        if shard["path"].startswith(_SHARDS):
+            path = f"{shard['path'].removesuffix('tar')}parquet"
+            digest, size = _digest(kept, kept.path_of(shard, "parquet"))
+        else:
+            path, data = index_here(kept, shard)
+            digest, size = hashlib.sha256(data).hexdigest(), len(data)
         objects.append(_object(f"index-{number}", path, "application/x-parquet", size, digest))
     if not tars:
         return []
@@ -94,10 +101,7 @@ def _distribution(kept: Kept, facts: Facts) -> list[dict[str, Any]]:
         ("metadata-files", tars, "application/json", "*.json"),
         # Last of the tars' sets: of several mlcroissant can join the last alone.
         ("image-files", tars, [ENCODINGS[suffix] for suffix in suffixes], [f"*.{suffix}" for suffix in suffixes]),
-        # mlcroissant reads Parquet files of a set by a pattern below this document alone, which shards of an earlier release are not.
-        ("index-files", [], "application/x-parquet", f"{_SHARDS}*.parquet")
-        if all(shard["path"].startswith(_SHARDS) for shard in kept.shards)
-        else ("index-files", indexes, "application/x-parquet", "*.parquet"),
+        ("index-files", [], "application/x-parquet", [f"{folder}*.parquet" for folder in sorted(folders)]),
     ]
     return objects + [
         {
@@ -107,6 +111,20 @@ def _distribution(kept: Kept, facts: Facts) -> list[dict[str, Any]]:
         for name, within, encoding, includes in sets
         if includes
     ]  # fmt: skip
+
+
+def indexes_here(facts: Facts) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of what stands in this release for the indexes of shards that an earlier one has: mlcroissant reads Parquet files of a set
+    by patterns below the document alone."""
+    return (index_here(facts.kept, shard) for shard in facts.kept.shards if not shard["path"].startswith(_SHARDS))
+
+
+def index_here(kept: Kept, shard: Mapping[str, Any]) -> tuple[str, bytes]:
+    """The index of one such shard, without pairs that are on a block list now."""
+    table, free = kept.read(shard)
+    out = io.BytesIO()
+    pq.write_table(table if free.all() else table.filter(pa.array(free)), out, compression="zstd")
+    return f"{INDEXES}{shard['shard']:06d}.parquet", out.getvalue()
 
 
 def _object(name: str, path: str, encoding: str, size: int, sha256: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from quality.documents.about import About
 from quality.documents.ai_act import by_size, summary
 from quality.documents.attribution import attribution
 from quality.documents.card import card
-from quality.documents.croissant import croissant
+from quality.documents.croissant import INDEXES, croissant, indexes_here
 from quality.documents.datasheet import datasheet
 from quality.documents.facts import Facts, gather
 from quality.documents.notice import notice, obligations
@@ -29,7 +29,7 @@ def write_documents(pool: Pool, release: Release, about: About, *, lists: BlockL
     """
     kept = Kept(pool, release, lists=read_lists(pool.store) if lists is None else lists)
     facts = gather(kept, about)
-    release.put_all_derived(_documents(facts), instead_of=(_PARTS, "ATTRIBUTION", *_FILES))
+    release.put_all_derived(_documents(facts), instead_of=(_PARTS, INDEXES, "ATTRIBUTION", *_FILES))
     return facts
 
 
@@ -40,6 +40,7 @@ def has_documents(release: Release) -> bool:
 
 def _documents(facts: Facts) -> Iterator[tuple[str, bytes]]:
     yield from attribution(facts)
+    yield from indexes_here(facts)
     texts = (card, notice, obligations, croissant, datasheet, summary, _hosts)
     yield from ((name, write(facts).encode("utf-8", "replace")) for name, write in zip(_FILES, texts, strict=True))
 

@@ -17,6 +17,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipelines.export import main as export
 from pipelines.fetch.in_place import tars_that_hold_listed
 from pipelines.forget import forget, main
 from pipelines.forgetting.check import check_lines
@@ -31,6 +32,7 @@ from pipelines.steps.fetch_units import FetchUnits
 from pipelines.steps.select_pairs import SelectPairs
 from pipelines.verify.__main__ import main as verify
 from quality.block_lists import LISTED, read_lists
+from quality.documents.__main__ import main as documents
 from quality.gates import GateResults, Outcome
 from quality.images import Target
 from quality.images.decode import decode
@@ -186,6 +188,27 @@ def test_a_later_release_of_the_line_writes_no_shard_again(whole: Dataset, forgo
 
 def test_verify_finds_the_dataset_whole(forgotten: Dataset, capsys):
     assert verify(["--dataset", str(forgotten.root)]) == 0, capsys.readouterr().out
+
+
+def test_documents_are_made_again_for_the_successor(whole: Dataset, tmp_path, capsys):
+    dataset = whole.copy(tmp_path / "data")
+    for name in ("one", "two"):
+        assert documents(["--dataset", str(dataset.root), "--release", name]) == 0
+    before = {path for path in Release(dataset.pool.store, "two").derived() if not path.startswith(("report/", "indexes/"))}
+    pairs = [whole.of(*place) for place in GONE]
+    assert {"ATTRIBUTION.csv", "croissant.json"} <= before
+    assert run_forget(dataset, "--urls", write_ids(tmp_path / "ids", [pairs[0].url]), "--reason", "r") == 0
+    for name in ("one", "two"):
+        now = successor(dataset, name)
+        assert not before & {path.removeprefix(f"releases/{name}/") for path, _ in dataset.pool.store.list(f"releases/{name}")}
+        assert before <= set(now.derived())
+        told = "".join(now.store.read(f"{now.path}/{path}").decode() for path in before)
+        assert not any(text in told for pair in pairs for text in (pair.uid, pair.url)) and now.name in told
+        for command, more in ((documents, []), (export, ["--format", "url-list", "--out", str(tmp_path / name)])):
+            with pytest.raises((UsageError, ReleaseError), match=f"release {name} is gone: .*; use release {now.name}"):
+                command(["--dataset", str(dataset.root), "--release", name, *more])
+    assert left(dataset, *pairs) == []
+    assert verify(["--dataset", str(dataset.root)]) == 0, capsys.readouterr().out
 
 
 def members(release: Release, shard: int) -> dict[str, bytes]:

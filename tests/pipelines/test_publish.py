@@ -282,7 +282,7 @@ def test_deferred_units(tmp_path, capsys):
 def test_killed_before_its_last_put(whole, monkeypatch):
     """Whatever stood in the way of the put, the same command ends in the same manifest."""
     pool, release = whole
-    monkeypatch.setattr(Release, "put_manifest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Release, "put_manifest", lambda *_, **more: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         publish(pool, release, gates=no_gates)
     assert release.manifest() is None
