@@ -33,6 +33,9 @@ OTHERS = (
     "out()",
 )
 
+_SUBSTITUTED = re.compile(r"\$\([^)]*\)")  # a value that another command gives
+_FLAGS = re.compile(r"(?<!\S)\$\([^)]*\)(?!\S)")  # unquoted and alone: flags that another command gives
+
 
 @dataclass(frozen=True)
 class Block:
@@ -105,7 +108,7 @@ def commands(block: Block) -> Iterator[Command]:
             number = lines.index("EOF", number)
         number += 1
         for part in re.split(r" && ", text.removeprefix("$ ")):
-            words = shlex.split(part.replace("$(", "(").replace("`", ""), comments=True)
+            words = shlex.split(_SUBSTITUTED.sub("VALUE", _FLAGS.sub("", part)), comments=True)
             environment = {}
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 name, _, value = words.pop(0).partition("=")

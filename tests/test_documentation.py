@@ -54,7 +54,10 @@ def way_of(command: Command) -> str:
     assert module is not None
     if module.startswith(OUTSIDE_MODULES) or any(word in OUTSIDE for word in command.words):
         return "parse"
-    if any(re.match(r"(s3|gs|https?)://|\$|\(", word) for word in command.words) or command.value("--runner") not in (None, "DirectRunner"):
+    if any(re.match(r"(s3|gs|https?)://|\$|VALUE$", word) for word in command.words) or command.value("--runner") not in (
+        None,
+        "DirectRunner",
+    ):
         return "parse"
     if any("lists/*" in word or word in ("list.parquet", "PIGMENT_BLOCK_LISTS") for word in command.words):
         return "parse"
@@ -73,7 +76,8 @@ def reader(done: Done, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fol
     (place / "my-photos").mkdir()
     for name, colour in (("red", (200, 30, 30)), ("green", (30, 200, 30))):
         Image.new("RGB", (96, 96), colour).save(place / "my-photos" / f"{name}.png")
-        (place / "my-photos" / f"{name}.txt").write_text(f"a {name} square")
+    rows = "".join(f"{name}.png,a {name} square,CC0-1.0\n" for name in ("red", "green"))
+    (place / "my-photos" / "metadata.csv").write_text(f"file_name,caption,license\n{rows}")
     follower = Follower(place)
     try:
         again = ["--dataset", "pigment-data", "--start_at", "select", "--release", "strict", "--policy", "stricter.toml", *CHEAP]
