@@ -25,6 +25,7 @@ from schemas.units import SourceFile, base_of, number_of, split_unit
 from schemas.user_tar import UserTar
 
 _POOL_NAMES = {"sha256": "expected_sha256"}  # a source's digest is a claim; the pool's `sha256` is measured
+_OPEN = 4  # row files that one process reads forwards at a time: each holds its place and a batch
 
 
 def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
@@ -146,6 +147,8 @@ class RowReader:
         else:
             if file.file not in self._readers:
                 self._readers[file.file] = ChunkReader(Store(file.source), file.path, file.offsets, file.lines, file.unit_size, file.header)
+                while len(self._readers) > _OPEN:
+                    del self._readers[next(iter(self._readers))]
             found = self._readers[file.file].read(chunk, rows)
         if len(found.lines) != rows:
             raise SourceError(
