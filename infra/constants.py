@@ -1,6 +1,7 @@
-"""What the cost model counts with: measured here, by a bench that is named, or cited. CPU times are core-seconds of a core of the machine of the bench.
+"""What the cost model counts with: measured here, by a bench that is named, or cited.
 
-Measured times come from the JSON files that the benches write beside this one; measuring again changes the model.
+Measured times are core-seconds of the bench's machine, from the JSON files that the benches write beside this one; measuring again changes the
+model.
 """
 
 import json
@@ -27,7 +28,9 @@ MODELS: Final = ("embedded", "vit-b-32", "vit-l-14")
 PAIRS_A_COMPARISON: Final = {"complete": 482, "fast": 8192}  # fast: 16 bands of 65,536 values, each pair once
 ROWS_A_HASH: Final = {"complete": 144, "fast": 16}  # of the shuffle
 COMPARISONS_S: Final = 2.5e9  # a core, with AVX-512
-ROW_S: Final = 2 * 190e-9  # core-seconds of a row of the shuffle: 190 ns to cut it (band rows, take, cut; two runs), as much assumed to group it
+ROW_S: Final = (
+    2 * 190e-9
+)  # core-seconds of a row of the shuffle: 190 ns to cut it (band rows, take, cut; two runs), as much assumed to group it
 IN_MEMORY_ROWS: Final = 20_000_000  # to so many one worker searches alone, without a shuffle (NearLosers)
 IN_MEMORY_BYTES: Final = 116  # a hash
 
@@ -42,7 +45,9 @@ PARTITION_ROWS: Final = 2_000_000  # three fingerprints a row (pipelines/steps/s
 NEAR_PARTITION_ROWS: Final = 4_000_000  # and this of the near search (pipelines/steps/near_pairs.py)
 NEAR_GATHERED_ROWS: Final = 720_000
 
-MEMBERS_AHEAD: Final = 100_000  # pairs of shards that one worker looks up together: it opens every unit for them (pipelines/steps/write_shards.py)
+MEMBERS_AHEAD: Final = (
+    100_000  # pairs of shards that one worker looks up together: it opens every unit for them (pipelines/steps/write_shards.py)
+)
 SHARD_PAIRS: Final = 10_000
 
 # Requests to the store (tests/bench/store_requests.py): a Parquet file opened counts as OPEN requests: its size, its footer, its columns.
@@ -50,7 +55,8 @@ OPEN: Final = 3
 WRITES_A_UNIT: Final = {"fetch": 4, "score": 2, "select": 1, "shard": 0, "publish": 0}
 OPENS_A_UNIT: Final = {"fetch": 10, "score": 7, "select": 17, "shard": 4, "publish": 15}  # shard: for each MEMBERS_AHEAD pairs
 
-# Bytes stored a pair beside images, Parquet with zstd: growth runs (raw, requests, scores with hashes and thumbnails, decisions and index).
+# Bytes stored a pair beside what growth.json says of raw, requests and scores.
+DECISION_BYTES: Final = 60  # of a growth run's decisions
 JSON_BYTES: Final = 1_500  # of a shard's .json and .txt members, tar headers included
 SHARD_IMAGE_BYTES: Final = 60_000  # JPEG of 512 pixels, quality 95
 

@@ -102,8 +102,12 @@ def _hours(seconds: float, step: str) -> float:
     return (seconds + known.start_up_seconds(step)) / 3600
 
 
-def _requests(step: str, units: float) -> dict[str, float]:
-    return {"writes": known.WRITES_A_UNIT[step] * units, "reads": known.OPEN * known.OPENS_A_UNIT[step] * units}
+def _writes(step: str, units: float) -> float:
+    return known.WRITES_A_UNIT[step] * units
+
+
+def _reads(step: str, units: float) -> float:
+    return known.OPEN * known.OPENS_A_UNIT[step] * units
 
 
 def _fetch(job: Job) -> Step:
@@ -111,7 +115,8 @@ def _fetch(job: Job) -> Step:
     seconds = job.living * known.core_seconds("fetch", job.image_bytes) + (job.pairs - job.living) * known.core_seconds("fetch", 0)
     return Step(
         "fetch", core_h=_hours(seconds, "fetch"), waits_h=job.pairs * job.request_s / 3600, moved=job.living * job.image_bytes,
-        stored=job.living * job.image_bytes + job.pairs * _bytes_a_pair("raw", "requests"), **_requests("fetch", job.units),
+        stored=job.living * job.image_bytes + job.pairs * _bytes_a_pair("raw", "requests"),
+        writes=_writes("fetch", job.units), reads=_reads("fetch", job.units),
     )  # fmt: skip
 
 
@@ -119,7 +124,7 @@ def _score(job: Job) -> Step:
     """With another model than the embedded one its accelerator, or its core, comes on top of what all scorers took."""
     step = Step(
         "score", core_h=_hours(job.living * known.core_seconds("score", job.image_bytes), "score"), moved=job.living * job.image_bytes,
-        stored=job.pairs * _bytes_a_pair("scores"), **_requests("score", job.units),
+        stored=job.pairs * _bytes_a_pair("scores"), writes=_writes("score", job.units), reads=_reads("score", job.units),
     )  # fmt: skip
     if job.model != "embedded":
         hours = job.living / known.IMAGES_S[job.model, job.device] / 3600
@@ -140,7 +145,7 @@ def _select(job: Job) -> Step:
     shuffled = fingerprints * known.FINGERPRINT_BYTES + batches * known.BATCH_BYTES + 2 * met * known.CANDIDATE_BYTES
     return Step(
         "select", core_h=_hours(job.pairs * known.core_seconds("select", 0), "select"), shuffled=shuffled,
-        stored=job.pairs * 60, **_requests("select", job.units),
+        stored=job.pairs * known.DECISION_BYTES, writes=_writes("select", job.units), reads=_reads("select", job.units),
     )  # fmt: skip
 
 
@@ -166,23 +171,25 @@ def _shard(job: Job) -> Step:
     seconds = job.kept * known.core_seconds("shard", job.image_bytes) + rows * known.row_read_seconds()
     images = min(job.image_bytes, known.SHARD_IMAGE_BYTES)
     shards = math.ceil(job.kept / known.SHARD_PAIRS)
-    requests = _requests("shard", job.units * lots)
     return Step(
         "shard", core_h=_hours(seconds, "shard"), moved=job.kept * job.image_bytes, shuffled=80 * job.kept,
-        stored=job.kept * (images + known.JSON_BYTES), writes=2 * shards, reads=requests["reads"] + job.kept,
+        stored=job.kept * (images + known.JSON_BYTES), writes=2 * shards, reads=_reads("shard", job.units * lots) + job.kept,
     )  # fmt: skip
 
 
 def _publish(job: Job) -> Step:
     return Step(
         "publish", core_h=_hours(job.pairs * known.core_seconds("publish", 0), "publish"), limit="one process",
-        **_requests("publish", job.units),
+        writes=_writes("publish", job.units), reads=_reads("publish", job.units),
     )  # fmt: skip
 
 
 def _train(job: Job, rate: float) -> Step:
     return Step(
-        "train", device=job.train_device, device_h=job.kept * job.epochs / rate / 3600, moved=job.kept * known.SHARD_IMAGE_BYTES * job.epochs
+        "train",
+        device=job.train_device,
+        device_h=job.kept * job.epochs / rate / 3600,
+        moved=job.kept * known.SHARD_IMAGE_BYTES * job.epochs,
     )
 
 
@@ -219,7 +226,9 @@ def _price(step: Step, job: Job, prices: Mapping[str, Mapping[str, Any]]) -> Non
         device = of.get(f"{step.device}_hour")
         step.money["accelerators"] = None if device is None else max(step.device_h, worker_h if step.name == "score" else 0.0) * device
     if step.shuffled:
-        step.money["shuffle"] = step.shuffled / 1e9 * of["shuffle_gb"] if "shuffle_gb" in of else (None if job.runner == "dataflow" else 0.0)
+        step.money["shuffle"] = (
+            step.shuffled / 1e9 * of["shuffle_gb"] if "shuffle_gb" in of else (None if job.runner == "dataflow" else 0.0)
+        )
     if job.runner != "local":
         rates = {"stored_gb_month": step.stored / 1e9 * job.months, "write": step.writes, "read_request": step.reads}
         step.money["store"] = None if not rates.keys() <= store.keys() else sum(store[name] * count for name, count in rates.items())

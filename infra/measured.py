@@ -33,7 +33,9 @@ def _steps(name: str) -> list[str]:
             )
         wall, cpu = (sum(run["steps"][step][of] for step in STEPS) for of in ("wall_s", "cpu_s"))
         peak = max(run["steps"][step]["peak_mb"] for step in STEPS)
-        lines.append(f"{pairs:>10,}  {'all':9}{wall:>9,.1f}{cpu:>9,.1f}{sum(said.values()):>13,.1f}{sum(said.values()) / cpu:>11.2f}{peak:>9,}")
+        lines.append(
+            f"{pairs:>10,}  {'all':9}{wall:>9,.1f}{cpu:>9,.1f}{sum(said.values()):>13,.1f}{sum(said.values()) / cpu:>11.2f}{peak:>9,}"
+        )
     return lines
 
 
@@ -41,7 +43,13 @@ def modelled(run: Mapping[str, Any]) -> dict[str, float]:
     """CPU seconds of each step by the cost model, for the pairs and pictures of a run, all of which came and passed the rules."""
     duplicates = 1 - run["kept"] / run["pairs"]
     job = Job(
-        pairs=run["pairs"], image_bytes=run["picture_bytes"] / run["pairs"], alive=1, passing=1, duplicates=duplicates, unit=1_000, near="complete"
+        pairs=run["pairs"],
+        image_bytes=run["picture_bytes"] / run["pairs"],
+        alive=1,
+        passing=1,
+        duplicates=duplicates,
+        unit=1_000,
+        near="complete",
     )
     said = {step.name: step.core_h * 3600 for step in estimate(job)}
     return {step: sum(said[name] for name in (_OF_SELECT if step == "select" else (step,))) for step in STEPS}

@@ -1,6 +1,6 @@
 """Keeps a page's tables true: each block that begins with a command of ours holds what that command prints now.
 
-    python -m infra.page infra/SIZING.md
+python -m infra.page infra/SIZING.md
 """
 
 import contextlib

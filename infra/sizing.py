@@ -56,9 +56,9 @@ def parser() -> argparse.ArgumentParser:
         "python -m infra.sizing", description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for knob in fields(Job):
-        default = {} if knob.name == "pairs" else {"default": knob.default}
+        default: dict[str, Any] = {} if knob.name == "pairs" else {"default": knob.default}
         kind: Any = float if knob.name == "train_rate" else _number if knob.type in (int, "int") else knob.type
-        shown = "" if default.get("default", None) is None else " (default: %(default)s)"
+        shown = "" if default.get("default") is None else " (default: %(default)s)"
         made.add_argument(
             f"--{knob.name}", type=kind, required=not default, help=_HELP[knob.name] + shown, choices=_CHOICES.get(knob.name),
             metavar=None if knob.name in _CHOICES else "N", **default,

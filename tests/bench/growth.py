@@ -32,6 +32,7 @@ from tests.bench.watched import watched
 
 STEPS: Final = ("fetch", "score", "select", "shard", "publish")
 START_UP: Final = 100  # pairs
+_TELLS: Final = 1.5  # times start-up: what took less says more of the machine's noise than of pairs
 UNIT: Final = 1_000  # rows; a tenth of the default, so that 10,000 pairs too give both processes work
 POLICY: Final = """
 name = "growth"
@@ -131,17 +132,25 @@ def exponent(pairs: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(pairs), np.log(seconds), 1)[0])
 
 
-def exponents(runs: Sequence[Mapping[str, Any]], start_up: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """{step or "all": {"wall_s", "wall_s net", "cpu_s", "cpu_s net": exponent}}; net: without what START_UP pairs took."""
+def exponents(runs: Sequence[Mapping[str, Any]], start_up: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """{step or "all": {"wall_s", "wall_s net", "cpu_s", "cpu_s net": exponent}}.
+
+    net: without what START_UP pairs took, of the runs that took enough more; None where these are fewer than two.
+    """
     pairs = [run["pairs"] for run in runs]
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, float | None]] = {}
     for step in (*STEPS, "all"):
         found[step] = {}
         for what in ("wall_s", "cpu_s"):
             gross, idle = [taken(run, step, what) for run in runs], taken(start_up, step, what)
             found[step][what] = exponent(pairs, gross)
-            found[step][f"{what} net"] = exponent(pairs, [max(seconds - idle, 1e-3) for seconds in gross])
+            told = [(count, seconds - idle) for count, seconds in zip(pairs, gross, strict=True) if seconds > _TELLS * idle]
+            found[step][f"{what} net"] = exponent(*zip(*told, strict=True)) if len(told) > 1 else None
     return found
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def taken(run: Mapping[str, Any], step: str, what: str) -> float:
@@ -158,8 +167,12 @@ def table(runs: Sequence[Mapping[str, Any]], start_up: Mapping[str, Any]) -> str
             lines.append(f"{run['pairs']:>10,} {step:8}{wall:>10.1f}{cpu:>10.1f}{peak:>10,.0f}{1e6 * cpu / run['pairs']:>15,.0f}")
     if len(runs) > 1:
         found = exponents(runs, start_up)
-        lines += ["", f"exponent from {runs[0]['pairs']:,} to {runs[-1]['pairs']:,} pairs", f"{'':10}" + "".join(f"{what:>14}" for what in found["all"])]
-        lines += [f"{step:10}" + "".join(f"{value:>14.3f}" for value in values.values()) for step, values in found.items()]
+        lines += [
+            "",
+            f"exponent from {runs[0]['pairs']:,} to {runs[-1]['pairs']:,} pairs",
+            f"{'':10}" + "".join(f"{what:>14}" for what in found["all"]),
+        ]
+        lines += [f"{step:10}" + "".join(f"{_shown(value):>14}" for value in values.values()) for step, values in found.items()]
     return "\n".join(lines)
 
 
@@ -168,25 +181,27 @@ def plot(runs: Sequence[Mapping[str, Any]], start_up: Mapping[str, Any], path: P
     import matplotlib
 
     matplotlib.use("svg" if path.suffix == ".svg" else "agg")
-    matplotlib.rcParams["svg.hashsalt"] = "pigment"  # the same bytes again
+    matplotlib.rcParams |= {"svg.hashsalt": "pigment", "svg.fonttype": "none"}  # the same bytes again, and few
     from matplotlib import pyplot
 
     pairs = [run["pairs"] for run in runs]
     found = exponents(runs, start_up)
-    figure, panels = pyplot.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    figure, panels = pyplot.subplots(1, 3, figsize=(13, 5.2), layout="constrained")
     for panel, what, name in zip(panels, ("wall_s", "cpu_s"), ("wall time", "CPU time of all processes"), strict=False):
         for step in ("all", *STEPS):
             seconds = [taken(run, step, what) for run in runs]
             style = {"color": "black", "linewidth": 2} if step == "all" else {"linewidth": 1.2}
-            panel.loglog(pairs, seconds, marker="o", label=f"{step}: {found[step][what]:.2f} (net {found[step][what + ' net']:.2f})", **style)
+            panel.loglog(
+                pairs, seconds, marker="o", label=f"{step}: {_shown(found[step][what])} (net {_shown(found[step][what + ' net'])})", **style
+            )
         whole = [taken(run, "all", what) for run in runs]
         panel.loglog(pairs, [whole[-1] * count / pairs[-1] for count in pairs], "k:", linewidth=1, label="exponent 1")
         panel.set(title=f"{name}, s", xlabel="pairs")
-        panel.legend(title="exponent", fontsize=8, title_fontsize=8)
+        panel.legend(title="exponent", fontsize=8, title_fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2)
     for step in STEPS:
         panels[2].semilogx(pairs, [run["steps"][step]["peak_mb"] / 1e3 for run in runs], marker="o", label=step)
     panels[2].set(title="peak memory of all processes (PSS), GB", xlabel="pairs", ylim=(0, None))
-    panels[2].legend(fontsize=8)
+    panels[2].legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2)
     for panel in panels:
         panel.grid(alpha=0.3)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -23,8 +23,8 @@ EVERY: Final = 20  # of so many numbers
 SAME: Final = 7  # this one has the bytes of the one before
 NEAR: Final = 13  # and this one its picture at another quality
 _A_CHUNK: Final = 1_000
-_COLOURS: Final = "red blue green old small large white black golden quiet".split()
-_THINGS: Final = "cat dog house tree river mountain boat bridge bird garden".split()
+_COLOURS: Final = ["red", "blue", "green", "old", "small", "large", "white", "black", "golden", "quiet"]
+_THINGS: Final = ["cat", "dog", "house", "tree", "river", "mountain", "boat", "bridge", "bird", "garden"]
 
 
 def picture(number: int, side: int | None = None) -> bytes:

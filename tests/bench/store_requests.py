@@ -100,7 +100,10 @@ def main() -> None:
         few, many = (_apart(Path(name, str(units)), units) for units in (UNITS, 2 * UNITS))
     kinds = sorted({kind for counts in many.values() for kind in counts})
     found = {
-        step: {kind: {"a_unit": (many[step][kind] - few[step][kind]) / UNITS, "a_job": 2 * few[step][kind] - many[step][kind]} for kind in kinds}
+        step: {
+            kind: {"a_unit": (many[step][kind] - few[step][kind]) / UNITS, "a_job": 2 * few[step][kind] - many[step][kind]}
+            for kind in kinds
+        }
         for step in many
     }
     if args.json:

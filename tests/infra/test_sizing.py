@@ -60,7 +60,9 @@ def test_more_pairs_never_take_less(near):
     last = None
     for pairs in (1, 1e3, 1e5, 1e6, 1.9e7, 2.1e7, 1e8, 1e9, 5e9):
         steps = estimate(Job(pairs=pairs, runner="dataflow", near=near, train_rate=4.0), read_prices(PRICES))
-        now = [sum(getattr(step, name) for step in steps) for name in ("core_h", "wall_h", "stored", "moved", "shuffled", "writes", "reads")]
+        now = [
+            sum(getattr(step, name) for step in steps) for name in ("core_h", "wall_h", "stored", "moved", "shuffled", "writes", "reads")
+        ]
         now.append(sum(amount or 0 for step in steps for amount in step.money.values()))
         assert last is None or all(after >= before for before, after in zip(last, now, strict=True)), pairs
         last = now
@@ -112,7 +114,11 @@ def test_json_is_the_same_estimate(capsys):
 
 def test_the_command_runs_by_itself():
     run = subprocess.run(
-        [sys.executable, "-m", "infra.sizing", "--pairs", "5e9", "--runner", "dataflow"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "infra.sizing", "--pairs", "5e9", "--runner", "dataflow"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert run.stdout.startswith("5,000,000,000 pairs on dataflow, 1 worker of 2 cores: 3,000,000,000 living")
 
