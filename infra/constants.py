@@ -50,10 +50,12 @@ MEMBERS_AHEAD: Final = (
 )
 SHARD_PAIRS: Final = 10_000
 
-# Requests to the store (tests/bench/store_requests.py): a Parquet file opened counts as OPEN requests: its size, its footer, its columns.
+# Requests to the store (tests/bench/store_requests.py). A Parquet file opened counts as OPEN requests: its size, its footer, its columns (assumed).
 OPEN: Final = 3
 WRITES_A_UNIT: Final = {"fetch": 4, "score": 2, "select": 1, "shard": 0, "publish": 0}
-OPENS_A_UNIT: Final = {"fetch": 10, "score": 7, "select": 17, "shard": 4, "publish": 15}  # shard: for each MEMBERS_AHEAD pairs
+WRITES_A_SHARD: Final = 2
+OPENS_A_UNIT: Final = {"fetch": 5, "score": 6, "select": 17, "shard": 12, "publish": 22}  # small objects read whole among them
+OPENS_A_LOT: Final = 4  # of shard: of each unit, for each MEMBERS_AHEAD pairs
 
 # Bytes stored a pair beside what growth.json says of raw, requests and scores.
 DECISION_BYTES: Final = 60  # of a growth run's decisions
@@ -84,7 +86,8 @@ def _a_pair(name: str, step: str) -> tuple[float, float]:
     seconds = max(0.0, run["steps"][step]["cpu_s"] - runs(name)[START_UP_PAIRS]["steps"][step]["cpu_s"])
     if step == "shard":
         seconds = max(0.0, seconds - row_read_seconds() * (lots_of(run["kept"]) - 1) * run["pairs"])
-    return run["picture_bytes"] / run["pairs"], seconds / run["kept" if step == "shard" else "pairs"]
+    beyond = 1 - START_UP_PAIRS / run["pairs"]  # what start-up pairs took, started up apart, is not in `seconds`
+    return run["picture_bytes"] / run["pairs"], seconds / (beyond * run["kept" if step == "shard" else "pairs"])
 
 
 def lots_of(kept: float) -> float:
@@ -109,9 +112,9 @@ def start_up_seconds(step: str) -> float:
 
 
 def memory_of_select(rows: float) -> float:
-    """Bytes of all processes of the in-process runner, on the line through the smallest and the largest run of select.json."""
+    """Bytes of all processes of the in-process runner, on the line through the two largest runs of select.json."""
     known = runs("select")
-    few, many = min(known), max(known)
+    few, many = sorted(known)[-2:]
     slope = (known[many]["peak_mb"] - known[few]["peak_mb"]) / (many - few)
     return 1e6 * (known[few]["peak_mb"] + slope * (rows - few))
 

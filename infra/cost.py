@@ -173,7 +173,8 @@ def _shard(job: Job) -> Step:
     shards = math.ceil(job.kept / known.SHARD_PAIRS)
     return Step(
         "shard", core_h=_hours(seconds, "shard"), moved=job.kept * job.image_bytes, shuffled=80 * job.kept,
-        stored=job.kept * (images + known.JSON_BYTES), writes=2 * shards, reads=_reads("shard", job.units * lots) + job.kept,
+        stored=job.kept * (images + known.JSON_BYTES), writes=known.WRITES_A_SHARD * shards,
+        reads=_reads("shard", job.units) + known.OPEN * known.OPENS_A_LOT * job.units * lots + job.kept,
     )  # fmt: skip
 
 
@@ -225,10 +226,8 @@ def _price(step: Step, job: Job, prices: Mapping[str, Mapping[str, Any]]) -> Non
     if step.device_h:
         device = of.get(f"{step.device}_hour")
         step.money["accelerators"] = None if device is None else max(step.device_h, worker_h if step.name == "score" else 0.0) * device
-    if step.shuffled:
-        step.money["shuffle"] = (
-            step.shuffled / 1e9 * of["shuffle_gb"] if "shuffle_gb" in of else (None if job.runner == "dataflow" else 0.0)
-        )
+    if step.shuffled and job.runner == "dataflow":  # elsewhere it is part of the workers' time
+        step.money["shuffle"] = step.shuffled / 1e9 * of["shuffle_gb"] if "shuffle_gb" in of else None
     if job.runner != "local":
         rates = {"stored_gb_month": step.stored / 1e9 * job.months, "write": step.writes, "read_request": step.reads}
         step.money["store"] = None if not rates.keys() <= store.keys() else sum(store[name] * count for name, count in rates.items())

@@ -2,7 +2,7 @@
 
     python -m tests.bench.growth --pairs 10000 --pairs 100000 --pairs 1000000 --folder DIR --into infra/growth.json
     python -m tests.bench.growth --into infra/growth.json --plot infra/growth.svg
-    python -m tests.bench.growth --pairs 100 --pairs 2000 --photos --into infra/photos.json
+    python -m tests.bench.growth --pairs 100 --pairs 1500 --photos --into infra/photos.json
 
 Pairs are small JPEGs (1 to 3 KB), all different but for a twentieth that repeats another's bytes and a twentieth that nearly does, served by a
 loopback web. Each step is a command of its own, so that its time, its processes' CPU time and their peak memory are its own: fetch, score (the

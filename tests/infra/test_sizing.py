@@ -51,8 +51,12 @@ def test_small_batches_are_counted():
 
 
 def test_shard_opens_every_unit_for_each_lot_of_pairs():
-    few, many = (of(Job(pairs=pairs, alive=1, passing=1, duplicates=0), "shard") for pairs in (1e6, 1e7))
-    assert (many.reads - 1e7) == pytest.approx(100 * (few.reads - 1e6))
+    step = of(Job(pairs=1e7, alive=1, passing=1, duplicates=0), "shard")
+    lots, units = 1e7 / constants.MEMBERS_AHEAD, 1e7 / 10_000
+    opened = units * (constants.OPENS_A_UNIT["shard"] + lots * constants.OPENS_A_LOT)
+    assert (
+        step.reads == pytest.approx(constants.OPEN * opened + 1e7) and step.writes == constants.WRITES_A_SHARD * 1e7 / constants.SHARD_PAIRS
+    )
 
 
 @pytest.mark.parametrize("near", ["off", "fast", "complete"])
