@@ -8,7 +8,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help setup ingest finetune generate corpus runners test test-runners check soak format lock clean
+.PHONY: help setup ingest finetune generate corpus runners gcs-server test test-runners check soak format lock clean
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -59,5 +59,8 @@ format: $(READY)
 lock:  ## requirements.lock from pyproject.toml
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
+gcs-server:  ## Google Cloud Storage on loopback, for its tests, by the Go module proxy
+	GOBIN=$${XDG_CACHE_HOME:-$$HOME/.cache}/pigment/bin go install github.com/fsouza/fake-gcs-server@v1.56.1
+
 clean:
-	rm -rf $(VENV) pigment-data pigment-model pigment-pictures pigment-sample pigment-web build *.egg-info
+	rm -rf $(VENV) pigment-data pigment-local pigment-model pigment-pictures pigment-sample pigment-web build *.egg-info

@@ -207,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="What happened to a pair: each value beside its bound, and what would have kept it.",
         epilog=_EXAMPLES + EXIT_CODES,
     )
-    parser.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
+    parser.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder or URL of the dataset")
     parser.add_argument("--uid", metavar="UID", help="identity of the pair, or its first digits")
     parser.add_argument("--url", metavar="URL", help="its url, or its file name for a folder")
     parser.add_argument("--release", metavar="NAME", help="default: the newest")

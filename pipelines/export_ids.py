@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="The ids of the pairs that a release kept, as DataComp's subset file (.npy) or as text.",
         epilog=_EXAMPLES + EXIT_CODES,
     )
-    parser.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
+    parser.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder or URL of the dataset")
     parser.add_argument("--release", metavar="NAME", help="default: the newest")
     parser.add_argument("--column", metavar="NAME", default="uid", help="which id: uid, source_id, or another column of text of the pool")
     parser.add_argument("--out", metavar="FILE", required=True, help=".npy: DataComp's sorted array of dtype u8,u8; else text")

@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="What fetching did: rates, bytes, latency, failures by reason and host, stragglers, opt-outs.",
         epilog=_EXAMPLES + EXIT_CODES,
     )
-    parser.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
+    parser.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder or URL of the dataset")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
     args = parser.parse_args(argv)
     pool = Pool(args.dataset)

@@ -4,9 +4,10 @@ import os
 
 from pipelines.fetch.failures import ENOUGH
 from pipelines.fetch.settings import FETCHERS, OPTOUTS, USER_AGENT
-from pipelines.options import EXIT_CODES, GATES_HELP, Parser, mapping, positive, share, size_in_bytes
+from pipelines.options import EXIT_CODES, GATES_HELP, Parser, accelerator, mapping, memory, pairs, positive, share, size_in_bytes
 from pipelines.run import RUNNING_MODES
 from pipelines.sources.presets import PRESETS
+from pipelines.steps.shared_models import SHARING
 from quality.images.convert import FORMATS, RESIZES
 from quality.scorers import DEFAULT, PACKAGED
 
@@ -23,6 +24,8 @@ _EXAMPLES = """examples:
       a folder of images (metadata.csv, or name.jpg + name.txt)
   python -m pipelines.ingest --dataset cats --source img2dataset-output/
       WebDataset tars, with img2dataset's Parquet files or without: images stay in their tars, nothing is copied
+  python -m pipelines.ingest --dataset s3://bucket/cats --source 's3://lists/cats/*.parquet' --preset laion --contact you@example.org
+      dataset and source in an object store (infra/STORES.md)
   python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml --what_if
       what another policy would keep, beside the newest release; nothing is written
   python -m pipelines.ingest --dataset cats --start_at select --what_if --policy strict.toml --against commercial
@@ -46,11 +49,16 @@ def parser() -> Parser:
         epilog=_EXAMPLES + EXIT_CODES,
     )
     data = p.add_argument_group("data")
-    data.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset; made if it is not there")
+    data.add_argument(
+        "--dataset",
+        metavar="DIR",
+        default="pigment-sample",
+        help="folder or URL (s3://bucket/x, gs://bucket/x) of the dataset; made if it is not there",
+    )
     data.add_argument(
         "--source",
         metavar="PATH",
-        help="row file (csv tsv jsonl parquet, also .gz .zst), WebDataset tar, quoted glob, or folder; default: the packaged sample",
+        help="row file (csv tsv jsonl parquet, also .gz .zst), WebDataset tar, quoted glob, or folder, or a URL of one; default: the packaged sample",
     )
     data.add_argument(
         "--columns",
@@ -167,6 +175,21 @@ def parser() -> Parser:
     score.add_argument(
         "--engine", metavar="NAME", default="auto", help="inference engine; auto measures once and the pool keeps the answer"
     )
+    score.add_argument(
+        "--score_accelerator",
+        metavar="HINT",
+        type=accelerator,
+        help="of the machines that score, and of them alone, for runners that read resource hints: "
+        "'type:nvidia-tesla-t4;count:1;install-nvidia-driver'",
+    )
+    score.add_argument("--score_min_ram", metavar="SIZE", type=memory, help="of the machines that score, likewise, as in 16GB")
+
+    score.add_argument(
+        "--share_models",
+        choices=SHARING,
+        default=SHARING[0],
+        help="one copy for each machine or GPU, in a process of its own; in each process, with weights that are mapped; or as the engine is best",
+    )
 
     select = p.add_argument_group("select, shard and publish")
     select.add_argument("--policy", metavar="NAME|FILE", default="embedded", help="packaged policy or TOML file")
@@ -199,6 +222,15 @@ def parser() -> Parser:
     job.add_argument("--start_at", choices=STEPS, default="fetch", help="first step to run")
     job.add_argument("--stop_after", choices=STEPS, help="last step to run (default: publish)")
     job.add_argument("--plan", action="store_true", help="say units, requests, bytes and time, then stop; nothing is written")
+    job.add_argument(
+        "--check_job",
+        metavar="PAIRS",
+        nargs="?",
+        type=pairs,
+        const=100_000_000,
+        help="with --runner DataflowRunner: build the graphs of a job of so many pairs (default: 100 million) with Beam's Dataflow "
+        "translation, offline, check them, then stop; nothing is written",
+    )
     job.add_argument(
         "--runner",
         metavar="NAME",

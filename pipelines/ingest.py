@@ -19,12 +19,14 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipelines.check_job import check_job
+from pipelines.dataflow.hand_over import HANDED_OVER, hands_over
 from pipelines.fetch.in_place import tars_that_hold_listed
 from pipelines.fetch_summary import lines_of_run
 from pipelines.flags import parser
 from pipelines.funnel import Funnel, funnel_lines, funnel_of
 from pipelines.going_on import going_on
-from pipelines.logs import logs_to, screen
+from pipelines.logs import log_of, logs_to, screen
 from pipelines.options import EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, UsageError
 from pipelines.plan import plan_lines
 from pipelines.pool_job import PoolJob, open_pool_job
@@ -49,6 +51,7 @@ from schemas.attempts import Attempts
 from schemas.pool import Pool
 from schemas.release import Release
 from schemas.scratch import sweep
+from schemas.store import open_store
 
 
 def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
@@ -64,7 +67,10 @@ def pool_graph(pipeline: beam.Pipeline, job: PoolJob) -> None:
     else:
         units = pipeline | "Committed" >> beam.Create(job.committed)
     if job.scores:
-        _ = units | "Score" >> ScoreUnits(job.pool, job.scorers, job.pass_, threads=1, reads=job.reads)
+        if job.fetches and job.spreads:
+            units = units | "Spread to score" >> beam.Reshuffle()
+        score = ScoreUnits(job.pool, job.scorers, job.pass_, threads=job.threads, reads=job.reads, sharing=job.share_models)
+        _ = units | "Score" >> score.with_resource_hints(**job.score_hints)
 
 
 def select_graph(pipeline: beam.Pipeline, job: ReleaseJob) -> None:
@@ -86,13 +92,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code. Raises what pipelines.run.command turns into messages."""
     args, beam_flags = parser().parse_with_beam(sys.argv[1:] if argv is None else argv)
     _check(args)
+    if args.check_job is not None:
+        lines, code = check_job(args, beam_flags, (pool_graph, select_graph, shard_graph))
+        say("\n".join(lines))
+        return code
     if args.plan:
         say("\n".join(plan_lines(args)))
         return EXIT_DONE
+    launches = hands_over(args, beam_flags)
     if args.stop_after not in ("fetch", "score"):
         check_reviews(args.dataset, args.reviews)
     started = time.monotonic()
-    dataset = Path(args.dataset)
+    store = open_store(args.dataset)
     out = sys.stderr if args.json else sys.stdout
     if args.what_if:
         for line in what_if(args):
@@ -102,16 +113,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     engine = Engine(args.runner, workers=args.workers, beam_flags=beam_flags)  # what it lacks is told before hours of work, too
     sweep()  # what killed runs left on this machine
     if args.start_at in ("fetch", "score"):
-        there = Pool(dataset)
+        there = Pool(store)
         there.store.check_writable()
         if there.settings("engines") is None and args.stop_after != "fetch":
             say(
-                f"{dataset.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute",
+                f"{store.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute",
                 out=out,
             )
     pool_job = open_pool_job(args)
     took = Took()
-    with screen(out) as shown, logs_to(dataset / "logs" / "ingest.log"), engine:
+    with screen(out) as shown, logs_to(log_of(store)), engine:
         graph: dict[str, Any] = {
             "runner": args.runner, "mode": args.running_mode, "workers": args.workers, "beam_flags": beam_flags, "engine": engine,
         }  # fmt: skip
@@ -125,6 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                         Attempts(pool_job.pool.store),
                         tell=partial(say, out=shown),
                     )
+            if launches:
+                say(HANDED_OVER, out=shown)
+                return EXIT_DONE
             pool_job.end_retrying()
             for line in lines_of_run(pool_job, args.dataset, before=committed):
                 say(line, out=shown)
@@ -151,6 +165,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                         shards = release_job.fix_shards()
                         with took.step("shard", lambda: sum(unit.keep for unit in release_job.release.decided())):
                             run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
+                if launches:
+                    say(HANDED_OVER, out=shown)
+                    return EXIT_DONE
                 if args.stop_after is None:
                     try:
                         found = publish(
@@ -203,13 +220,13 @@ def deferred_text(job: PoolJob, deferred: dict[str, int], args: argparse.Namespa
 
 
 def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
-    done = f"{len(job.committed):,} units are in {Path(args.dataset) / 'pool'}"
+    done = f"{len(job.committed):,} units are in {job.pool.store.path_of('pool')}"
     return "\n".join([done, *_tars_lines(job.pool, {}), f"next: {_python()} -m pipelines.ingest --dataset {args.dataset}"])
 
 
 def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, already: bool, seconds: float, finished: bool) -> list[str]:
-    root = Path(job.pool.store.root)
-    place = root / job.release.path
+    store = job.pool.store
+    place = store.path_of(job.release.path)
     lines = _funnel_text(job, funnel, already=already)
     lines += _lists_lines(job, funnel)
     told = job.reviews.line(counts_of(funnel.reasons))
@@ -220,17 +237,17 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
     lines += ["", "where everything is"]
     if shards:
         size = sum(shard.bytes for shard in shards) / 1e6
-        lines.append(f"  shards     {place / 'shards'}  ({len(shards)} tar{'s' if len(shards) != 1 else ''}, {size:,.1f} MB)")
+        lines.append(f"  shards     {place}/shards  ({len(shards)} tar{'s' if len(shards) != 1 else ''}, {size:,.1f} MB)")
     lines += [
-        f"  decisions  {place / 'decisions'}  (a verdict and its reasons for every pair)",
-        *([f"  manifest   {place / 'manifest.json'}"] if finished else []),
-        f"  pool       {root / 'pool'}  (what was fetched and measured)",
-        f"  log        {root / 'logs' / 'ingest.log'}",
+        f"  decisions  {place}/decisions  (a verdict and its reasons for every pair)",
+        *([f"  manifest   {place}/manifest.json"] if finished else []),
+        f"  pool       {store.path_of('pool')}  (what was fetched and measured)",
+        f"  log        {log_of(store)}",
         "",
         f"{funnel.rows:,} pairs in {duration(seconds)}"
         + (f", {funnel.rows / seconds:,.0f} pairs/s" if seconds >= 1 and not already else ""),
-        f"next: {_python()} -m quality.report --dataset {_shown(root)}",
-        f"      {_python()} -m pipelines.explain --dataset {_shown(root)} --uid {_an_uid(job)}",
+        f"next: {_python()} -m quality.report --dataset {_shown(store.root)}",
+        f"      {_python()} -m pipelines.explain --dataset {_shown(store.root)} --uid {_an_uid(job)}",
     ]
     return lines
 
@@ -281,12 +298,12 @@ def _tars_lines(pool: Pool, listed: Mapping[str, int]) -> list[str]:
 def _python() -> str:
     """This interpreter as a person would type it here: below this folder by its path, else by its name."""
     path = Path(sys.executable)
-    return _shown(path) if path.is_relative_to(Path.cwd()) else "python"
+    return _shown(str(path)) if path.is_relative_to(Path.cwd()) else "python"
 
 
-def _shown(root: Path) -> str:
-    """The path as a person would type it here."""
-    return str(root.relative_to(Path.cwd())) if root.is_relative_to(Path.cwd()) else str(root)
+def _shown(root: str) -> str:
+    """The path, or URL, as a person would type it here."""
+    return str(Path(root).relative_to(Path.cwd())) if Path(root).is_relative_to(Path.cwd()) else root
 
 
 def _an_uid(job: ReleaseJob) -> str:

@@ -9,9 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, TextIO
 
-from schemas.store import StoreError
+from schemas.store import Store, StoreError
 
 _LINGER_S: Final = 1.0  # for what workers that are ending still say
+
+
+def log_of(store: Store) -> Path:
+    """The log of the jobs on a dataset: in it, or on this machine where it is behind a URL."""
+    return store.beside / "logs" / "ingest.log"
 
 
 @contextlib.contextmanager

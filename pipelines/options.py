@@ -2,16 +2,18 @@
 
 import argparse
 import difflib
+import re
 from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.resources import MinRamHint
 
 from quality.command import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from quality.command import Parser as CommandParser
 
 __all__ = [
     "EXIT_BUG", "EXIT_CODES", "EXIT_DEFERRED", "EXIT_DONE", "EXIT_FAILURES", "EXIT_GATE", "EXIT_INTERRUPTED", "EXIT_USAGE", "GATES_HELP",
-    "Parser", "UsageError", "mapping", "positive", "share", "size_in_bytes",
+    "Parser", "UsageError", "accelerator", "mapping", "memory", "pairs", "positive", "share", "size_in_bytes",
 ]  # fmt: skip
 
 EXIT_GATE, EXIT_DEFERRED, EXIT_FAILURES = 1, 3, 4
@@ -83,3 +85,27 @@ def mapping(text: str) -> dict[str, str]:
     if not pairs or any(not name.strip() or not value.strip() for name, _, value in pairs):
         raise argparse.ArgumentTypeError(f"{text} is not like caption=TEXT,url=URL (ours=yours)")
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def pairs(text: str) -> int:
+    """A whole number from 1, also as 5e9."""
+    value = float(text)
+    if value < 1 or value != int(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1; write 1000000 or 5e9")
+    return int(value)
+
+
+def accelerator(text: str) -> str:
+    """A resource hint of Beam, as Dataflow reads it: `type:NAME;count:N`, then perhaps `;install-nvidia-driver`."""
+    if re.fullmatch(r"type:[a-z0-9-]+;count:[1-9]\d*(;install-nvidia-driver(:[\w.-]+)?)?", text) is None:
+        raise argparse.ArgumentTypeError(f"{text} is not like type:nvidia-tesla-t4;count:1;install-nvidia-driver")
+    return text
+
+
+def memory(text: str) -> str:
+    """A size as Beam's resource hints take it: 16GB, 15GiB."""
+    try:
+        MinRamHint.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no size; write 16GB or 15GiB") from error
+    return text

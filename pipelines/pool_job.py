@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from pipelines.fetch.settings import FETCHERS, FetchSettings
 from pipelines.options import UsageError
 from pipelines.sources.formats import SourceError
 from pipelines.sources.listing import TARS, Entry, list_source
+from pipelines.sources.places import spec_of
 from pipelines.sources.rows import RowReader
+from pipelines.steps.shared_models import SHARING
 from quality.block_lists import read_lists
+from quality.engines.threads import threads_of_process
 from quality.evidence.manifest import TrustError, read_anchors
 from quality.images.convert import Target
 from quality.named_scorers import with_scorers
@@ -25,6 +28,7 @@ from schemas.follow_ups import Planned, begin_round, end_round, open_round, plan
 from schemas.pool import Pool
 from schemas.units import Pass, ScorerInfo, split_unit
 
+LOCAL = "DirectRunner"
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
 RESIZED = (
     "note: images are stored resized; what the bytes that came say of their origin (metadata, C2PA, watermarks) is read once, while they are "
@@ -42,7 +46,9 @@ _WHY_ASKED = {True: "--source names urls", False: "what the tars lack is asked f
 class PoolJob:
     """What the pool's graph does. entries: source files; empty when fetching is left out. reads: stored scorers whose columns `scorers` need.
     lists: the block lists' digest, or None. asks_hosts: whether anything may be asked for over HTTP. evidence_read_as: see chosen_scorers.
-    retry_round: of asking again for what failed, or None. max_failure_rate: see FailureLimit.
+    retry_round: of asking again for what failed, or None. max_failure_rate: see FailureLimit. share_models: as of SharedModels. threads: of each
+    process that scores. score_hints: Beam's resource hints of scoring.
+    spreads: whether fetched units are dealt out anew before they are scored: those who fetch are few, and Dataflow would score where they are.
     """
 
     pool: Pool
@@ -60,6 +66,10 @@ class PoolJob:
     evidence_read_as: str | None
     retry_round: int | None = None
     max_failure_rate: float | None = None
+    share_models: str = SHARING[0]
+    threads: int = 1
+    score_hints: Mapping[str, str] = field(default_factory=dict)
+    spreads: bool = False
 
     @property
     def runs(self) -> bool:
@@ -109,7 +119,7 @@ class PoolJob:
         scorers = (
             ", ".join(f"{scorer.name} ({scorer.version.partition('@')[0]})" for scorer in self.scorers) if self.scores else "no scoring"
         )
-        told = f"{Path(self.pool.store.root).name}: {what}; {scorers}"
+        told = f"{self.pool.store.name}: {what}; {scorers}"
         if self.asks_hosts:
             told += "\n" + self._politeness()
         if self.evidence_read_as is not None and (self.fetches or "evidence" in {scorer.name for scorer in self.scorers}):
@@ -134,7 +144,7 @@ class PoolJob:
 
 def open_pool_job(args: argparse.Namespace) -> PoolJob:
     """Checks flags against what the first run fixed, and fixes it on the first. Writes nothing before every check has passed."""
-    lists = read_lists().digest
+    hints, lists = _score_hints(args), read_lists().digest
     pool = Pool(args.dataset)
     fetches, scores = args.start_at == "fetch", args.start_at in ("fetch", "score") and args.stop_after != "fetch"
     fixed = pool.settings("source")
@@ -180,7 +190,16 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch,
         scorers, reads, pass_, fetches, scores, lists, asks_hosts, read_as, retry_round, args.max_failure_rate,
+        args.share_models, threads_of_process(args.workers), hints, args.runner != LOCAL,
     )  # fmt: skip
+
+
+def _score_hints(args: argparse.Namespace) -> dict[str, str]:
+    hints = {name: getattr(args, f"score_{name}") for name in ("accelerator", "min_ram")}
+    given = {name: value for name, value in hints.items() if value is not None}
+    if given and args.runner == LOCAL:
+        raise UsageError(f"--score_{next(iter(given))} chooses machines, and {LOCAL} runs on this one: leave it out")
+    return given
 
 
 def _asks_hosts(pool: Pool, entries: Sequence[Entry], *, retries: bool) -> bool:
@@ -204,7 +223,7 @@ def _source_of(args: argparse.Namespace, fixed: dict[str, Any] | None) -> tuple[
     sources = [dict(known) for known in fixed["sources"]] if fixed else []
     given = args.source if args.source is not None or sources else _packaged_sample()
     if given is not None:
-        spec = os.path.abspath(given)
+        spec = spec_of(given)
         known = next((known for known in sources if known["source"] == spec), None)
         new = known is None
         if known is None:

@@ -14,6 +14,8 @@ from schemas.pool import Pool
 from schemas.release import Release
 
 _EVERY_S = {True: 1.0, False: 10.0}  # terminal: one line rewritten; file or pipe: a line now and then
+_FAR_S = 10.0  # behind a URL, where each line takes four lists
+_SHARE = 0.05  # of the time that lists of a large pool may take
 
 
 class Progress:
@@ -48,9 +50,12 @@ class Progress:
                 self.out.flush()
 
     def _loop(self) -> None:
-        shown = None
-        while not self._stop.wait(_EVERY_S[self.tty]):
+        shown, every = None, _EVERY_S[self.tty] if self.pool.store.local is not None else _FAR_S
+        wait = every
+        while not self._stop.wait(wait):
+            started = time.monotonic()
             line = self.line()
+            wait = max(every, (time.monotonic() - started) / _SHARE)
             if line != shown:
                 # A line that wraps cannot be written over.
                 self.out.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}" if self.tty else f"{line}\n")

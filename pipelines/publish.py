@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -275,10 +274,10 @@ _EXAMPLES = """examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code. Raises what pipelines.run.command turns into messages."""
     args = _parser().parse_args(argv)
-    if not Path(args.dataset).is_dir():
-        raise UsageError(f"{args.dataset} is no dataset; give the folder that python -m pipelines.ingest wrote as --dataset")
-    gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates
     pool = Pool(args.dataset)
+    if pool.store.local is not None and not pool.store.local.is_dir():
+        raise UsageError(f"{args.dataset} is no dataset; give the folder or URL that python -m pipelines.ingest wrote as --dataset")
+    gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates
     release = Release(pool.store, args.release or _unpublished(pool))
     try:
         published = publish(pool, release, gates=gates, allow_missing=args.allow_missing)
@@ -301,7 +300,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Check a release from its files and write its manifest. A published release is left as it is.",
         epilog=_EXAMPLES + EXIT_CODES,
     )
-    p.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
+    p.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder or URL of the dataset")
     p.add_argument("--release", metavar="NAME", help="name of the release (default: the one that is not yet published)")
     p.add_argument("--allow_missing", action="store_true", help="publish although units were deferred; their rows are counted so")
     p.add_argument("--gates", metavar="FILE.py", action="append", default=[], help=GATES_HELP)

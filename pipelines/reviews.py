@@ -14,7 +14,7 @@ from schemas.digest import digest_of_table
 from schemas.pool import Pool
 from schemas.release import Release
 from schemas.reviews import SETTLED
-from schemas.store import Store
+from schemas.store import open_store
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def open_reviews(pool: Pool, units: Sequence[str], given: str | None, lists: Blo
 
 def check_reviews(dataset: str, given: str | None) -> None:
     """Reads the answers before hours of fetching. Raises UsageError where they cannot be taken."""
-    found = find_answers(Store(dataset), given)
+    found = find_answers(open_store(dataset), given)
     if found is not None:
         read_answers(*found)
 

@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Remove tars that no commit names and temporary files of killed writers. Only while no job writes to the dataset.",
         epilog="examples:\n  python -m pipelines.sweep --dataset pigment-data\n\n" + EXIT_CODES,
     )
-    parser.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
+    parser.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder or URL of the dataset")
     args = parser.parse_args(argv)
     pool = Pool(args.dataset)
     if pool.settings("source") is None:

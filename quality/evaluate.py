@@ -35,7 +35,7 @@ def parser() -> Parser:
         description="Precision, recall, ROC and PR areas, calibration and confusion of a stored column against people's answers.",
         epilog=_EXAMPLES,
     )
-    p.add_argument("--dataset", metavar="DIR", required=True, help="folder of the dataset")
+    p.add_argument("--dataset", metavar="DIR", required=True, help="folder or URL of the dataset")
     p.add_argument("--labels", metavar="FILE", required=True, help="CSV or Parquet of uid and answer, or the review's records")
     p.add_argument("--column", metavar="NAME", required=True, help="stored or computed column, as a policy names it")
     p.add_argument("--scorer", metavar="NAME:MODEL", help="whose column, where several scorers have given it")

@@ -24,8 +24,11 @@ class Attempts:
 
     def begin(self, step: str, unit: str) -> int:
         """Notes an attempt; returns how many began before and did not end."""
-        before = self._count(_path(step, unit))
-        self._put(_path(step, unit), before + 1)
+        path = _path(step, unit)
+        if self._store.put_new(path, _content(1)):  # nearly always: one request behind a URL
+            return 0
+        before = self._count(path)
+        self._put(path, before + 1)
         return before
 
     def end(self, step: str, unit: str) -> None:
@@ -52,7 +55,11 @@ class Attempts:
             return 0
 
     def _put(self, path: str, count: int) -> None:
-        self._store.put(path, json.dumps({"attempts": count}).encode())
+        self._store.put(path, _content(count))
+
+
+def _content(count: int) -> bytes:
+    return json.dumps({"attempts": count}).encode()
 
 
 def _path(step: str, unit: str) -> str:

@@ -18,7 +18,12 @@ def digest_of_json(value: Any) -> str:
 def digest_of_file(path: Path) -> str:
     """SHA-256 (hex) of a local file's bytes. Raises OSError."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of_bytes(file)
+
+
+def digest_of_bytes(file: Any) -> str:
+    """SHA-256 (hex) of an open binary file, from where it stands."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of_table(table: pa.Table) -> str:

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from schemas.columns import HOSTS, RAW, REQUESTS
 from schemas.digest import digest_of_file, digest_of_table
 from schemas.scratch import Scratch
-from schemas.store import Store
+from schemas.store import Store, open_store
 from schemas.units import Commit, Pass, PoolError, ScorerInfo, SourceFile
 from schemas.user_tar import UserTar
 
@@ -62,7 +62,7 @@ class Pool:
     """The pool of the dataset at `root` (the dataset's folder). Cheap to make and to pickle; holds no open file."""
 
     def __init__(self, root: str | Path | Store):
-        self.store = root if isinstance(root, Store) else Store(root)
+        self.store = root if isinstance(root, Store) else open_store(root)
 
     # ---- what the first run fixed
 
@@ -182,7 +182,7 @@ class Pool:
     def read_requests(self, unit: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Columns of what :meth:`put_requests` put; None for a unit that has none: an older pool's, or one that is not fetched."""
         try:
-            return self._read(f"pool/requests/{unit}.parquet", columns)
+            return self._read(f"pool/requests/{unit}.parquet", columns, kept=False)
         except FileNotFoundError:
             return None
 
@@ -296,17 +296,17 @@ class Pool:
 
     def _commit(self, path: str) -> Commit | None:
         try:
-            with self.store.open(path) as file:
+            with self.store.open(path, kept=True) as file:
                 return Commit(**footer_of(pq.read_schema(file).metadata, path))
         except FileNotFoundError:
             return None
 
     def _schema(self, path: str) -> pa.Schema:
-        with self.store.open(path) as file:
+        with self.store.open(path, kept=True) as file:
             return pq.read_schema(file)
 
-    def _read(self, path: str, columns: Sequence[str] | None) -> pa.Table:
-        with self.store.open(path) as file:
+    def _read(self, path: str, columns: Sequence[str] | None, *, kept: bool = True) -> pa.Table:
+        with self.store.open(path, kept=kept) as file:
             parquet = pq.ParquetFile(file)
             missing = set(columns or ()) - set(parquet.schema_arrow.names)
             if missing:

@@ -28,7 +28,7 @@ from schemas.columns import field as column
 from schemas.digest import digest_of_table
 from schemas.pool import footer_of, write_parquet
 from schemas.scratch import Scratch
-from schemas.store import Store
+from schemas.store import Store, open_store
 
 DECISIONS: Final = pa.schema(
     [
@@ -112,7 +112,7 @@ class Release:
     """The release `name` of the dataset at `root`."""
 
     def __init__(self, root: str | Path | Store, name: str):
-        self.store = root if isinstance(root, Store) else Store(root)
+        self.store = root if isinstance(root, Store) else open_store(root)
         self.name = name
         self.path = f"releases/{name}"
 
@@ -197,7 +197,7 @@ class Release:
 
     def index_schema(self, shard: int) -> pa.Schema:
         """The columns of a shard's index, with each field's metadata."""
-        with self.store.open(self.shard_path(shard, "parquet")) as file:
+        with self.store.open(self.shard_path(shard, "parquet"), kept=True) as file:
             return pq.read_schema(file)
 
     # ---- gates, manifest, run, latest
@@ -251,12 +251,12 @@ class Release:
                 raise ReleaseError(f"{self.store.path_of(path)} stands and differs; another run wrote it: give another --release")
 
     def _read(self, path: str, columns: Sequence[str] | None, filters: Any) -> pa.Table:
-        with self.store.open(path) as file:
+        with self.store.open(path, kept=True) as file:
             table = pq.ParquetFile(file).read(columns=None if columns is None else list(columns), use_threads=False)
             return table if filters is None else table.filter(filters)
 
     def _footer(self, path: str) -> dict[str, Any]:
-        with self.store.open(path) as file:
+        with self.store.open(path, kept=True) as file:
             return footer_of(pq.read_schema(file).metadata, path)
 
     def _json(self, path: str) -> dict[str, Any] | None:

@@ -1,7 +1,8 @@
-"""The only code that touches storage: put, put_new, read, read_ranges, list, delete, below one root.
+"""The only code that touches storage: put, put_new, read, read_ranges, list, delete, below one root. :func:`open_store` is the door.
 
-Local folders go through obstore's LocalStore, whose create-only put refuses a second writer (a hard link of a whole temporary file).
-Paths are relative, with "/" between parts. Only reading ranges and opening take an absolute one too: a tar of the user's (schemas.user_tar).
+Local folders go through obstore's LocalStore, whose create-only put refuses a second writer (a hard link of a whole temporary file); what
+has a URL is in schemas.remote_store. Paths are relative, with "/" between parts. Only reading ranges and opening take an absolute one or a
+URL too: a tar of the user's (schemas.user_tar).
 """
 
 import errno
@@ -22,19 +23,59 @@ class StoreError(Exception):
     """Storage could not be read or written; the message says what, where and what to do."""
 
 
+def is_url(root: str | Path) -> bool:
+    return "://" in str(root)
+
+
+def open_store(root: str | Path) -> "Store":
+    """The store at a local folder or a URL (s3://bucket/prefix, gs://bucket/prefix; https:// to read). Opens no connection.
+
+    Raises StoreError for a scheme that none has, and where the package that a scheme needs is not installed.
+    """
+    if not is_url(root):
+        return Store(root)
+    # Imported here: they are made of this module, and google's package takes half a second.
+    scheme = str(root).partition("://")[0]
+    if scheme == "gs":
+        try:
+            from schemas.gs_store import GsStore
+        except ModuleNotFoundError as error:
+            raise StoreError(f"{root}: gs:// needs {error.name}, which is not installed; pip install 'pigment[gs]'") from error
+        return GsStore(str(root))
+    from schemas.object_store import HttpStore, S3Store
+
+    kinds: dict[str, type[S3Store] | type[HttpStore]] = {"s3": S3Store, "https": HttpStore, "http": HttpStore}
+    if scheme not in kinds:
+        raise StoreError(f"{root}: give a local folder, or a URL that begins with s3://, gs:// or, to read, https:// or http://")
+    return kinds[scheme](str(root))
+
+
 class Store:
     """Objects below `root`, a local folder. Cheap to make, safe to pickle: every process opens its own."""
 
     def __init__(self, root: str | Path):
-        if "://" in str(root):
-            raise StoreError(f"{root}: only local folders can be used; give a path without '://'")
         self.root = str(Path(root).absolute())
 
     def __repr__(self) -> str:
-        return f"Store({self.root!r})"
+        return f"{type(self).__name__}({self.root!r})"
 
-    def __getstate__(self) -> dict[str, str]:
+    @property
+    def name(self) -> str:
+        """The last part of the root: what people call the dataset."""
+        return self.root.rstrip("/").rpartition("/")[2]
+
+    @property
+    def local(self) -> Path | None:
+        """The root as a folder of this machine; None behind a URL."""
+        return Path(self.root)
+
+    def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}
+
+    @property
+    def beside(self) -> Path:
+        """The folder of this machine for what is kept beside the dataset and is no object: logs, a database of reviews."""
+        return Path(self.root)
 
     @property
     def _objects(self) -> LocalStore:
@@ -107,6 +148,9 @@ class Store:
 
     def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
         """The bytes of each (offset, size), in the order asked. Raises FileNotFoundError, and StoreError for a range beyond the end."""
+        store, path = self._where(path)
+        if store is not self:
+            return store.read_ranges(path, ranges)
         with self.open(path) as file:  # 12 us for 40 KB; obstore's get_ranges takes 70 to 280 (measured)
             parts = [file.read_at(size, offset) for offset, size in ranges]
         for part, (offset, size) in zip(parts, ranges, strict=True):
@@ -114,9 +158,25 @@ class Store:
                 raise StoreError(f"{self.path_of(path)} ends before byte {offset + size}; it was cut: restore it, or fetch its unit again")
         return parts
 
-    def open(self, path: str) -> pa.NativeFile:
-        """A seekable Arrow file for Parquet and tar readers. Raises FileNotFoundError."""
-        return pa.memory_map(self.path_of(path), "r")
+    def open(self, path: str, *, kept: bool = False) -> pa.NativeFile:
+        """A seekable Arrow file for Parquet and tar readers. Raises FileNotFoundError.
+
+        kept: the object is never replaced by another, so that what was read of it once may be held in memory.
+        """
+        store, path = self._where(path)
+        return pa.memory_map(self.path_of(path), "r") if store is self else store.open(path, kept=kept)
+
+    def _where(self, path: str) -> tuple["Store", str]:
+        """This store and the path, or the store and the path below its root of what lies elsewhere: an absolute path or a URL."""
+        if is_url(path):
+            root, _, name = path.rpartition("/")
+            return open_store(root), name
+        return (self, path) if self.local is not None or not path.startswith("/") else (Store("/"), path[1:])
+
+    def state(self, path: str) -> tuple[int, str]:
+        """(size in bytes, what changes whenever the object does) of an object. Raises FileNotFoundError."""
+        found = os.stat(self.path_of(path))
+        return found.st_size, str(found.st_mtime_ns)
 
     def exists(self, path: str) -> bool:
         try:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from schemas.store import StoreError
+from schemas.store import StoreError, is_url, open_store
 
 
 @dataclass(frozen=True)
 class UserTar:
-    """path: absolute. state: its length and time of change in ns, as they were when its images were measured.
+    """path: absolute, or a URL. state: its length and time of change in ns (behind a URL the object's version), as they were when its images
+    were measured.
 
     A commit pins every image by its SHA-256; `state` tells, at no cost, that the file is still the one that was measured, so that an offset
     is never read in another file. It is part of no digest: a copy that keeps the time (cp -p, rsync -a) is as good.
@@ -20,17 +21,19 @@ class UserTar:
     state: str
 
     @classmethod
-    def of(cls, path: Path) -> Self:
+    def of(cls, path: Path | str) -> Self:
         """The tar as it is now. Raises FileNotFoundError."""
-        found = path.stat()
-        return cls(os.path.abspath(path), f"{found.st_size}:{found.st_mtime_ns}")
+        whole = str(path) if is_url(path) else os.path.abspath(path)
+        root, _, name = whole.rpartition("/")
+        size, version = open_store(root or "/").state(name)
+        return cls(whole, f"{size}:{version}")
 
     def check(self) -> None:
         """Raises StoreError when the file is gone or no longer the one that was measured."""
         try:
-            now = type(self).of(Path(self.path))
+            now = type(self).of(self.path)
         except OSError as error:
-            raise StoreError(f"{self.path}: {error.strerror}; units were taken from it in place: put it back") from error
+            raise StoreError(f"{self.path}: {error.strerror or 'not there'}; units were taken from it in place: put it back") from error
         if now.state != self.state:
             raise StoreError(
                 f"{self.path} was changed after its images were measured; put the old file back with its time (cp -p), "

@@ -67,11 +67,12 @@ class Done:
         return found
 
 
-def digests(root: Path) -> dict[str, bytes]:
-    """Every decision file and shard of the newest release, by name."""
-    release = Release(Pool(root).store, str(latest(Pool(root).store)))
-    base = root / release.path
-    return {str(path.relative_to(base)): path.read_bytes() for part in ("decisions", "shards") for path in sorted((base / part).iterdir())}
+def digests(root: Path | str) -> dict[str, bytes]:
+    """Every decision file and shard of the newest release of a folder or URL, by name."""
+    store = Pool(root).store
+    release = Release(store, str(latest(store)))
+    found = (path for part in ("decisions", "shards") for path, _ in store.list(f"{release.path}/{part}"))
+    return {path.removeprefix(f"{release.path}/"): store.read(path) for path in found}
 
 
 @pytest.fixture(scope="session")

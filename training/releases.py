@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.release import Release, ReleaseError, latest
-from schemas.remote_store import RemoteStore, is_url
-from schemas.store import Store
+from schemas.store import is_url, open_store
 
 LICENSES: Final = ("public-domain", "attribution", "share-alike")  # classes that may be learned from unless the user says otherwise
 MINING: Final = "evidence.mining"  # what a file says of itself: "disallowed" is an opt-out
@@ -65,7 +64,7 @@ class TrainingSet:
 def open_release(
     path: str | Path, *, licenses: Collection[str] | None = LICENSES, optouts: bool = True, weight: str | None = None
 ) -> TrainingSet:
-    """The release at `path`: <dataset>/releases/<name>, or a dataset, whose newest release is taken; a local path, or a URL (RemoteStore).
+    """The release at `path`: <dataset>/releases/<name>, or a dataset, whose newest release is taken; a local path, or a URL.
 
     licenses: the licence classes that may be in it; None: any. optouts: whether files that forbid mining in their own metadata are refused,
     and indexes that do not say.
@@ -110,16 +109,12 @@ def open_release(
 def _find(path: str) -> Release:
     dataset, between, name = path.rpartition("/releases/")
     if between:
-        return Release(_store(dataset), name)
-    store = _store(path)
+        return Release(open_store(dataset), name)
+    store = open_store(path)
     name = latest(store) or ""
     if not name:
         raise ReleaseError(f"{path}: no published release here; give a dataset, or <dataset>/releases/<name>")
     return Release(store, name)
-
-
-def _store(root: str) -> Store:
-    return RemoteStore(root) if is_url(root) else Store(root)
 
 
 def _check_licenses(release: Release, manifest: dict[str, Any], allowed: Collection[str] | None) -> None:

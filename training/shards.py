@@ -23,7 +23,6 @@ import torch
 import webdataset as wds
 
 from schemas.release import ReleaseError
-from schemas.remote_store import RemoteStore
 from training.order import Order, Shape, nearest_shapes, shapes_of
 from training.pictures import Cut, picture
 from training.releases import TrainingSet
@@ -166,7 +165,7 @@ class _Tars:
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
         store = self.training.release.store
-        if isinstance(store, RemoteStore):
+        if store.local is None:
             return store.read_ranges(self.training.tar(shard), [(offset, size)])[0]
         with self._lock:
             file = self._files.pop(shard, None)

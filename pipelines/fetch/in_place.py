@@ -20,6 +20,7 @@ from pipelines.fetch.sink import Sink, key_of
 from pipelines.fetch.store import Outcome, blocked
 from pipelines.fetch.taker import Taken, Taker
 from pipelines.sources.listing import TARS
+from pipelines.sources.places import open_bytes, place_of
 from pipelines.sources.rows import InPlace
 from pipelines.sources.tars import Place
 from quality.block_lists import BlockLists
@@ -49,7 +50,7 @@ def commit_in_place(
     rows = range(taken.source.num_rows)
     statuses, messages = (taken.source[name].to_pylist() for name in ("status", "error_message"))
     kinds = listed or [None] * len(rows)
-    with open(taken.tar.path, "rb") as tar, closing(Taker(settings, lists)) as taker:
+    with open_bytes(taken.tar.path) as tar, closing(Taker(settings, lists)) as taker:
         take = partial(taker.take, claims=[None], final_url=None, signals={}, apart=apart)
 
         def outcome_of(row: int) -> tuple[Outcome, bytes | None]:
@@ -93,7 +94,7 @@ def tars_that_hold_listed(pool: Pool, listed: Mapping[str, int]) -> list[str]:
         for unit in file.units if file.kind in TARS else ():
             commit = pool.raw_commit(unit)
             if commit is not None and (commit.user_tar is None or listed.get(unit, 0) > commit.statuses.get("blocked", 0)):
-                found.add(str(Path(file.source, file.path)))
+                found.add(str(place_of(file.source) / file.path))
     return sorted(found)
 
 

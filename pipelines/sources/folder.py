@@ -5,45 +5,64 @@ The sorted listing of the directory is the file; a row is an image. An image wit
 
 import hashlib
 import json
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from pipelines.sources.formats import Chunk, Row, columns_of
 from pipelines.sources.listing import IMAGE_SUFFIXES
+from pipelines.sources.places import Place, RemotePath, below, size_of
+
+_AT_ONCE: Final = 16  # sidecars behind a URL that are read at a time
 
 
-def images_in(folder: Path) -> list[Path]:
+def images_in(folder: Place) -> list[Place]:
     """The directory's images, sorted by name; folders below it are files of their own."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
-def listing_digest(folder: Path) -> str:
+def listing_digest(folder: Place) -> str:
     """SHA-256 over name and size of every image and name, size and content of every sidecar."""
     hasher = hashlib.sha256()
-    for image in images_in(folder):
-        hasher.update(f"{image.name}\0{image.stat().st_size}\0".encode("utf-8", "surrogateescape"))
-        for sidecar in (image.with_suffix(".txt"), image.with_suffix(".json")):
-            if sidecar.is_file():
-                content = sidecar.read_bytes()
-                hasher.update(f"{sidecar.name}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
+    for image, sidecars in _with_sidecars(images_in(folder)):
+        hasher.update(f"{image.name}\0{size_of(image)}\0".encode("utf-8", "surrogateescape"))
+        for suffix, content in sidecars.items():
+            name = image.with_suffix(suffix).name
+            hasher.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
     return hasher.hexdigest()
 
 
-def read_folder(root: Path, folder: str, start: int, rows: int) -> Chunk:
+def read_folder(root: Place, folder: str, start: int, rows: int) -> Chunk:
     """Rows start .. start + rows of a directory's listing."""
-    return columns_of([_row(root, image, line) for line, image in enumerate(images_in(root / folder)[start : start + rows], start + 1)])
+    images = images_in(root / folder)[start : start + rows]
+    return columns_of([_row(root, image, sidecars, line) for line, (image, sidecars) in enumerate(_with_sidecars(images), start + 1)])
 
 
-def _row(root: Path, image: Path, line: int) -> Row:
-    values = {"file_name": str(image.relative_to(root))}
-    text, data = image.with_suffix(".txt"), image.with_suffix(".json")
+def _with_sidecars(images: Sequence[Place]) -> Iterator[tuple[Place, dict[str, bytes]]]:
+    """Each image with what its sidecars hold, by suffix: `.txt` first."""
+
+    def read(image: Place) -> dict[str, bytes]:
+        paths = ((suffix, image.with_suffix(suffix)) for suffix in (".txt", ".json"))
+        return {suffix: path.read_bytes() for suffix, path in paths if path.is_file()}
+
+    if not images or not isinstance(images[0], RemotePath):
+        yield from ((image, read(image)) for image in images)
+        return
+    with ThreadPoolExecutor(_AT_ONCE) as readers:
+        yield from zip(images, readers.map(read, images), strict=True)
+
+
+def _row(root: Place, image: Place, sidecars: Mapping[str, bytes], line: int) -> Row:
+    values = {"file_name": below(image, root)}
+    text, data = sidecars.get(".txt"), sidecars.get(".json")
     try:
-        if data.is_file():
-            found = json.loads(data.read_text("utf-8"))
+        if data is not None:
+            found = json.loads(data.decode("utf-8"))
             if not isinstance(found, dict):
-                return Row(line, None, f"bad_row: {data.name} holds a JSON {type(found).__name__}, not an object")
+                return Row(line, None, f"bad_row: {image.with_suffix('.json').name} holds a JSON {type(found).__name__}, not an object")
             values = {**{str(key): value for key, value in found.items() if key not in ("url", "file_name")}, **values}
-        if text.is_file():
-            values["caption"] = text.read_text("utf-8").strip()
-    except (ValueError, OSError) as error:
+        if text is not None:
+            values["caption"] = text.decode("utf-8").strip()
+    except ValueError as error:
         return Row(line, None, f"bad_row: {error}")
     return Row(line, values)

@@ -2,15 +2,16 @@
 
 import glob
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from pipelines.sources.formats import COMPRESSIONS, TEXT_FORMATS, SourceError, column_names, format_of
+from pipelines.sources.places import Place, below, matching, place_of
 from pipelines.sources.presets import PRESETS, Preset
 from pipelines.sources.tars import beside_of, is_img2dataset
-from schemas.store import Store
+from schemas.store import is_url, open_store
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
 TARS: Final = ("tar", "img2dataset")  # kinds whose images stay where they are
@@ -68,52 +69,56 @@ class Names:
 
 
 def _list(spec: str, names: Names) -> list[Entry]:
-    if os.path.isdir(spec):
-        return _list_folder(Path(spec).absolute(), names)
-    paths = sorted(glob.glob(spec, recursive=True)) if glob.has_magic(spec) else [spec]
-    paths = _beside_tars_left_out([path for path in paths if os.path.isfile(path)]) if glob.has_magic(spec) else paths
+    place = place_of(spec) if is_url(spec) else Path(spec).absolute()
+    if not glob.has_magic(spec) and place.is_dir():
+        return _list_folder(place, names)
+    root, paths = matching(spec)
+    paths = _beside_tars_left_out(root, paths) if glob.has_magic(spec) else paths
     if not paths:
-        raise SourceError(f"{spec}: no file matches; check the pattern (quote it, so that the shell leaves it alone)")
+        raise SourceError(
+            f"{spec}: no file matches; check the pattern (quote it, so that the shell leaves it alone)"
+            if glob.has_magic(spec)
+            else f"{spec}: no such object or folder; give --source a row file, a glob or a folder"
+        )
     for path in paths:
-        if not os.path.exists(path):
-            raise SourceError(f"{path}: no such file or folder; give --source a row file, a glob or a folder")
-        if not os.access(path, os.R_OK):
-            raise SourceError(f"{path}: not readable; mend its rights")
-    root = Path(os.path.commonpath([str(Path(path).absolute().parent) for path in paths]))
-    return [_entry(root, str(Path(path).absolute().relative_to(root)), names) for path in paths]
+        if not is_url(spec) and not (root / path).exists():  # type: ignore[union-attr]  # local
+            raise SourceError(f"{root / path}: no such file or folder; give --source a row file, a glob or a folder")
+        if not is_url(spec) and not os.access(root / path, os.R_OK):  # type: ignore[arg-type]  # local
+            raise SourceError(f"{root / path}: not readable; mend its rights")
+    return [_entry(root, path, names) for path in paths]
 
 
-def _beside_tars_left_out(paths: list[str]) -> list[str]:
+def _beside_tars_left_out(root: Place, paths: Sequence[str]) -> list[str]:
     """The files of a pattern such as `out/*`, without those that img2dataset wrote for tars among them: they are read with their tar."""
     tars = {path.removesuffix(".tar") for path in paths if path.endswith(".tar")}
-    beside = {f"{tar}.parquet" for tar in tars if is_img2dataset(Path(f"{tar}.parquet"))} | {f"{tar}_stats.json" for tar in tars}
+    beside = {f"{tar}.parquet" for tar in tars if is_img2dataset(root / f"{tar}.parquet")} | {f"{tar}_stats.json" for tar in tars}
     return [path for path in paths if path not in beside]
 
 
-def _entry(root: Path, path: str, names: Names) -> Entry:
+def _entry(root: Place, path: str, names: Names) -> Entry:
     if path.lower().endswith(_PACKED_TARS):
         raise SourceError(f"{root / path} is compressed; images are read from a tar where they lie: unpack it to a plain .tar first")
     return _tar_entry(root, path, names) if path.lower().endswith(".tar") else _row_entry(root, path, names)
 
 
-def _tar_entry(root: Path, path: str, names: Names) -> Entry:
+def _tar_entry(root: Place, path: str, names: Names) -> Entry:
     """Names of JSON members are not known before the tar is read; a preset maps those of img2dataset's Parquet file alone."""
     beside = beside_of(root, path)
     mapping = dict(names.columns) if beside is None else _mapping(root, beside, names, url=False)[0]
     return Entry(str(root), path, "tar" if beside is None else "img2dataset", images=True, columns=mapping)
 
 
-def _row_entry(root: Path, path: str, names: Names) -> Entry:
+def _row_entry(root: Place, path: str, names: Names) -> Entry:
     mapping, known = _mapping(root, path, names, url=True)
     return Entry(str(root), path, "rows", images="url" not in known, columns=mapping, header=names.header(path))
 
 
-def _mapping(root: Path, path: str, names: Names, *, url: bool) -> tuple[dict[str, str], set[str]]:
+def _mapping(root: Place, path: str, names: Names, *, url: bool) -> tuple[dict[str, str], set[str]]:
     """(ours -> the file's, the names that it has, ours for those that are mapped).
 
     Raises SourceError where the file lacks a column that the user mapped, a caption or, asked for by `url`, urls and file names.
     """
-    there = column_names(Store(root), path, names.header(path))
+    there = column_names(open_store(str(root)), path, names.header(path))
     for ours, theirs in names.columns.items():
         if theirs not in there:
             raise SourceError(f"{root / path}: no column {theirs!r} (asked for as {ours}); the file has {', '.join(there) or 'none'}")
@@ -128,7 +133,7 @@ def _mapping(root: Path, path: str, names: Names, *, url: bool) -> tuple[dict[st
     return mapping, known
 
 
-def _list_folder(root: Path, names: Names) -> list[Entry]:
+def _list_folder(root: Place, names: Names) -> list[Entry]:
     endings = [suffix + end for suffix in [*TEXT_FORMATS, ".parquet"] for end in ["", *COMPRESSIONS]]
     metadata = [root / f"metadata{ending}" for ending in endings if (root / f"metadata{ending}").is_file()]
     if len(metadata) > 1:
@@ -137,10 +142,9 @@ def _list_folder(root: Path, names: Names) -> list[Entry]:
         )
     if metadata:
         return [_row_entry(root, metadata[0].name, names)]
-    tars = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.suffix.lower() == ".tar" and path.is_file())
-    folders = sorted(
-        {str(path.parent.relative_to(root)) for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()}
-    )
+    files = [path for path in root.rglob("*") if path.suffix.lower() in {".tar", *IMAGE_SUFFIXES} and path.is_file()]
+    tars = sorted(below(path, root) for path in files if path.suffix.lower() == ".tar")
+    folders = sorted({below(path.parent, root) for path in files if path.suffix.lower() in IMAGE_SUFFIXES})
     if tars and folders:
         raise SourceError(f"{root}: tars ({tars[0]}) and images ({folders[0]}); name one of them, the tars as '{root}/**/*.tar'")
     if tars:
@@ -150,7 +154,7 @@ def _list_folder(root: Path, names: Names) -> list[Entry]:
     return [Entry(str(root), folder, "folder", images=True, columns=dict(names.columns)) for folder in folders]
 
 
-def _folder_of_tars(root: Path, tars: list[str], names: Names) -> list[Entry]:
+def _folder_of_tars(root: Place, tars: list[str], names: Names) -> list[Entry]:
     alone = sorted(path for path in root.rglob("*.parquet") if not path.with_suffix(".tar").is_file() and is_img2dataset(path))
     if alone:
         raise SourceError(f"{alone[0]}: img2dataset's tar of it is missing; put it back, or leave its rows out: --source '{root}/**/*.tar'")

@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,12 +14,14 @@ import pyarrow.compute as pc
 from pipelines.sources.folder import images_in, listing_digest, read_folder
 from pipelines.sources.formats import Chunk, ChunkReader, SourceError, array_of, index
 from pipelines.sources.listing import TARS, Entry
+from pipelines.sources.places import Place as FilePlace
+from pipelines.sources.places import place_of, size_of
 from pipelines.sources.tars import Place, TarReader, beside_of
 from schemas.columns import KNOWN_SOURCE_COLUMNS, SOURCE, carried_name
-from schemas.digest import digest_of_file, digest_of_json
+from schemas.digest import digest_of_bytes, digest_of_json
 from schemas.follow_ups import follow_up
 from schemas.pool import Pool
-from schemas.store import Store
+from schemas.store import open_store
 from schemas.units import SourceFile, base_of, number_of, split_unit
 from schemas.user_tar import UserTar
 
@@ -32,14 +33,15 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
 
     The name is 16 hex digits of SHA-256 over path, size and digest of the content, and what limits it: a changed file is a new file.
     """
-    root, limit, sample = Path(entry.root), entry.limit, entry.sample
+    root, limit, sample = place_of(entry.root), entry.limit, entry.sample
     tar = _open_tar(root, entry.path, entry.kind) if entry.kind in TARS else None
     if entry.kind == "folder":
         size, digest = len(images_in(root / entry.path)), listing_digest(root / entry.path)
     elif tar is not None:
-        size, digest = (root / entry.path).stat().st_size, tar.digest
+        size, digest = size_of(root / entry.path), tar.digest
     else:
-        size, digest = (root / entry.path).stat().st_size, digest_of_file(root / entry.path)
+        with (root / entry.path).open("rb") as content:
+            size, digest = size_of(root / entry.path), digest_of_bytes(content)
     name = digest_of_json(
         [
             entry.path,
@@ -63,7 +65,7 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
         offsets = list(range(0, rows, unit_size))
         lines = [offset + 1 for offset in offsets]
     else:
-        rows, offsets, lines = index(Store(root), entry.path, unit_size, entry.header)
+        rows, offsets, lines = index(open_store(entry.root), entry.path, unit_size, entry.header)
     rows = rows if limit is None else min(rows, limit)
     chunks = math.ceil(rows / unit_size)
     file = SourceFile(
@@ -85,7 +87,7 @@ def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
     return file
 
 
-def _open_tar(root: Path, path: str, kind: str) -> TarReader:
+def _open_tar(root: FilePlace, path: str, kind: str) -> TarReader:
     try:
         return TarReader(root, path, beside=beside_of(root, path) if kind == "img2dataset" else None)
     except OSError as error:
@@ -111,10 +113,11 @@ class RowReader:
     def __post_init__(self) -> None:
         self._files: dict[str, SourceFile] = {}
         self._readers: dict[str, ChunkReader] = {}
+        self._places: dict[str, FilePlace] = {}  # by source: one behind a URL is listed once
         self._tar: tuple[str, TarReader] | None = None  # the last one: of a million members it takes some 200 MB
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"pool": self.pool, "identity": self.identity, "_files": {}, "_readers": {}, "_tar": None}
+        return {"pool": self.pool, "identity": self.identity, "_files": {}, "_readers": {}, "_places": {}, "_tar": None}
 
     def _file(self, unit: str) -> SourceFile:
         name, _ = split_unit(unit)
@@ -124,6 +127,10 @@ class RowReader:
                 raise SourceError(f"unit {unit}: pool/files/{name}.json is missing; run the job again from the start")
             self._files[name] = file
         return self._files[name]
+
+    def _place(self, file: SourceFile) -> FilePlace:
+        """The root of a file's source."""
+        return self._places.setdefault(file.source, place_of(file.source))
 
     def input_digest(self, unit: str) -> str:
         """What the unit was made from: file, chunk, and everything that fetch was told that changes bytes; of a follow-up its rows too."""
@@ -142,14 +149,16 @@ class RowReader:
         file, chunk = self._file(unit), split_unit(unit)[1]
         start, rows = chunk * file.unit_size, min(file.unit_size, file.rows - chunk * file.unit_size)
         if file.kind == "folder":
-            found = read_folder(Path(file.source), file.path, start, rows)
+            found = read_folder(self._place(file), file.path, start, rows)
         else:
             if file.file not in self._readers:
-                self._readers[file.file] = ChunkReader(Store(file.source), file.path, file.offsets, file.lines, file.unit_size, file.header)
+                self._readers[file.file] = ChunkReader(
+                    open_store(file.source), file.path, file.offsets, file.lines, file.unit_size, file.header
+                )
             found = self._readers[file.file].read(chunk, rows)
         if len(found.lines) != rows:
             raise SourceError(
-                f"{Path(file.source, file.path)} changed while it was read: {len(found.lines)} rows in unit {unit}, {rows} expected"
+                f"{self._place(file) / file.path} changed while it was read: {len(found.lines)} rows in unit {unit}, {rows} expected"
             )
         table = source_table(found, file.columns)
         return table if file.sample is None else table.take(pa.array(file.sampled(chunk), pa.int64()))
@@ -177,7 +186,7 @@ class RowReader:
             return None
         file, chunk = self._file(unit), split_unit(unit)[1]
         if self._tar is None or self._tar[0] != file.file:
-            self._tar = (file.file, _open_tar(Path(file.source), file.path, file.kind))
+            self._tar = (file.file, _open_tar(self._place(file), file.path, file.kind))
         tar, start = self._tar[1], chunk * file.unit_size
         if tar.digest != file.digest:
             raise SourceError(
@@ -194,7 +203,8 @@ class RowReader:
     def read_image(self, unit: str, file_name: str) -> bytes:
         """The bytes of an image of a folder source. Raises FileNotFoundError."""
         file = self._file(unit)
-        return Path(file.source, Path(file.path).parent if file.kind == "rows" else "", file_name).read_bytes()
+        base = (self._place(file) / file.path).parent if file.kind == "rows" else self._place(file)
+        return (base / file_name).read_bytes()
 
 
 def _at_their_urls(chunk: Chunk, mapping: Mapping[str, str]) -> Chunk:

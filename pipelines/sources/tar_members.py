@@ -5,12 +5,13 @@ Python's `tarfile` ends in silence at a damaged header, as if the archive ended 
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Final
 
 from pipelines.sources.formats import SourceError
+from pipelines.sources.places import Place, RemotePath, open_bytes, size_of
 
 BLOCK: Final = 512
 _COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -44,9 +45,9 @@ class Members:
     damage: str | None
 
 
-def members_of(path: Path) -> Members:
+def members_of(path: Place) -> Members:
     """Reads the headers and text members of a tar; about 5 us a member. Raises SourceError for a compressed or an empty file, and OSError."""
-    with path.open("rb") as file:
+    with open_bytes(str(path)) as file:
         start = file.read(6)
         for magic, name in _COMPRESSED.items():
             if start.startswith(magic):
@@ -55,8 +56,10 @@ def members_of(path: Path) -> Members:
                 )
         if not start:
             raise SourceError(f"{path} is empty; take it out of --source, or make it again")
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # else the images between the headers are read ahead
-        reader = _Reader(file.fileno())
+        far = isinstance(path, RemotePath)
+        if not far:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # else the images between the headers are read ahead
+        reader = _Reader(file.read_at if far else partial(os.pread, file.fileno()), size_of(path))
         found = list(reader)
         if reader.damage is not None and not reader.headers:
             raise SourceError(f"{path} is no tar: {reader.damage}")
@@ -66,9 +69,9 @@ def members_of(path: Path) -> Members:
 class _Reader:
     """Iterates once over the regular files of a tar; `damage` and `digest` are known afterwards."""
 
-    def __init__(self, file: int):
-        self._file = file
-        self._length = os.fstat(file).st_size
+    def __init__(self, pread: Callable[[int, int], bytes], length: int):
+        """pread: (size, offset) to bytes."""
+        self._pread, self._length = pread, length
         self._hash = hashlib.sha256(str(self._length).encode())
         self._global: dict[str, str] = {}  # what a pax global header says of all members behind it
         self.headers = 0
@@ -81,7 +84,7 @@ class _Reader:
         at, ended = 0, False
         said: dict[str, str] = {}  # what extended headers say of the next member
         while at < self._length:
-            header = os.pread(self._file, BLOCK, at)
+            header = self._pread(BLOCK, at)
             if len(header) == BLOCK and not header.strip(b"\0"):
                 at, ended = at + BLOCK, True
                 continue
@@ -97,7 +100,7 @@ class _Reader:
                 self.damage = f"the header at byte {at:,} has no length"
                 return
             if kind in b"xgLK":
-                text = os.pread(self._file, min(size, _MOST_EXTENDED), at + BLOCK)
+                text = self._pread(min(size, _MOST_EXTENDED), at + BLOCK)
                 self._hash.update(text)
                 if len(text) < size:
                     self.damage = f"the extended header at byte {at:,} is cut off or too long"
@@ -114,7 +117,7 @@ class _Reader:
                 if kind in _REGULAR:
                     member = Member(told.get("path") or _name(header), at + BLOCK, size, cut=at + BLOCK + size > self._length)
                     if member.name.lower().endswith(_TEXTS):
-                        self._hash.update(os.pread(self._file, min(size, MOST_TEXT), member.offset))
+                        self._hash.update(self._pread(min(size, MOST_TEXT), member.offset))
                     yield member
                 elif kind not in b"S":  # links and folders have no bytes, whatever their header says; GNU's sparse files do
                     size = 0

@@ -10,7 +10,6 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -18,9 +17,11 @@ import pyarrow.parquet as pq
 
 from pipelines.sources.formats import Chunk, Row, SourceError, columns_of, parquet_rows, read_parquet
 from pipelines.sources.img2dataset import COLUMNS, failure_of
+from pipelines.sources.places import Place as FilePlace
+from pipelines.sources.places import open_bytes
 from pipelines.sources.tar_members import MOST_TEXT, Member, Members, members_of
-from schemas.digest import digest_of_file, digest_of_json
-from schemas.store import Store
+from schemas.digest import digest_of_bytes, digest_of_json
+from schemas.store import open_store
 from schemas.user_tar import UserTar
 
 IMAGES: Final = frozenset({"jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff"})
@@ -74,22 +75,21 @@ class TarChunk:
 class TarReader:
     """One tar, its members listed. beside: img2dataset's Parquet file of it, below the root; None for a plain WebDataset tar."""
 
-    def __init__(self, root: Path, path: str, *, beside: str | None):
-        self.tar = UserTar.of(root / path)
+    def __init__(self, root: FilePlace, path: str, *, beside: str | None):
+        self.tar = UserTar.of(str(root / path))
         self._root, self._path, self._beside = root, path, beside
         self._members = members_of(root / path)
         self._samples = _samples_of(self._members, keyed=beside is not None)
         if beside is not None:
-            self._rows_beside = parquet_rows(Store(root), beside)
+            self._rows_beside = parquet_rows(open_store(str(root)), beside)
 
     @cached_property
     def digest(self) -> str:
         """Of all that rows are made of; see Members. Of img2dataset's output with the Parquet file's bytes."""
-        return (
-            self._members.digest
-            if self._beside is None
-            else digest_of_json([self._members.digest, digest_of_file(self._root / self._beside)])
-        )
+        if self._beside is None:
+            return self._members.digest
+        with (self._root / self._beside).open("rb") as file:
+            return digest_of_json([self._members.digest, digest_of_bytes(file)])
 
     @property
     def rows(self) -> int:
@@ -101,13 +101,13 @@ class TarReader:
         return (
             self._of_samples(start, rows)
             if self._beside is None
-            else self._of_parquet(read_parquet(Store(self._root), self._beside, start, rows))
+            else self._of_parquet(read_parquet(open_store(str(self._root)), self._beside, start, rows))
         )
 
     def _of_samples(self, start: int, rows: int) -> TarChunk:
         samples = list(self._samples.values())[start : start + rows]
         found = []
-        with open(self.tar.path, "rb") as file:
+        with open_bytes(self.tar.path) as file:
 
             def text(member: Member) -> bytes:
                 file.seek(member.offset)
@@ -172,18 +172,19 @@ class TarReader:
 _TEXTS: Final = frozenset({*_CAPTIONS, "json"})
 
 
-def beside_of(root: Path, path: str) -> str | None:
+def beside_of(root: FilePlace, path: str) -> str | None:
     """The Parquet file that img2dataset wrote for a tar, below the root; None where there is none, or it is another's."""
     name = path.removesuffix(".tar") + ".parquet"
     return name if path.endswith(".tar") and is_img2dataset(root / name) else None
 
 
-def is_img2dataset(path: Path) -> bool:
+def is_img2dataset(path: FilePlace) -> bool:
     """Whether a Parquet file says of its rows what img2dataset says. Raises SourceError for a broken one."""
     if not path.is_file():
         return False
     try:
-        return set(COLUMNS) <= set(pq.read_schema(path).names)
+        with path.open("rb") as file:
+            return set(COLUMNS) <= set(pq.read_schema(file).names)
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{path}: cannot be read as parquet: {error}") from error
 

@@ -6,6 +6,9 @@ from threading import Lock
 
 import pyarrow as pa
 
+from pipelines.steps.shared_models import ModelsDied, SharedModels
+from quality.engines import started_by
+from quality.engines.threads import bound_threads
 from quality.scorers.batch import SIDE, PairBatch, chunks
 from quality.scorers.protocol import Scorer, in_order, raw_of, sides_of
 from schemas.columns import RAW
@@ -31,22 +34,28 @@ class Needs:
 
 
 class LoadedScorers:
-    """Scorers that are loaded. Threads of a process share them: one thread at a time is in each. stored: columns that chunks bring."""
+    """Scorers that are loaded. Threads of a process share them: one thread at a time is in each. stored: columns that chunks bring.
 
-    def __init__(self, scorers: Sequence[Scorer], *, stored: Sequence[str] = ()):
-        _one_thread_an_operator()
+    sharing: with which other processes their models are shared, as of SharedModels. threads: of this process's pools that no score depends on.
+    """
+
+    def __init__(self, scorers: Sequence[Scorer], *, stored: Sequence[str] = (), sharing: str = "process", threads: int = 1):
+        bound_threads(threads)
         self._scorers = [(scorer, Lock()) for scorer in in_order(scorers, stored=set(stored))]
-        for scorer in scorers:
-            scorer.load()
+        with started_by(SharedModels(scorers, sharing).start):
+            for scorer in scorers:
+                scorer.load()
         self.needs = Needs.of(scorers)
         self.schema = self.needs.schema
 
     def score(self, batch: PairBatch, where: str) -> pa.RecordBatch:
-        """All columns of a chunk. Raises ScorerBug, naming `where`."""
+        """All columns of a chunk. Raises ScorerBug, naming `where`, and ModelsDied."""
         for scorer, lock in self._scorers:
             try:
                 with lock:
                     scores = scorer.score(batch)
+            except ModelsDied:
+                raise
             except Exception as error:
                 raise ScorerBug(f"scorer {scorer.name} ({scorer.version}) raised at {where}: {type(error).__name__}: {error}") from error
             if len(scores) != len(batch) or not scores.schema.equals(scorer.fields):
@@ -82,12 +91,3 @@ def batches(pool: Pool, unit: str, needs: Needs, stored: Mapping[str, str]) -> I
         batch = PairBatch(captions[first : first + len(data)], data)
         batch.add_columns({need: column.slice(first, len(data)) for need, column in columns.items()})
         yield first, batch
-
-
-def _one_thread_an_operator() -> None:
-    """Part of every version: sums in another order have other last bits. Parallelism comes from processes."""
-    import cv2
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

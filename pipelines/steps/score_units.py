@@ -10,6 +10,7 @@ from apache_beam.utils.shared import Shared
 
 from pipelines.steps.loaded_scorers import LoadedScorers, batches
 from pipelines.steps.score_apart import score_unit_apart
+from pipelines.steps.shared_models import SHARING, ModelsDied
 from quality.scorers.batch import PairBatch
 from quality.scorers.protocol import Scorer, in_order, info_of
 from schemas.attempts import TRIES, Attempts
@@ -21,11 +22,21 @@ class ScoreUnits(beam.PTransform):
     """Runs scorers over committed units and commits their columns, "<scorer>.<field>", as one pass.
 
     In: names of units whose fetch is committed. Out: names of scored units; a unit whose scores stand is adopted. threads: that decode, in
-    each process; models are loaded once a process. reads: of several stored scorers that have a needed column, those that are read. Raises
-    ValueError when a scorer needs a column that neither the others nor a pass of the pool have, and PoolError when several passes have it.
+    each process. sharing: of models, among the processes of a machine, as of SharedModels. reads: of several stored scorers that have a
+    needed column, those that are read. Raises ValueError when a scorer needs a column that neither the others nor a pass of the pool have,
+    and PoolError when several passes have it.
     """
 
-    def __init__(self, pool: Pool, scorers: Sequence[Scorer], pass_: Pass, *, threads: int, reads: Collection[ScorerInfo] = ()):
+    def __init__(
+        self,
+        pool: Pool,
+        scorers: Sequence[Scorer],
+        pass_: Pass,
+        *,
+        threads: int,
+        reads: Collection[ScorerInfo] = (),
+        sharing: str = SHARING[0],
+    ):
         super().__init__()
         if threads < 1:
             raise ValueError(f"threads is {threads}; it must be at least 1")
@@ -33,7 +44,7 @@ class ScoreUnits(beam.PTransform):
             raise ValueError(f"pass {pass_.name} is not of the scorers {', '.join(scorer.name for scorer in scorers)}")
         stored = stored_columns(pool, scorers, pass_, reads=reads)
         in_order(scorers, stored=set(stored))
-        self._fn = _Score(pool, scorers, pass_, stored, threads)
+        self._fn = _Score(pool, scorers, pass_, stored, threads, sharing)
 
     def expand(self, units):
         return units | "Score" >> beam.ParDo(self._fn).with_output_types(str)
@@ -57,8 +68,9 @@ def stored_columns(pool: Pool, scorers: Sequence[Scorer], pass_: Pass, *, reads:
 
 
 class _Score(beam.DoFn):
-    def __init__(self, pool: Pool, scorers: Sequence[Scorer], pass_: Pass, stored: Mapping[str, str], threads: int):
+    def __init__(self, pool: Pool, scorers: Sequence[Scorer], pass_: Pass, stored: Mapping[str, str], threads: int, sharing: str):
         self._pool, self._scorers, self._pass, self._stored, self._threads = pool, tuple(scorers), pass_, stored, threads
+        self._sharing = sharing
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -82,8 +94,12 @@ class _Score(beam.DoFn):
 
     def _score(self, unit: str) -> pa.Table:
         if self._loaded is None:  # not in setup: where everything is scored, nobody waits for models
-            self._loaded = self._shared.acquire(partial(LoadedScorers, self._scorers, stored=tuple(self._stored)))
-        return score_unit(self._pool, unit, self._loaded, executor=self._executor, stored=self._stored)
+            load = partial(LoadedScorers, self._scorers, stored=tuple(self._stored), sharing=self._sharing, threads=self._threads)
+            self._loaded = self._shared.acquire(load)
+        try:
+            return score_unit(self._pool, unit, self._loaded, executor=self._executor, stored=self._stored)
+        except ModelsDied:  # the unit would end each process that has the models, for all others too
+            return self._score_apart(unit)
 
     def _score_apart(self, unit: str) -> pa.Table:
         return score_unit_apart(self._pool, unit, self._scorers, stored=self._stored)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quality.engines.run import ENGINES, Run, engines_of, start
+from quality.engines.run import ENGINES, Run, engines_of, start_here
 from quality.engines.tower import EngineError, Tower
 
 
@@ -42,7 +42,7 @@ def choose_engine(tower: Tower, *, seconds: float = 0.7) -> list[Measured]:
     reference, found = None, []
     for engine in engines_of(tower):  # the reference comes first
         try:
-            run = start(tower, engine)
+            run = start_here(tower, engine, mapped=False)  # laying out the weights of all engines would take their memory and disk
         except EngineError:
             if engine == tower.reference:
                 raise

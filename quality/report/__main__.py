@@ -35,7 +35,7 @@ def parser() -> Parser:
         description="A quality report of a release, or of a pool, as one offline HTML file.",
         epilog=_EXAMPLES,
     )
-    p.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder of the dataset")
+    p.add_argument("--dataset", metavar="DIR", default="pigment-sample", help="folder or URL of the dataset")
     p.add_argument("--release", metavar="NAME", help="default: the newest; of a dataset without one, the pool")
     p.add_argument("--pool", action="store_true", help="the pool, without a release")
     p.add_argument("--against", metavar="NAME", help="the release to compare with (default: the parent that the release names)")

@@ -205,7 +205,7 @@ class _Gatherer:
                 sheets["nsfw"] = self._sheet("nsfw", int((values >= np.float32(0.5)).sum()), _SHEET // 2, values)
         reasons = reasons_of(ledger)
         report = Report(
-            dataset=Path(pool.store.root).name,
+            dataset=pool.store.name,
             release=None if self.release is None else self.release.name,
             policy=None if self.policy is None else self.policy.name,
             policy_text="" if self.policy is None else self.policy.description,

@@ -110,7 +110,7 @@ def _parser() -> Parser:
         description="Precision and recall of a rule's bound over its threshold, from people's answers; and a better bound with its cost in pairs.",
         epilog=_EXAMPLES,
     )
-    p.add_argument("--dataset", metavar="DIR", required=True, help="folder of the dataset")
+    p.add_argument("--dataset", metavar="DIR", required=True, help="folder or URL of the dataset")
     p.add_argument("--column", metavar="NAME", required=True, help="what the rule looks at")
     p.add_argument("--question", metavar="REASON", help="the rule's reason, where rules on the column give several")
     p.add_argument("--rule", metavar="NUMBER", type=int, help="which rule of the policy, from 1, where there are several")

@@ -124,7 +124,7 @@ def _parser() -> Parser:
     p.add_argument("way", choices=("out", "in"), help="tasks out, or answers in")
     p.add_argument("tool", choices=("label_studio", "csv"), help="whose format")
     p.add_argument("file", metavar="FILE", help="to write, or to read")
-    p.add_argument("--dataset", metavar="DIR", required=True, help="folder of the dataset")
+    p.add_argument("--dataset", metavar="DIR", required=True, help="folder or URL of the dataset")
     p.add_argument("--queue", choices=tuple(QUEUES), action="append", help="out: only this queue; can be given again")
     p.add_argument("--side", metavar="PIXELS", type=int, default=512, help="out: of the longer side of images")
     p.add_argument("--sharp", action="store_true", help="out: show images sharp at once, not blurred with the sharp one at hand")

@@ -20,7 +20,7 @@ exit codes: 0 done   2 wrong use   70 a bug   130 interrupted"""
 
 def parser() -> Parser:
     p = Parser(prog="python -m quality.review export", description="Writes the standing answers.", epilog=_EXAMPLES)
-    p.add_argument("--dataset", metavar="DIR", required=True, help="folder of the dataset")
+    p.add_argument("--dataset", metavar="DIR", required=True, help="folder or URL of the dataset")
     p.add_argument("--database", metavar="URL", help=f"sqlite:///FILE or postgresql://… (default: {ENVIRONMENT}, else <dataset>/{PATH})")
     return p
 

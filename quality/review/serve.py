@@ -39,7 +39,7 @@ exit codes: 0 done   2 wrong use   70 a bug   130 interrupted"""
 
 def parser() -> Parser:
     p = Parser(prog="python -m quality.review serve", description="The review application.", epilog=_EXAMPLES)
-    p.add_argument("--dataset", metavar="DIR", required=True, help="folder of the dataset")
+    p.add_argument("--dataset", metavar="DIR", required=True, help="folder or URL of the dataset")
     p.add_argument("--database", metavar="URL", help=f"sqlite:///FILE or postgresql://… (default: {ENVIRONMENT}, else <dataset>/{PATH})")
     p.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on")
     p.add_argument("--port", metavar="N", type=int, default=8350, help="port to listen on; 0: any that is free")

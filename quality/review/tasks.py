@@ -139,7 +139,7 @@ def _summary(pool: Pool, release: Release, standing: pa.Table, tasks: pa.Table) 
 
 def _parser() -> Parser:
     p = Parser(prog="python -m quality.review tasks", description="Choose what people are asked about a release.", epilog=_EXAMPLES)
-    p.add_argument("--dataset", metavar="DIR", required=True, help="folder of the dataset")
+    p.add_argument("--dataset", metavar="DIR", required=True, help="folder or URL of the dataset")
     p.add_argument("--release", metavar="NAME", help="default: the newest")
     p.add_argument("--kept", metavar="SHARE", type=share, default=0.02, help="of the kept pairs: should they be in the set?")
     p.add_argument("--dropped", metavar="SHARE", type=share, default=0.02, help="of the dropped pairs that people could bring back")

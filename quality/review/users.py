@@ -29,7 +29,7 @@ def parser() -> Parser:
     p.add_argument("act", choices=("add", "list", "password", "disable", "enable"), help="what to do")
     p.add_argument("name", nargs="?", help="of the account")
     p.add_argument("--role", choices=ROLES, help="of a new account (default: annotator)")
-    p.add_argument("--dataset", metavar="DIR", required=True, help="folder of the dataset")
+    p.add_argument("--dataset", metavar="DIR", required=True, help="folder or URL of the dataset")
     p.add_argument("--database", metavar="URL", help=f"sqlite:///FILE or postgresql://… (default: {ENVIRONMENT}, else <dataset>/{PATH})")
     return p
 

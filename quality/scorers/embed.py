@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from quality.embedded_clip import EMBEDDED_MODEL_NAME, embedded_model_dir, embedded_weights_digest
-from quality.engines import Run, Tower, start
+from quality.engines import Call, Tower, start, start_here
 from quality.engines.tower import default_cache, put_file
 from quality.scorers.batch import SIDE, PairBatch
 from quality.scorers.probe import CAPTIONS, drawings
@@ -111,7 +111,7 @@ def without_engine(version: str) -> str:
     return f"{model};{preprocessing};{revision}"
 
 
-def run_groups(run: Run, tokens: np.ndarray, pad: int | None) -> np.ndarray:
+def run_groups(run: Call, tokens: np.ndarray, pad: int | None) -> np.ndarray:
     """Runs token rows in groups of like length, each without the padding that all its rows share (where the model allows it)."""
     order, groups = token_groups(tokens, pad)
     outputs = np.concatenate([run(group) for group in groups])
@@ -265,7 +265,9 @@ class ClipModel:
     def _reference(self) -> dict[str, np.ndarray]:
         """fp32 torch embeddings of the probe, by which the other half's engines are judged."""
         return {
-            tower.name.rpartition(".")[2]: np.concatenate([start(tower, tower.reference)(batch) for batch in tower.probe()])
+            tower.name.rpartition(".")[2]: np.concatenate(
+                [start_here(tower, tower.reference, mapped=False)(batch) for batch in tower.probe()]
+            )
             for tower in self.towers()
         }
 

@@ -40,9 +40,9 @@ class Stepped(Store):
         self._turn()
         return super().put_new(path, data)
 
-    def open(self, path):
+    def open(self, path, **how):
         self._turn()
-        return super().open(path)
+        return super().open(path, **how)
 
     def delete(self, path):
         self._turn()

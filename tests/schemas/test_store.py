@@ -74,5 +74,3 @@ def test_where_nothing_can_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="cannot write"):
         Store(tmp_path / "file" / "below").put("x", b"1")
-    with pytest.raises(StoreError, match="only local folders"):
-        Store("s3://bucket/x")

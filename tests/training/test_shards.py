@@ -3,6 +3,8 @@
 import io
 import itertools
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ from pipelines.publish import publish
 from schemas.pool import Pool
 from schemas.release import Release, ReleaseError
 from tests.releases import make_release
-from tests.remote import bucket, served
+from tests.remote import served
+from tests.stores import remote, uploaded
 from training.releases import open_release
 from training.shards import Batch, Loader, webdataset_of
 
@@ -54,9 +57,20 @@ def in_tars(dataset: Path) -> dict[str, tuple[bytes, str]]:
 # ---- what may be opened
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@contextmanager
+def behind(kind: str, dataset: Path) -> Iterator[str]:
+    """The URL of the dataset on a server of a kind."""
+    if kind == "http":
+        with served(dataset) as url:
+            yield url
+    else:
+        with remote(kind) as running:
+            yield uploaded(dataset, f"{running.url}/sets/one")
+
+
+@pytest.mark.parametrize("kind", ["s3", "gs", "http"])
 def test_a_release_behind_a_url_gives_the_same_batches(dataset, kind):
-    with bucket(dataset, prefix="sets/one") if kind == "s3" else served(dataset) as url:
+    with behind(kind, dataset) as url:
         for path in (url, f"{url}/releases/one"):
             far, near = (open_release(place, licenses=None, optouts=False) for place in (path, dataset))
             batches = [take(Loader(training, size=16, batch=4, seed=3), 6) for training in (far, near)]

@@ -25,8 +25,8 @@ _BUSY_S: Final = 30  # that another process's write may take
 
 
 def url_of(store: Store, given: str | None) -> str:
-    """The database that is meant: by flag, by environment, or the dataset's own."""
-    return given or os.environ.get(ENVIRONMENT) or f"sqlite:///{store.path_of(PATH)}"
+    """The database that is meant: by flag, by environment, or the dataset's own, which a dataset behind a URL has on this machine."""
+    return given or os.environ.get(ENVIRONMENT) or f"sqlite:///{store.beside / PATH}"
 
 
 def now_ms() -> int:

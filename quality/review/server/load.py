@@ -19,6 +19,7 @@ from quality.review.server.texts import storable
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS, check_reason
 from schemas.reviews import KEEP, QUEUES, TASKS, TASKS_PATH
+from schemas.store import is_url
 from schemas.units import PoolError, split_unit
 
 if TYPE_CHECKING:  # it needs numba, whose import is a sixth of the server's start (CPU time, measured)
@@ -164,7 +165,7 @@ def _problem(row: Mapping[str, Any], user_tar: Callable[[str], str | None]) -> s
         "unit or row is missing": bool(row["unit"]) and row["row"] is not None and row["row"] >= 0,
         "tar is no path of a tar below the dataset": tar.suffix == ".tar"
         and ".." not in tar.parts
-        and (not tar.is_absolute() or row["tar"] == user_tar(row["unit"] or "")),
+        and (not (tar.is_absolute() or is_url(row["tar"])) or row["tar"] == user_tar(row["unit"] or "")),
         "offset or size is missing": (row["offset"] or 0) > 0 and (row["size"] or 0) > 0,
     }
     return next((text for text, fine in checks.items() if not fine), None)
