@@ -14,6 +14,9 @@ import pytest
 from tests.infra import figures
 
 
+TESTS = [f"tests/infra/test_{name}.py" for name in ("same_bytes", "engine", "engine_kills")]
+
+
 class Counting:
     """Each test by how it ended."""
 
@@ -28,7 +31,7 @@ class Counting:
 def main(argv: list[str]) -> int:
     counting = Counting()
     keeps = "--keep" in argv
-    pytest.main(["-v", "tests/infra/test_same_bytes.py", "tests/infra", *[word for word in argv if word != "--keep"]], plugins=[counting])
+    pytest.main(["-v", *TESTS, *[word for word in argv if word != "--keep"]], plugins=[counting])
     failed = counting.ended["failed"] + counting.ended["skipped"]  # here an engine that is not there is a failure
     lines = [*(["", figures.table(), ""] if figures.taken else []), f"{counting.ended['passed']} passed, {failed} failed"]
     if keeps and not failed:
