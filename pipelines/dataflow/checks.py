@@ -62,7 +62,9 @@ def hints(graph: Graph, asked: bool) -> Found:
     fused = [step.full_label for step in scoring if step.full_label in there and not _comes_from_shuffle(step)]
     if fused:
         return Found("resource hints", False, f"{', '.join(fused)} is fused with the step before: put a Reshuffle between")
-    told = "; ".join(f"{name}: {', '.join(f'{hint} {value}' for hint, value in values.items())}" for name, values in sorted(there.items()))
+    told = "; ".join(
+        f"{name}: {', '.join(f'{hint} {value}' for hint, value in sorted(values.items()))}" for name, values in sorted(there.items())
+    )
     return Found("resource hints", True, told or ("none asked for" if scoring else "none"))
 
 
