@@ -15,6 +15,7 @@ from apache_beam.pvalue import AsSingleton
 
 from pipelines.coders import RecordBatchCoder
 from pipelines.dataflow.translate import Graph, is_beams
+from schemas.store import is_url
 
 SCORING: Final = "Score"  # the step that may ask for machines of its own
 # The side inputs there are, and what bounds each. A worker holds them whole: whatever is not here is refused until somebody has thought about it.
@@ -133,7 +134,7 @@ def flags(options: PipelineOptions) -> Found:
 
 def places(dataset: str, source: str | None) -> Found:
     """Workers reach the dataset and the source."""
-    here = [f"--{name} {place}" for name, place in (("dataset", dataset), ("source", source)) if place is not None and "://" not in place]
+    here = [f"--{name} {place}" for name, place in (("dataset", dataset), ("source", source)) if place is not None and not is_url(place)]
     told = f"{dataset}" + ("" if source is None else f", from {source}")
     return Found("places", not here, f"on this machine, where no worker reaches: {', '.join(here)}; use gs:// or s3://" if here else told)
 
