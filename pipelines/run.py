@@ -20,7 +20,7 @@ from pipelines.runners.engine import Engine
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
 from pipelines.steps.loaded_scorers import ScorerBug
-from pipelines.workers import WorkerDied, deaths
+from pipelines.workers import WorkerDied, death_since, deaths
 from quality.block_lists import BlockListError
 from quality.deepfake import NamesError, ProbeError
 from quality.embedded_clip import MissingWeights
@@ -40,6 +40,9 @@ RUNNING_MODES = ("in_memory", "multi_threading", "multi_processing")
 # Workers that shuffle tables take and give back much memory in many threads. With one heap for all threads, which Arrow uses too, a run of
 # select over 10,000,000 rows peaked at 1.4 GB in all processes, and at 1.8 without (tests/bench/select.py); it took no more CPU time.
 _ONE_HEAP = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
+
+
+_HEARD_S: Final = 3.0  # Prism fails a job within milliseconds of a worker's death, before the system has told its parent
 
 
 def run_graph(
@@ -78,8 +81,10 @@ def run_graph(
             pipeline.run().wait_until_finish()
         except Exception as error:
             # An engine tries again where a worker died, and may fail by something else after it.
-            if len(deaths) > before and _IN_A_WORKER.search(str(error)) is None:
-                raise WorkerDied(deaths[-1]) from error
+            own = _IN_A_WORKER.search(str(error)) is not None
+            how = None if own else death_since(before, seconds=0.0 if runner == "DirectRunner" else _HEARD_S)
+            if how is not None:
+                raise WorkerDied(how) from error
             raise
 
 

@@ -7,6 +7,7 @@ owes data too. Here all that it owes is answered by an error. Other workers end 
 import re
 import signal
 import threading
+import time
 from typing import Final
 
 from apache_beam.portability import python_urns
@@ -18,6 +19,14 @@ _AGAIN_S: Final = 0.2  # until what was asked of a dead worker meanwhile is answ
 _EXIT: Final = re.compile(r"return code (-?\d+)")
 
 deaths: Final[list[str]] = []  # how each worker of this process's graphs ended that nobody had told to
+
+
+def death_since(before: int, *, seconds: float) -> str | None:
+    """How the newest worker ended, when more than `before` have; waits so long for one that an engine has heard of earlier than we."""
+    deadline = time.monotonic() + seconds
+    while len(deaths) <= before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return deaths[-1] if len(deaths) > before else None
 
 
 class WorkerDied(RuntimeError):

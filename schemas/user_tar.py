@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from schemas.store import StoreError, is_url, open_store
+from schemas.store import StoreError, is_url, open_at
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class UserTar:
     def of(cls, path: Path | str) -> Self:
         """The tar as it is now. Raises FileNotFoundError."""
         whole = str(path) if is_url(path) else os.path.abspath(path)
-        root, _, name = whole.rpartition("/")
-        size, version = open_store(root or "/").state(name)
+        store, name = open_at(whole)
+        size, version = store.state(name)
         return cls(whole, f"{size}:{version}")
 
     def check(self) -> None:

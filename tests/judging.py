@@ -3,9 +3,10 @@
 from tests.reviews import PASSWORD
 
 
-def log_in(browser, server, name, **context):
-    """A page of the browser, of somebody who has come in; `problems` holds what its console complained about."""
+def log_in(browser, server, name, script="", **context):
+    """A page of the browser, of somebody who has come in; `problems` holds what its console complained about. script: runs before each page's own."""
     page = browser.new_context(viewport={"width": 1280, "height": 800}, **context).new_page()
+    page.add_init_script(script)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("console", lambda message: message.type == "error" and page.problems.append(message.text))

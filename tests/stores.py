@@ -154,6 +154,14 @@ def _make_bucket(kind: str, upstream: tuple[str, int]) -> None:
     connection.close()
 
 
+def _reset(upstream: tuple[str, int]) -> None:
+    """Empties moto: its servers of one process, so of all test files that a worker takes, share what they hold."""
+    connection = http.client.HTTPConnection(*upstream, timeout=30)
+    connection.request("POST", "/moto-api/reset")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 @contextmanager
 def _server(kind: str) -> Iterator[tuple[str, int]]:
     """(host, port) of the server itself."""
@@ -161,6 +169,7 @@ def _server(kind: str) -> Iterator[tuple[str, int]]:
         server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         server.start()
         try:
+            _reset(server.get_host_and_port())
             yield server.get_host_and_port()
         finally:
             server.stop()

@@ -15,6 +15,7 @@ from apache_beam.pvalue import AsSingleton
 
 from pipelines.coders import RecordBatchCoder
 from pipelines.dataflow.translate import Graph, is_beams
+from schemas.store import is_url
 
 SCORING: Final = "Score"  # the step that may ask for machines of its own
 # The side inputs there are, and what bounds each. A worker holds them whole: whatever is not here is refused until somebody has thought about it.
@@ -62,7 +63,9 @@ def hints(graph: Graph, asked: bool) -> Found:
     fused = [step.full_label for step in scoring if step.full_label in there and not _comes_from_shuffle(step)]
     if fused:
         return Found("resource hints", False, f"{', '.join(fused)} is fused with the step before: put a Reshuffle between")
-    told = "; ".join(f"{name}: {', '.join(f'{hint} {value}' for hint, value in values.items())}" for name, values in sorted(there.items()))
+    told = "; ".join(
+        f"{name}: {', '.join(f'{hint} {value}' for hint, value in sorted(values.items()))}" for name, values in sorted(there.items())
+    )
     return Found("resource hints", True, told or ("none asked for" if scoring else "none"))
 
 
@@ -131,7 +134,7 @@ def flags(options: PipelineOptions) -> Found:
 
 def places(dataset: str, source: str | None) -> Found:
     """Workers reach the dataset and the source."""
-    here = [f"--{name} {place}" for name, place in (("dataset", dataset), ("source", source)) if place is not None and "://" not in place]
+    here = [f"--{name} {place}" for name, place in (("dataset", dataset), ("source", source)) if place is not None and not is_url(place)]
     told = f"{dataset}" + ("" if source is None else f", from {source}")
     return Found("places", not here, f"on this machine, where no worker reaches: {', '.join(here)}; use gs:// or s3://" if here else told)
 

@@ -1,6 +1,7 @@
 """One unit while it is being fetched: which rows need a request, what is still open, and when it has to end."""
 
 import math
+from asyncio import TimerHandle
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -83,6 +84,7 @@ class Job:
         self.complete = not work.urls
         self.closed = False
         self.deadline: float | None = None
+        self.timers: list[TimerHandle] = []  # that heed the deadline
         self._came = 0
         self._came_before = 0
         self.open = self._images()

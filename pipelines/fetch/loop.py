@@ -269,15 +269,17 @@ class Engine:
     def _start_clock(self, job: Job, now: float) -> None:
         limit = self.settings.unit_timeout_s
         job.begin(now, limit)
-        self._loop.call_at(now + (1 - WINDOW) * limit, job.moves)
-        self._loop.call_at(now + limit, self._deadline, job)
+        job.timers = [
+            self._loop.call_at(now + (1 - WINDOW) * limit, job.moves),
+            self._loop.call_at(now + limit, self._deadline, job),
+        ]
 
     def _deadline(self, job: Job) -> None:
         if job.closed or not job.open:
             return
         if job.moves():
             job.begin(self._loop.time(), WINDOW * self.settings.unit_timeout_s)
-            self._loop.call_at(job.deadline or 0.0, self._deadline, job)
+            job.timers = [self._loop.call_at(job.deadline or 0.0, self._deadline, job)]
             return
         job.closed = True
         for image in list(job.open.values()):
@@ -285,6 +287,12 @@ class Engine:
         for task, image in self._tasks.items():
             if image.job is job:
                 task.cancel()
+
+    def _forget(self, job: Job) -> None:
+        """Lets go of a job that is through: its timers would hold it, and its unit's rows, until its deadline."""
+        self._jobs.discard(job)
+        for timer in job.timers:
+            timer.cancel()
 
     def _abandon(self, job: Job, error: BaseException) -> None:
         job.closed = True
@@ -332,7 +340,7 @@ class Engine:
         finally:
             job.sink.discard()
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._jobs.discard, job)
+                self._loop.call_soon_threadsafe(self._forget, job)
 
 
 def _allow_connections() -> None:

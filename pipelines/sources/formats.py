@@ -16,6 +16,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.sources.forward import ForwardReader
 from schemas.store import Store
 
 TEXT_FORMATS: Final = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
@@ -115,7 +116,7 @@ def index(store: Store, path: str, unit_size: int, header: tuple[str, ...] | Non
 
 
 class ChunkReader:
-    """Reads chunks of one row file. Compressed text can only be read forwards, so the next chunk goes on where the last one ended."""
+    """Reads chunks of one row file. Compressed text and Parquet are read forwards: the next chunk goes on where the last one ended."""
 
     def __init__(
         self,
@@ -130,11 +131,12 @@ class ChunkReader:
         self.store, self.path, self.offsets, self.lines, self.unit_size = store, path, offsets, lines, unit_size
         self.kind, self.compression = format_of(path)
         self._forward: tuple[int, Iterator[Row]] | None = None
+        self._parquet = ForwardReader(store, path, batch=unit_size) if self.kind == "parquet" else None
 
     def read(self, chunk: int, rows: int) -> Chunk:
         """The `rows` rows of a chunk."""
-        if self.kind == "parquet":
-            return read_parquet(self.store, self.path, chunk * self.unit_size, rows)
+        if self._parquet is not None:
+            return chunk_of(self._parquet.read(chunk * self.unit_size, rows), chunk * self.unit_size)
         if self.compression is None:
             return columns_of(list(islice(self._rows(self.offsets[chunk], self.lines[chunk]), rows)))
         if self._forward is None or self._forward[0] > chunk:
@@ -169,7 +171,11 @@ def read_parquet(store: Store, path: str, start: int, rows: int) -> Chunk:
                 first = seen if first is None else first
                 groups.append(group)
             seen += size
-        table = file.read_row_groups(groups).slice(start - (first or 0), rows)
+        return chunk_of(file.read_row_groups(groups).slice(start - (first or 0), rows), start)
+
+
+def chunk_of(table: pa.Table, start: int) -> Chunk:
+    """A chunk of the rows of a Parquet file from `start`."""
     columns = {name: _one(table[name]) for name in table.column_names}
     return Chunk(columns, list(range(start + 1, start + 1 + table.num_rows)), [None] * table.num_rows)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from schemas.store import Store, is_url, open_store
+from schemas.store import Store, is_url, open_at, open_store
 
 
 class RemotePath:
@@ -57,7 +57,7 @@ class RemotePath:
 
     def is_dir(self) -> bool:
         """Whether anything lies below it: there are no empty folders behind a URL."""
-        return bool(self._tree.sizes) if not self._path else self._path in self._tree.folders
+        return self._path in self._tree.folders
 
     def size(self) -> int:
         """Bytes. Raises FileNotFoundError."""
@@ -71,7 +71,8 @@ class RemotePath:
         return (self._at(path) for path in self._tree.sizes if path.startswith(below) and path.endswith(pattern.removeprefix("*")))
 
     def iterdir(self) -> Iterator["RemotePath"]:
-        return (path for path in self.rglob("*") if path.parent._path == self._path)
+        """The files in the folder itself."""
+        return map(self._at, self._tree.folders.get(self._path, ()))
 
     def read_bytes(self) -> bytes:
         return self._tree.store.read(self._path)
@@ -95,11 +96,14 @@ class _Tree:
         return dict(self.store.list())
 
     @cached_property
-    def folders(self) -> set[str]:
-        found = set[str]()
+    def folders(self) -> dict[str, list[str]]:
+        """The files in each folder; "" is the root."""
+        found: dict[str, list[str]] = {}
         for path in self.sizes:
-            while path := path.rpartition("/")[0]:
-                found.add(path)
+            folder = path.rpartition("/")[0]
+            found.setdefault(folder, []).append(path)
+            while folder and (folder := folder.rpartition("/")[0]) not in found:
+                found[folder] = []
         return found
 
 
@@ -131,8 +135,8 @@ def open_bytes(path: str) -> Any:
     """A seekable file of a local path or a URL. Raises FileNotFoundError."""
     if not is_url(path):
         return open(path, "rb")
-    root, _, name = path.rpartition("/")
-    return open_store(root).open(name)
+    store, name = open_at(path)
+    return store.open(name)
 
 
 def matching(spec: str) -> tuple[Place, Sequence[str]]:
@@ -148,8 +152,8 @@ def matching(spec: str) -> tuple[Place, Sequence[str]]:
 def _matching_far(spec: str) -> tuple[Place, Sequence[str]]:
     """`*`, `?` and `[…]` stay within a folder, `**/` is any number of them."""
     if not glob.has_magic(spec):
-        root, _, name = spec.rpartition("/")
-        return RemotePath(root), [name] if open_store(root).exists(name) else []
+        store, name = open_at(spec)
+        return RemotePath(store.root), [name] if store.exists(name) else []
     parts = spec.split("/")
     fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
     base = RemotePath("/".join(parts[:fixed]))

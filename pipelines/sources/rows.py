@@ -26,6 +26,7 @@ from schemas.units import SourceFile, base_of, number_of, split_unit
 from schemas.user_tar import UserTar
 
 _POOL_NAMES = {"sha256": "expected_sha256"}  # a source's digest is a claim; the pool's `sha256` is measured
+_OPEN = 4  # row files that one process reads forwards at a time: each holds its place and a batch
 
 
 def index_file(pool: Pool, entry: Entry, *, unit_size: int) -> SourceFile:
@@ -155,6 +156,8 @@ class RowReader:
                 self._readers[file.file] = ChunkReader(
                     open_store(file.source), file.path, file.offsets, file.lines, file.unit_size, file.header
                 )
+                while len(self._readers) > _OPEN:
+                    del self._readers[next(iter(self._readers))]
             found = self._readers[file.file].read(chunk, rows)
         if len(found.lines) != rows:
             raise SourceError(

@@ -16,15 +16,14 @@ from pipelines.steps.shuffling import cut, late, packed, unpacked
 from quality.duplicates import LOSERS, RANK_COLUMNS, RANKS, SEMANTIC, apply_losers, one_unit, ranks_of
 from quality.near import pairs
 from quality.near.shuffle import band_rows
-from quality.near_duplicates import met
+from quality.near_duplicates import met, slack_of
 from quality.rules import DROP, Ruled
 from quality.semantic_duplicates import EMBEDDINGS, embeddings_of, semantic_winners
 from schemas.policy import Duplicates
 from schemas.wire import batch_to_bytes
 
 _ROWS_A_PARTITION = 4_000_000
-_KEYS_A_HASH = 144
-_GATHERED_HASHES = 5_000  # 720,000 rows of the shuffle, up to 200 MB with thumbnails
+_GATHERED_ROWS = 720_000  # of the shuffle, up to 200 MB with thumbnails
 
 
 class NearLosers(beam.PTransform):
@@ -39,7 +38,7 @@ class NearLosers(beam.PTransform):
 
     def __init__(self, open_unit: OpenUnit, *, rows: int, in_memory: bool):
         self.open_unit, self.in_memory = open_unit, in_memory
-        self.partitions = max(2, -(-_KEYS_A_HASH * rows // _ROWS_A_PARTITION))
+        self.partitions = max(2, -(-rows_a_hash(open_unit.rules.policy.duplicates) * rows // _ROWS_A_PARTITION))
 
     def expand(self, known):
         if self.in_memory:
@@ -62,6 +61,11 @@ class NearLosers(beam.PTransform):
             | "Winners to units" >> beam.GroupByKey()
             | "Best winners" >> beam.MapTuple(_best)
         )
+
+
+def rows_a_hash(settings: Duplicates) -> int:
+    """Of the shuffle. Partitions and lots go by it: too many of one or too small ones of the other make batches of a row or two."""
+    return 144 if slack_of(settings.near_distance, settings.near_mode == "fast") else 16
 
 
 class SemanticLosers(beam.PTransform):
@@ -165,6 +169,7 @@ class _ByBand(OnUnits):
     def __init__(self, batch_of: Callable[[OpenUnit, str, list[bytes]], pa.RecordBatch], open_unit: OpenUnit, partitions: int):
         super().__init__(open_unit)
         self.batch_of, self.partitions = batch_of, partitions
+        self.hashes_ahead = _GATHERED_ROWS // rows_a_hash(open_unit.rules.policy.duplicates)
 
     def start_bundle(self) -> None:
         self.gathered: list[pa.RecordBatch] = []
@@ -175,7 +180,7 @@ class _ByBand(OnUnits):
         batch = self.batch_of(self.open_unit, unit, list(known))
         self.gathered.append(batch)
         self.hashes += batch.num_rows
-        if self.hashes >= _GATHERED_HASHES:
+        if self.hashes >= self.hashes_ahead:
             yield from self._flush()
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
@@ -185,8 +190,8 @@ class _ByBand(OnUnits):
         settings: Duplicates = self.open_unit.rules.policy.duplicates
         if self.hashes:
             table = pa.Table.from_batches(self.gathered).unify_dictionaries().combine_chunks()
-            for start in range(0, table.num_rows, _GATHERED_HASHES):
-                part = table.slice(start, _GATHERED_HASHES)
+            for start in range(0, table.num_rows, self.hashes_ahead):
+                part = table.slice(start, self.hashes_ahead)
                 hashes = pairs.fixed_bytes(part["hash"])
                 key, row, home = band_rows(hashes, distance=settings.near_distance, fast=settings.near_mode == "fast")
                 sent = part.take(pa.array(row)).add_column(0, "key", pa.array(key)).add_column(1, "home", pa.array(home))

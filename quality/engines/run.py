@@ -35,7 +35,7 @@ CUDA_ROWS: Final = 64  # a chunk; a device is idle with the few rows that suit a
 # Rows of a call below which results differ in their last bits from those of more rows (tests/quality/test_batch_rows.py); torch's differ from
 # 16 rows on too, so a tower's own 8 are also the most that a CPU is given. More are no faster there.
 LEAST_ROWS: Final = {"torch": 4, "onnxruntime": 2, "openvino": 2}
-_PLENTY: Final = 1 << 30  # bytes for one model's calls; with more nothing is measured: ViT-L/14 at 336 pixels takes 0.4 GB for 8 rows
+_PLENTY: Final = 1 << 30  # bytes for one model's calls; with more nothing is measured, which saves a call as each process starts
 Call = Callable[[np.ndarray], np.ndarray]
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from quality.command import UsageError
 from schemas.pool import write_parquet
 from schemas.reasons import REASONS
 from schemas.reviews import ANSWER_WORDS, ANSWERS, ANSWERS_PATH, KEEP, QUEUES, TASKS, TASKS_PATH, task_of
-from schemas.store import Store, is_url, open_store
+from schemas.store import Store, is_url, open_at
 
 QUESTIONS: Final = (KEEP, *(f"{family}:{word}" for family, words in REASONS.items() for word in words))
 _NEEDED: Final = {"uid", "question", "answer"}  # of ANSWERS; what else a tool does not write is null
@@ -21,8 +21,7 @@ _NEEDED: Final = {"uid", "question", "answer"}  # of ANSWERS; what else a tool d
 def find_answers(store: Store, given: str | None) -> tuple[Store, str] | None:
     """Where a dataset's answers are: the file that was named, else reviews/decisions.parquet; None for "none", or where there is none."""
     if given is not None:
-        root, _, name = (given if is_url(given) else str(Path(given).absolute())).rpartition("/")
-        return None if given == "none" else (open_store(root or "/"), name)
+        return None if given == "none" else open_at(given if is_url(given) else str(Path(given).absolute()))
     return (store, ANSWERS_PATH) if store.exists(ANSWERS_PATH) else None
 
 

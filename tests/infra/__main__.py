@@ -13,6 +13,8 @@ import pytest
 
 from tests.infra import figures
 
+TESTS = [f"tests/infra/test_{name}.py" for name in ("same_bytes", "engine", "engine_kills")]
+
 
 class Counting:
     """Each test by how it ended."""
@@ -28,13 +30,13 @@ class Counting:
 def main(argv: list[str]) -> int:
     counting = Counting()
     keeps = "--keep" in argv
-    pytest.main(["-v", "tests/infra/test_same_bytes.py", "tests/infra", *[word for word in argv if word != "--keep"]], plugins=[counting])
+    code = pytest.main(["-v", *TESTS, *[word for word in argv if word != "--keep"]], plugins=[counting])
     failed = counting.ended["failed"] + counting.ended["skipped"]  # here an engine that is not there is a failure
     lines = [*(["", figures.table(), ""] if figures.taken else []), f"{counting.ended['passed']} passed, {failed} failed"]
-    if keeps and not failed:
+    if keeps and code == 0 and not failed:
         figures.keep()
     sys.stdout.write("\n".join(lines) + "\n")
-    return 0 if counting.ended["passed"] and not failed else 1
+    return 0 if code == 0 and not failed else 1
 
 
 if __name__ == "__main__":

@@ -62,18 +62,24 @@ class _Starting(contextlib.ExitStack):
 
 @contextlib.contextmanager
 def spark_cluster(folder: Path, *, workers: int = 2, settings: Sequence[str] = ()) -> Iterator[Cluster]:
-    """A master, workers of one core each, and a job server. settings: of Spark, as in "speculation=true"."""
+    """A master, workers of one core each, and a job server. settings: of Spark, as in "speculation=true".
+
+    Each worker is a host by itself, 127.0.0.1, .2, …: Spark speculates on another host only.
+    """
     with _Starting(folder, "spark") as starting:
         home, port, deploy = folder / "home", free_port(), "org.apache.spark.deploy"
         home.mkdir()
         (home / "jars").symlink_to(starting.parts)  # what a worker starts executors with
         env = {"SPARK_HOME": str(home), "SPARK_LOCAL_IP": HOST, "SPARK_SCALA_VERSION": "2.12", "SPARK_LOCAL_DIRS": str(folder / "local")}
-        here = ("--host", HOST, "--webui-port", "0")
-        starting.java("master", f"{deploy}.master.Master", *here, "--port", str(port), port=port, **env)
+        starting.java("master", f"{deploy}.master.Master", "--host", HOST, "--webui-port", "0", "--port", str(port), port=port, **env)
         url, started = f"spark://{HOST}:{port}", []
         for number in range(workers):
+            host = f"127.0.0.{1 + number}"
             has = ("--cores", "1", "--memory", "1g", "--work-dir", str(folder / f"worker-{number}"))
-            started.append(starting.java(f"worker-{number}", f"{deploy}.worker.Worker", *here, *has, url, **env))
+            where = ("--host", host, "--webui-port", "0")
+            started.append(
+                starting.java(f"worker-{number}", f"{deploy}.worker.Worker", *where, *has, url, **{**env, "SPARK_LOCAL_IP": host})
+            )
         server, job_port = spark.start_job_server(
             starting.parts,
             folder / "driver",

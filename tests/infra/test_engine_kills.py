@@ -1,7 +1,10 @@
 """Clusters of real processes, one of which is killed in mid-job, by its id: the job ends right, with the same bytes."""
 
+import re
 import subprocess
 
+from schemas.attempts import Attempts
+from schemas.pool import Pool
 from tests.conftest import digests
 from tests.infra.clusters import flink_cluster, spark_cluster
 from tests.infra.conftest import needs
@@ -49,11 +52,19 @@ def test_a_flink_task_manager_is_killed(tmp_path, slow_job, undisturbed):
 
 
 def test_spark_speculates(tmp_path, slow_job, undisturbed):
-    """Every task that takes longer than another is begun a second time."""
+    """The task with the straggling unit is begun a second time, on the other worker, and two attempts are at that unit."""
     needs("spark")
     speculation = ["speculation=true", "speculation.interval=100ms", "speculation.multiplier=1.01", "speculation.quantile=0.01"]
+    straggling = [flag.replace(":Slow", ":Straggles") for flag in slow_job]
+    root, noted = tmp_path / "d", []
+
+    def look(process: subprocess.Popen) -> None:
+        attempts = Attempts(Pool(root).store)
+        until(lambda: 2 in attempts.noted().values(), process)
+        noted.append(attempts.noted())
+
     with spark_cluster(tmp_path / "spark", settings=[*speculation, "speculation.minTaskRuntime=100ms"]) as cluster:
-        job = run(tmp_path / "d", *slow_job, "--runner", "SparkRunner", *cluster.flags)
+        job = run(root, *straggling, "--runner", "SparkRunner", *cluster.flags, meanwhile=look)
         assert job.code == 0, job.out + job.err
-        assert "as speculatable because" in cluster.said()
-    assert digests(tmp_path / "d") == undisturbed
+        assert re.search(r"Starting task \d+\.1 in stage", cluster.said("driver.log"))
+    assert noted and digests(root) == undisturbed

@@ -1,7 +1,9 @@
 """Retries, limits, hosts that are down, deadlines, order: the engine against real servers."""
 
+import gc
 import hashlib
 import time
+import weakref
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -345,3 +347,23 @@ def test_closing_while_commits_ask_for_the_network_ends_and_commits_nothing(pool
         assert time.monotonic() - began < 2
         assert all(future.cancelled() or future.exception() is not None for future in futures)
     assert pool.committed() == {next(iter(urls))}
+
+
+def test_nothing_holds_a_unit_that_is_through(pool):
+    """Its timers did, until the unit's deadline: 300 s of all that was fetched."""
+    other = UNIT.replace("-00000", "-00001")
+    with Server({"/a": Reply(body=jpeg())}) as server:
+        engine = Engine(settings(unit_timeout_s=600.0), NO_LISTS, threads=1)
+        try:
+            jobs = []
+            engine._add, add = lambda job: (jobs.append(weakref.ref(job)), add(job)), engine._add
+            for unit in (UNIT, other):  # a thread holds what it did last
+                assert submit(engine, pool, Rows({unit: of_urls([server.url("/a")])}), unit).result(10)
+            for _ in range(50):
+                gc.collect()
+                if jobs[0]() is None:
+                    break
+                time.sleep(0.1)
+            assert jobs[0]() is None
+        finally:
+            engine.close()

@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.steps.near_pairs import rows_a_hash
+from quality.near.shuffle import band_rows
 from quality.selection import plan_selection
-from schemas.policy import Policy, PolicyError, parse_policy
+from schemas.policy import Duplicates, Policy, PolicyError, parse_policy
 from schemas.pool import Pool
 from schemas.release import Release
 from schemas.units import Pass, ScorerInfo
@@ -203,3 +205,10 @@ def test_pools_in_which_nothing_takes_part(tmp_path: Path, in_memory_rows: int):
     ]
     found = select(make_pool(tmp_path, rows), policy_of("semantic = false\nexact = false"), "r", in_memory_rows=in_memory_rows)
     assert near_in(ledger(found, 3)) == {}
+
+
+@pytest.mark.parametrize(("distance", "mode"), [(31, "complete"), (31, "fast"), (15, "complete")])
+def test_partitions_and_lots_go_by_the_rows_that_a_hash_has(distance: int, mode: Any):
+    hashes = np.random.default_rng(1).integers(0, 256, (1_000, 32), np.uint8)
+    rows = len(band_rows(hashes, distance=distance, fast=mode == "fast")[0]) / len(hashes)
+    assert rows_a_hash(Duplicates(near=True, near_distance=distance, near_mode=mode)) == pytest.approx(rows, rel=0.01)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from pipelines.steps import shared_models
+from pipelines.steps import shared_models, slots
 from pipelines.steps.score_units import ScoreUnits
 from pipelines.steps.sent_arrays import Outbox, received
 from pipelines.steps.shared_models import SharedModels
@@ -135,6 +135,9 @@ def test_one_copy_same_scores_and_whoever_ends_is_replaced(another):
     models, scorer = loaded("machine")
     assert models.pid() == first
     assert scorer.score(chunk()).column(0).to_pylist() == alone
+    with pytest.raises(EngineError, match="unknown engine 'tensorrt'"):
+        models.start(Bright().towers()[0], "tensorrt")
+
     owner.kill()  # who started the process that has the models, and takes it along
     assert scorer.score(chunk()).column(0).to_pylist() == alone
     second = models.pid()
@@ -183,11 +186,6 @@ def test_on_the_cpu_each_process_has_its_own_unless_told():
         SharedModels([Bright()], "gpu")
 
 
-def test_an_engine_that_is_not_there_is_told_where_the_models_are_asked_for():
-    with pytest.raises(EngineError, match="unknown engine 'tensorrt'"):
-        SharedModels([Bright()], "machine").start(Bright().towers()[0], "tensorrt")
-
-
 def test_arrays_arrive_whole_and_their_room_grows():
     outbox = Outbox()
     for array in (np.arange(6, dtype=np.uint8).reshape(2, 3), np.arange(40_000.0).reshape(4, -1), np.arange(6), np.zeros((0, 3))):
@@ -200,21 +198,11 @@ def test_arrays_arrive_whole_and_their_room_grows():
 
 
 def test_processes_take_turns(tmp_path):
-    code = "import sys; from pathlib import Path; from pipelines.steps.slots import slot_of\n"
-    code += f"print(slot_of(Path({str(tmp_path)!r})), flush=True); sys.stdin.read()"
-
-    def take():
-        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return process, int(process.stdout.readline())
-
-    first, second = take(), take()
-    assert (first[1], second[1]) == (0, 1)
-    first[0].kill()
-    first[0].communicate()
-    third = take()
-    assert third[1] == 0, "a process that ended keeps its place"
-    for process, _ in (second, third):
-        process.communicate()
+    take = slots.slot_of.__wrapped__  # each opens the files itself, as another process does
+    assert [take(tmp_path), take(tmp_path), take(tmp_path)] == [0, 1, 2]
+    slots._held[-2].close()  # what the system does when a process ends
+    assert [take(tmp_path), take(tmp_path)] == [1, 3]
+    assert slots.slot_of(tmp_path) == slots.slot_of(tmp_path) == 4
 
 
 def test_others_cannot_come_between(tmp_path):

@@ -1,17 +1,17 @@
 """Weights in mapped files: the same bits, and pages that belong to nobody."""
 
 import re
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from quality.engines import engines_of, start_here
+from quality.engines import engines_of, mapped, start_here
 from quality.engines.mapped import cpu, map_weights
 from quality.engines.run import converted
+from schemas.cache import built_once
 from tests.quality.test_engines import small_tower
 
 torch.set_num_threads(1)
@@ -38,8 +38,8 @@ def wide_tower(folder):
 def test_the_same_bits_as_weights_of_ones_own(tmp_path):
     for tower in (small_tower(tmp_path), wide_tower(tmp_path)):
         for engine in engines_of(tower):
-            own, mapped, again = (start_here(tower, engine, mapped=mapped)(tower.probe()[0]) for mapped in (False, True, True))
-            assert np.array_equal(own, mapped) and np.array_equal(own, again), engine
+            own, laid_out, again = (start_here(tower, engine, mapped=shared)(tower.probe()[0]) for shared in (False, True, True))
+            assert np.array_equal(own, laid_out) and np.array_equal(own, again), engine
 
 
 @pytest.mark.parametrize("engine", ["torch-f32", "onnxruntime-f32", "openvino-f32"])
@@ -75,15 +75,16 @@ def test_what_needs_no_change_is_not_copied():
     assert halved[1].num_batches_tracked.dtype == torch.int64
 
 
-def test_processes_that_begin_together_lay_out_once(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from tests.quality.test_mapped import *\n"
-        f"print(start_here(wide_tower(Path({str(tmp_path)!r})), 'onnxruntime-f32')(wide_tower(Path('.')).probe()[0]).tobytes().hex())"
+def test_who_begins_together_lays_out_once(tmp_path, monkeypatch):
+    tower, built = wide_tower(tmp_path), []
+    tower.onnx_file()
+    monkeypatch.setattr(
+        mapped, "built_once", lambda name, build, cache: built_once(name, lambda *to: built.append(name) or build(*to), cache)
     )
-    together = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    first, second = (process.communicate()[0] for process in together)
-    assert first == second != ""
-    assert len([path for path in (tmp_path / "mapped").iterdir() if path.is_dir()]) == 1
+    with ThreadPoolExecutor(3) as executor:  # a lock is of the opened file: threads wait as processes do
+        files = list(executor.map(lambda _: mapped.onnxruntime_file(tower), range(3)))
+    assert len(set(files)) == 1 and len(built) == 1
+    assert [path.name for path in (tmp_path / "mapped").iterdir()] == built, "the lock's file is left"
 
 
 def test_the_cpu_is_part_of_the_name():

@@ -222,3 +222,25 @@ def why_not(page, rows):
 def check(page, name):
     """Serious and critical violations of axe-core, by page."""
     assert not (bad := violations(page)), [name, *bad]
+
+
+# Holds back what the server answered: each call of a path by the seconds of its list, in order.
+SLOW = """{
+  const held = {"/api/next": [0, 2.5, 0, 0], "/api/decide": [0, 5]}, real = window.fetch;
+  window.fetch = async (path, ...rest) => {
+    const seconds = held[path]?.shift() ?? 0, response = await real(path, ...rest);
+    await new Promise((done) => setTimeout(done, 1000 * seconds));
+    return response;
+  };
+}"""
+
+
+def test_an_item_that_comes_late_does_not_undo_the_answer_to_it(browser, tmp_path):
+    """The second item is asked for ahead, and again when the first is answered; the late one comes while the second is being saved."""
+    pool, pairs = make_pool(tmp_path, images=4)
+    put_tasks(pool, many_tasks(pairs, 8))
+    assert command("users", "add", "ann", "--dataset", tmp_path, stdin=PASSWORD).returncode == 0
+    with serving(tmp_path, "--overlap_share", "0") as server:
+        page = log_in(browser, server, "ann", script=SLOW)
+        given = [judge(page, "u", {})[0] for _ in range(4)]
+    assert len(set(given)) == 4 and page.problems == []

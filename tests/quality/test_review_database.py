@@ -1,6 +1,10 @@
 """The database under the review: tries to log in that come together, sessions that PostgreSQL ends, databases of an earlier version."""
 
+import contextlib
+import socket
+import struct
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -63,6 +67,54 @@ def test_sessions_that_the_server_ended_cost_one_error(database):
             except DBAPIError:
                 errors += 1
         assert errors <= 1, of
+
+
+@contextlib.contextmanager
+def resetting(host: str, port: int) -> Iterator[tuple[int, threading.Event]]:
+    """(port of a way to the server, an event). After the event is set, what a client sends next is answered by a reset of its connection."""
+    reset, listener = threading.Event(), socket.create_server(("127.0.0.1", 0))
+
+    def carry(source: socket.socket, sink: socket.socket, watched: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if watched and reset.is_set():
+                    source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    source.shutdown(socket.SHUT_RD)  # wakes nobody at the client
+                    break
+                sink.sendall(data)
+        (source if watched else sink).close()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, server = listener.accept()[0], socket.create_connection((host, port))
+                for each in ((client, server, True), (server, client, False)):
+                    threading.Thread(target=carry, args=each, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1], reset
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_reset_connection_is_an_error_of_the_database_and_is_replaced(database):
+    url, some = database.engine.url, select(accounts.c.id).where(accounts.c.id > 0)
+    with resetting(url.host, url.port) as (port, reset):
+        behind = open_database(url.set(port=port).render_as_string(hide_password=False))
+        for held in (True, False):  # a connection of the pool, and one that is being made
+            if held:
+                with behind.read() as connection:
+                    connection.execute(some)
+            reset.set()
+            with pytest.raises(DBAPIError, match="network error") as met, behind.read() as connection:
+                connection.execute(some)
+            reset.clear()
+            assert met.value.connection_invalidated or not held
+        with behind.read() as connection:
+            assert connection.execute(some).all() == []
+        behind.close()
 
 
 def test_an_earlier_database_gets_its_index(database_url):

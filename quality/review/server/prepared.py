@@ -4,7 +4,8 @@ pg8000's own cursor reads a statement letter by letter at each use, and sends it
 a call of the review cost on PostgreSQL. A pooler between us and the database has to know prepared statements (PgBouncer does since 1.21).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,12 +16,26 @@ _MOST: Final = 200  # statements that a connection keeps; the application has so
 _VALUES: Final = 64  # of a kept statement: longer ones are lists of many rows, hardly ever twice the same
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tells of a connection that is reset as pg8000 tells of others: pg8000 1.31 lets the errors of some reads through as they are."""
+    try:
+        yield
+    except OSError as error:
+        raise dbapi.InterfaceError("network error") from error
+
+
 class Connection(dbapi.Connection):
     """A connection of pg8000.dbapi, whose cursors prepare."""
 
     def __init__(self, *args: Any, **named: Any):
-        super().__init__(*args, **named)
+        with _told():
+            super().__init__(*args, **named)
         self.prepared = dict[str, tuple[bytes, Any, Sequence[Callable]]]()
+
+    def handle_messages(self, context: Any) -> None:
+        with _told():
+            super().handle_messages(context)
 
     def cursor(self) -> "Cursor":
         return Cursor(self)

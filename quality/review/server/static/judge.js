@@ -27,7 +27,15 @@ const open = () => items.filter(isOpen);
 
 // ---- getting items
 
-async function more() {
+let asked = Promise.resolve();
+
+/** Asks for one more item, unless there are enough by then; whether there are. One after the other: two at once are given the same item. */
+function more(enough) {
+  asked = asked.catch(() => {}).then(() => enough() || ask());
+  return asked;
+}
+
+async function ask() {
   const found = await post("/api/next", { shown: open().map((item) => item.task) });
   if (found.item === null) {
     nothing = found.rest ? ["js_rest", { n: found.rest }] : found.full ? ["js_full", {}] : ["js_nothing", {}];
@@ -35,6 +43,7 @@ async function more() {
   }
   nothing = null;
   const known = items.findIndex((item) => item.task === found.item.task);
+  if (known >= 0 && isOpen(items[known])) return true; // it was taken back while this was under way
   if (known >= 0) items.splice(known, 1);
   if (known >= 0 && known < at) at -= 1;
   items.push({ ...found.item, answer: null, shownAt: null });
@@ -44,7 +53,7 @@ async function more() {
 
 async function ahead() {
   try {
-    if (open().length < 2) await more();
+    await more(() => open().length >= 2);
   } catch (error) {
     if (!(error instanceof Refused)) throw error; // it is asked for again when it is needed
   }
@@ -52,18 +61,13 @@ async function ahead() {
 
 async function toOpen() {
   let next = items.findIndex((item, index) => index >= at && isOpen(item));
-  if (next < 0) next = items.findIndex(isOpen);
   if (next < 0) {
-    if (!(await more())) {
-      at = items.length;
-      show();
-      return;
-    }
-    next = items.length - 1;
+    const some = await more(() => open().length > 0);
+    next = some ? items.findIndex(isOpen) : items.length;
   }
   at = next;
   show();
-  ahead();
+  if (next < items.length) ahead();
 }
 
 // ---- showing them
@@ -190,7 +194,7 @@ const move = (step) =>
       say("js_first");
       return;
     }
-    if (at + step >= items.length && !(await more())) {
+    if (!(await more(() => at + step < items.length))) {
       say(...nothing);
       return;
     }
