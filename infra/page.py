@@ -18,7 +18,7 @@ COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
     "python -m infra.sizing": sizing.main,
     "python -m infra.measured": measured.main,
 }
-_BLOCK: Final = re.compile(r"(?<=^```\n)\$ (python -m \S+)([^\n]*)\n.*?(?=^```$)", re.MULTILINE | re.DOTALL)
+_BLOCK: Final = re.compile(r"(?<=^```text\n)\$ (python -m \S+)([^\n]*)\n.*?(?=^```$)", re.MULTILINE | re.DOTALL)
 
 
 def refreshed(page: str) -> str:

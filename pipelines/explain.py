@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,8 +15,7 @@ from pipelines.explain_reviews import before_lines, people_lines
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
 from pipelines.progress import say
 from pipelines.run import command
-from quality.block_lists import LISTED, BlockLists, read_lists
-from quality.block_lists.match import SHA256_COLUMNS, URL_COLUMNS
+from quality.block_lists import LISTED, BlockLists, listed_rows, read_lists
 from quality.rules import CRASHED, DUPLICATES, UNDECODABLE, judge
 from schemas.follow_ups import follow_up
 from schemas.policy import Policy, Rule, parse_stored_policy
@@ -54,7 +54,7 @@ class Found:
 
 def find(pool: Pool, release: Release | None, *, uid: str | None, url: str | None) -> Iterator[Found]:
     """Every pair with this uid (or a prefix of 8 digits or more) or url, in the pool's order. Raises BlockListError."""
-    lists = read_lists()
+    lists = read_lists(pool.store)
     for base, units in groupby(sorted(pool.committed(), key=lambda unit: (base_of(unit), number_of(unit))), base_of):
         places = {unit: list(follow_up(pool, unit).rows) if unit != base else None for unit in units}  # row there -> row of the base
         hits = {row if rows is None else rows[row] for unit, rows in places.items() for row in _hits(pool, unit, uid=uid, url=url)}
@@ -76,11 +76,12 @@ def _hits(pool: Pool, unit: str, *, uid: str | None, url: str | None) -> list[in
 
 
 def _found(pool: Pool, release: Release | None, lists: BlockLists, unit: str, row: int) -> Found:
-    [raw] = pool.read_raw(unit).slice(row, 1).to_pylist()
+    table = pool.read_raw(unit)
+    [raw] = table.slice(row, 1).to_pylist()
     decisions = _decisions(release, unit)
     decided = None if decisions is None else decisions.slice(row, 1)
     told = (raw["error_message"], *([] if decided is None else decided["reasons"][0].as_py()))
-    return Found(unit, row, raw, decided, LISTED in told or _is_listed(pool, lists, unit, row, raw))
+    return Found(unit, row, raw, decided, LISTED in told or _is_listed(pool, lists, unit, row, table.num_rows))
 
 
 def _decisions(release: Release | None, unit: str) -> pa.Table | None:
@@ -91,19 +92,9 @@ def _decisions(release: Release | None, unit: str) -> pa.Table | None:
         return None
 
 
-def _is_listed(pool: Pool, lists: BlockLists, unit: str, row: int, raw: dict[str, Any]) -> bool:
-    """Whether a stored pair is on a list by its addresses, its digests or its PDQ hash: it may have been fetched before it was listed."""
-    if any(raw[name] is not None and lists.kind_of_url(raw[name]) for name in URL_COLUMNS):
-        return True
-    if any(raw[name] is not None and lists.kind_of_sha256(raw[name]) for name in SHA256_COLUMNS):
-        return True
-    names = ("image.pdq", "image.pdq_quality")
-    for pass_ in pool.passes() if lists.decodes else ():
-        if any(names[0] in scorer.columns for scorer in pass_.scorers) and pool.score_commit(pass_.name, unit) is not None:
-            pdq, quality = (pool.read_scores(pass_.name, unit, [name])[name][row].as_py() for name in names)
-            if pdq is not None and lists.kind_of_picture(pdq, quality):
-                return True
-    return False
+def _is_listed(pool: Pool, lists: BlockLists, unit: str, row: int, rows: int) -> bool:
+    """Whether a stored pair is on a list by its columns: it may have been fetched before it was listed."""
+    return bool(listed_rows(pool, unit, lists, np.arange(rows) == row)[row])
 
 
 def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy | None) -> list[str]:
@@ -173,7 +164,7 @@ def _would_keep(decision: dict[str, Any], policy: Policy) -> list[str]:
 
 def _remedy(reason: str, decision: dict[str, Any], policy: Policy) -> str:
     if reason in DUPLICATES:
-        return f"that {decision['duplicate_of']} were not in the pool, or ranked below it"
+        return f"that {decision['duplicate_of'] or 'a pair that was removed since'} were not in the pool, or ranked below it"
     if reason in (UNDECODABLE, CRASHED):
         return "an image file that decodes"
     if reason == "optout:refused":
@@ -223,6 +214,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     release = None if name is None else Release(pool.store, name)
     if args.release is not None and release is not None and release.run() is None:
         raise UsageError(f"{args.dataset} has no release {name}")
+    if release is not None:
+        release.manifest()  # raises where pairs were removed since
     run = None if release is None else release.run()
     policy = None if run is None else parse_stored_policy(run["policy"])
     if release is None and (begun := sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.count("/") > 1})):

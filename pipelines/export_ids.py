@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError(
             f"{args.dataset} has no published release" + (f" {name}" if name else "") + "; run python -m pipelines.ingest first"
         )
-    values, listed = kept_values(pool, release, args.column, read_lists())
+    values, listed = kept_values(pool, release, args.column, read_lists(pool.store))
     try:
         count = write_ids(values, args.out) if args.out.endswith(".npy") else _write_texts(values, args.out, args.column)
     except OSError as error:

@@ -108,7 +108,7 @@ def short_text(summary: FetchSummary, dataset: str) -> list[str]:
 def lines_of_run(job: PoolJob, dataset: str, *, before: Collection[str]) -> list[str]:
     """What a run has fetched over HTTP, and what asking again has brought. before: the units that were committed before it."""
     fetched = job.pool.committed() - set(before)
-    lines = short_text(summarise(job.pool, read_lists(), units=fetched), dataset) if job.asks_hosts and fetched else []
+    lines = short_text(summarise(job.pool, read_lists(job.pool.store), units=fetched), dataset) if job.asks_hosts and fetched else []
     if job.retry_round is None:
         return lines
     plans = job.retried()
@@ -196,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pool = Pool(args.dataset)
     if pool.settings("source") is None:
         raise UsageError(f"{args.dataset}: no dataset here; check --dataset")
-    summary = summarise(pool, read_lists())
+    summary = summarise(pool, read_lists(pool.store))
     say(json.dumps(summary.as_dict(), sort_keys=True) if args.json else "\n".join(text_of(summary, args.dataset)))
     return EXIT_DONE
 

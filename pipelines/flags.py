@@ -32,11 +32,14 @@ _EXAMPLES = """examples:
       which pairs change sides between two policies, and why
   python -m pipelines.ingest --dataset cats --start_at select --policy strict.toml
       a new release from stored scores; no network, no model
+  python -m pipelines.ingest --dataset cats --source more-cats.parquet --add_source
+      more pairs: what is there is neither fetched nor scored again, and shards that stay the same are not written again
 
 The same command continues after Ctrl-C, a crash or a dead network, and ends in the same bytes.
 
 environment:
-  PIGMENT_BLOCK_LISTS  folder of block lists (md5 sha1 sha256 pdq urls url_md5 url_sha256 domains, each .txt); see the README
+  PIGMENT_BLOCK_LISTS  folder of block lists (md5 sha1 sha256 pdq urls url_md5 url_sha256 domains, each .txt):
+                       quality/block_lists/README.md
 
 """
 
@@ -208,6 +211,12 @@ def parser() -> Parser:
         help="what people decided, from python -m quality.review (default: reviews/decisions.parquet of the dataset, if it is there)",
     )
     select.add_argument("--release", metavar="NAME", help="name of the release (default: 12 digits of its digest)")
+    select.add_argument(
+        "--parent",
+        metavar="NAME|none",
+        help="release whose shards this one goes on with: pairs that are new get shards of their own, and of the others those alone are "
+        "written again whose pairs changed (default: the newest of the same policy, target and shard size)",
+    )
     select.add_argument("--take_over", action="store_true", help="go on with a release that another run seems to be writing")
     select.add_argument("--allow_missing", action="store_true", help="publish although units were deferred; their rows are counted so")
     select.add_argument("--gates", metavar="FILE.py", action="append", default=[], help=GATES_HELP)

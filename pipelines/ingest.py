@@ -45,11 +45,12 @@ from pipelines.steps.select_pairs import SelectPairs
 from pipelines.steps.write_shards import WriteShards
 from pipelines.what_if import what_if
 from quality.block_lists import LISTED
+from quality.documents import has_documents, read_about, write_documents
 from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
 from schemas.attempts import Attempts
 from schemas.pool import Pool
-from schemas.release import Release
+from schemas.release import Release, Shard
 from schemas.scratch import sweep
 from schemas.store import open_store
 
@@ -85,7 +86,9 @@ def shard_graph(pipeline: beam.Pipeline, job: ReleaseJob, *, shards: int) -> Non
     """Decided units to shards. Uid, unit and row of what is kept are shuffled."""
     units = pipeline | "Decided" >> beam.Create(job.units)
     redact = job.rules.policy.captions.personal_data == "redact"
-    _ = units | "Shard" >> WriteShards(job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns, redact=redact)
+    _ = units | "Shard" >> WriteShards(
+        job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns, redact=redact, parent=job.parent
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{store.name}: looking at the source and the models; the engines are chosen once a pool, which takes half a minute",
                 out=out,
             )
+    about = read_about(store)
     pool_job = open_pool_job(args)
     took = Took()
     with screen(out) as shown, logs_to(log_of(store)), engine:
@@ -165,6 +169,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                         shards = release_job.fix_shards()
                         with took.step("shard", lambda: sum(unit.keep for unit in release_job.release.decided())):
                             run_graph(lambda pipeline: shard_graph(pipeline, release_job, shards=shards), **graph)
+                        if not launches:
+                            release_job.refer_to_parent()
                 if launches:
                     say(HANDED_OVER, out=shown)
                     return EXIT_DONE
@@ -182,6 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                             say(line, out=shown)
                         say(f"\n{error}", out=shown)  # the last thing on the screen
                         return EXIT_GATE
+        if args.stop_after is None and (found is not None or not has_documents(release_job.release)):
+            write_documents(release_job.pool, release_job.release, about)
     funnel = funnel_of(release_job.pool, release_job.release)
     if args.json:
         told = _as_json(release_job, funnel, time.monotonic() - started)
@@ -236,11 +244,18 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
     shards = job.release.shards()
     lines += ["", "where everything is"]
     if shards:
-        size = sum(shard.bytes for shard in shards) / 1e6
-        lines.append(f"  shards     {place}/shards  ({len(shards)} tar{'s' if len(shards) != 1 else ''}, {size:,.1f} MB)")
+        own = [shard for shard in shards if job.release.holder(shard.shard) == job.release.name]
+        if own:
+            lines.append(f"  shards     {place}/shards  ({_tars_and_size(own)})")
+        if elsewhere := [shard for shard in shards if shard not in own]:
+            holders = sorted({job.release.holder(shard.shard) for shard in elsewhere})
+            lines.append(
+                f"  unchanged  {', '.join(store.path_of(f'releases/{name}/shards') for name in holders)}  ({_tars_and_size(elsewhere)})"
+            )
     lines += [
         f"  decisions  {place}/decisions  (a verdict and its reasons for every pair)",
         *([f"  manifest   {place}/manifest.json"] if finished else []),
+        *([f"  documents  {place}/README.md  (attribution, obligations, Croissant, datasheet, AI Act)"] if finished else []),
         f"  pool       {store.path_of('pool')}  (what was fetched and measured)",
         f"  log        {log_of(store)}",
         "",
@@ -250,6 +265,10 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
         f"      {_python()} -m pipelines.explain --dataset {_shown(store.root)} --uid {_an_uid(job)}",
     ]
     return lines
+
+
+def _tars_and_size(shards: Sequence[Shard]) -> str:
+    return f"{len(shards)} tar{'s' if len(shards) != 1 else ''}, {sum(shard.bytes for shard in shards) / 1e6:,.1f} MB"
 
 
 def _funnel_text(job: ReleaseJob, funnel: Funnel, *, already: bool = False) -> list[str]:
@@ -281,7 +300,7 @@ def _lists_lines(job: ReleaseJob, funnel: Funnel) -> list[str]:
     if listed > never_stored:
         lines.append(
             f"  {listed - never_stored:,} were fetched before they were listed: in no shard and no decision of this release, but still in the "
-            "pool, or in your tars, and in releases that were made before; pipelines.forget, which is to come, removes them from ours"
+            "pool, or in your tars, and in releases that were made before; python -m pipelines.forget removes them from ours"
         )
     lines += _tars_lines(job.pool, {unit.unit: unit.reasons.get(LISTED, 0) for unit in job.release.decided()})
     if job.lists_of_bytes:

@@ -26,6 +26,8 @@ from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
 from schemas.follow_ups import Planned, begin_round, end_round, open_round, planned_follow_ups
 from schemas.pool import Pool
+from schemas.removals import removals
+from schemas.store import Store
 from schemas.units import Pass, ScorerInfo, split_unit
 
 LOCAL = "DirectRunner"
@@ -144,8 +146,10 @@ class PoolJob:
 
 def open_pool_job(args: argparse.Namespace) -> PoolJob:
     """Checks flags against what the first run fixed, and fixes it on the first. Writes nothing before every check has passed."""
-    hints, lists = _score_hints(args), read_lists().digest
+    hints = _score_hints(args)
     pool = Pool(args.dataset)
+    check_removals(pool.store)
+    lists = read_lists(pool.store).digest
     fetches, scores = args.start_at == "fetch", args.start_at in ("fetch", "score") and args.stop_after != "fetch"
     fixed = pool.settings("source")
     if fixed is None and not fetches:
@@ -200,6 +204,15 @@ def _score_hints(args: argparse.Namespace) -> dict[str, str]:
     if given and args.runner == LOCAL:
         raise UsageError(f"--score_{next(iter(given))} chooses machines, and {LOCAL} runs on this one: leave it out")
     return given
+
+
+def check_removals(store: Store) -> None:
+    """Raises UsageError while a removal is open: pool and releases are not of one piece then."""
+    waiting = [removal.id for removal in removals(store) if removal.done() is None]
+    if waiting:
+        raise UsageError(
+            f"{store.root}: removal {waiting[0]} was begun and has not ended; first run python -m pipelines.forget --dataset {store.root} --resume"
+        )
 
 
 def _asks_hosts(pool: Pool, entries: Sequence[Entry], *, retries: bool) -> bool:

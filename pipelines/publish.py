@@ -16,15 +16,18 @@ import pyarrow.compute as pc
 from pipelines.options import EXIT_CODES, EXIT_DEFERRED, EXIT_DONE, EXIT_GATE, GATES_HELP, Parser, UsageError
 from pipelines.progress import say
 from pipelines.run import command
+from pipelines.steps.write_shards import generations_after
 from quality.block_lists import listed_rows, read_lists
 from quality.columns import COLUMN_FUNCTIONS
 from quality.columns.license import License
+from quality.documents import read_about, write_documents
 from quality.gates import GateResults, Outcome, run_gates, suites_with
 from quality.gates.run import line_of
 from quality.review.settle import counts_of
 from schemas.follow_ups import statuses_of
+from schemas.line import Generations
 from schemas.pool import Pool
-from schemas.release import Decided, Release, ReleaseError
+from schemas.release import Decided, Release, ReleaseError, releases
 from schemas.units import PoolError, number_of
 
 FORMAT = 1  # of the manifest
@@ -80,6 +83,7 @@ def publish(
     gates: Callable[[Pool, Release], GateResults] = run_gates,
     allow_missing: bool = False,
     selected_with: str | None = None,
+    newest: bool = True,
 ) -> Published:
     """Publishes a release: all units decided, all shards there, gates passed, then releases/<name>/manifest.json and releases/latest.
 
@@ -88,6 +92,7 @@ def publish(
     the digest were, run.json says. allow_missing: units that were never committed are counted as deferred in the manifest.
     selected_with: digest of the block lists that this run has decided with just now; where there are others, kept pairs are held against
     them, of a release that is published already too.
+    newest: whether it is taken from now on where no release is named.
     Raises ReleaseError (not selected or not sharded to the end, or published from other inputs), ListedPairs, DeferredUnits, GateFailed.
     """
     run = release.run()
@@ -111,13 +116,13 @@ def publish(
         raise GateFailed(release, results)
     _check_lists(pool, release, selected_with)
     manifest = make_manifest(pool, release, run, decided=decided, deferred=deferred, gates=results)
-    release.put_manifest(manifest)
+    release.put_manifest(manifest, newest=newest)
     return Published(release.name, manifest, False, results)
 
 
 def _check_lists(pool: Pool, release: Release, selected_with: str | None) -> None:
     """Raises ListedPairs, BlockListError."""
-    lists = read_lists()
+    lists = read_lists(pool.store)
     if not lists or lists.digest == selected_with:
         return
     count = 0
@@ -200,6 +205,7 @@ def make_manifest(
     """What a release is, and what it was made from. Holds no time, no path and no host: the same inputs give the same bytes."""
     statuses, reasons, cuts, units = statuses_of(pool, decided), Counter[str](), dict[str, float](), dict[str, Any]()
     passes = [pass_ for pass_ in pool.passes() if pass_.name in run["passes"]]
+    generations = generations_of_run(release, run)
     for name, unit in sorted(decided.items()):
         commit = pool.raw_commit(name)
         assert commit is not None  # _deferred has checked
@@ -207,7 +213,10 @@ def make_manifest(
         cuts.update(unit.cuts)
         scores = {pass_.name: score.content_digest for pass_ in passes if (score := pool.score_commit(pass_.name, name)) is not None}
         counts = {verdict: getattr(unit, verdict) for verdict in ("rows", "keep", "review", "drop", "retried")}
-        units[name] = {**counts, "raw": commit.content_digest, "tar": commit.tar_sha256, "scores": scores, "decisions": unit.content_digest}
+        units[name] = {
+            **counts, "raw": commit.content_digest, "tar": commit.tar_sha256, "scores": scores, "decisions": unit.content_digest,
+            "generation": generations.generation(name),
+        }  # fmt: skip
     counts = {verdict: sum(getattr(unit, verdict) for unit in decided.values()) for verdict in ("keep", "review", "drop")}
     missing = sum(deferred.values())
     return {
@@ -229,11 +238,27 @@ def make_manifest(
         "evidence": evidence_of(pool),
         "column_functions": {function.name: function.version for function in COLUMN_FUNCTIONS.values()},
         "target": run["target"],
-        "shards": [{"path": f"shards/{shard.shard:06d}.tar", **asdict(shard)} for shard in release.shards()],
+        "generations": generations.told(),
+        "shards": [release.shard_entry(shard) for shard in release.shards()],
         "units": units,
         "deferred_units": deferred,
         "gates": [asdict(outcome) for outcome in gates.outcomes],
     }
+
+
+def generations_of_run(release: Release, run: Mapping[str, Any]) -> Generations:
+    """The generations that run.json tells. inherits: the release whose generations these go on with; None for the first of a line.
+
+    Raises ReleaseError when that release is not published any more.
+    """
+    told = run.get("generations")
+    counts = (run.get("shards") or len(release.shards()),) if told is None else tuple(generation["shards"] for generation in told)
+    if run.get("generation_of") is not None:  # of a release that stands for one that is gone
+        return Generations(counts, run["generation_of"])
+    if run.get("inherits") is None:
+        return Generations(counts)
+    parent = Release(release.store, run["inherits"])
+    return Generations(counts, generations_after(parent, 0).of_unit)
 
 
 def _reviews(run: dict[str, Any], reasons: Mapping[str, int]) -> dict[str, Any] | None:
@@ -278,6 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if pool.store.local is not None and not pool.store.local.is_dir():
         raise UsageError(f"{args.dataset} is no dataset; give the folder or URL that python -m pipelines.ingest wrote as --dataset")
     gates = partial(run_gates, suites=suites_with(args.gates)) if args.gates else run_gates
+    about = read_about(pool.store)
     release = Release(pool.store, args.release or _unpublished(pool))
     try:
         published = publish(pool, release, gates=gates, allow_missing=args.allow_missing)
@@ -290,6 +316,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GateFailed as error:
         say(str(error), out=sys.stderr)
         return EXIT_GATE
+    write_documents(pool, release, about)
     say(_summary(pool, release, published))
     return EXIT_DONE
 
@@ -308,8 +335,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _unpublished(pool: Pool) -> str:
-    names = sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.count("/") > 1})
-    waiting = [name for name in names if Release(pool.store, name).manifest() is None]
+    names = [release.name for release in releases(pool.store)]
+    waiting = [release.name for release in releases(pool.store) if release.notice() is None and release.manifest() is None]
     if len(waiting) != 1:
         there = f"; there are {', '.join(waiting)}" if waiting else "; all are published" if names else "; there is none"
         raise UsageError(f"{pool.store.root} has {len(waiting)} releases to publish{there}: give one as --release")
@@ -321,7 +348,10 @@ def _summary(pool: Pool, release: Release, published: Published) -> str:
     place = pool.store.path_of(f"{release.path}/manifest.json")
     told = ALREADY if published.gates is None else f"published; {published.gates.text()}"
     figures = ", ".join(f"{counts[name]:,} {name}" for name in ("keep", "review", "drop", "deferred"))
-    return f"Release {release.name}: {told}\n{counts['rows']:,} pairs = {figures}\nmanifest: {place}"
+    documents = pool.store.path_of(f"{release.path}/README.md")
+    return (
+        f"Release {release.name}: {told}\n{counts['rows']:,} pairs = {figures}\nmanifest: {place}\ndocuments: {documents} and what it names"
+    )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.options import UsageError
+from pipelines.parents import parentage_of
 from pipelines.reviews import Reviews, open_reviews
-from pipelines.steps.write_shards import shard_count
+from pipelines.steps.write_shards import generations_after, references_of_line, shard_count
 from quality.block_lists import read_lists
 from quality.column_plan import ColumnPlan, catalogue
 from quality.columns import COLUMN_FUNCTIONS
@@ -36,7 +37,7 @@ class ReleaseJob:
     """What the release's two graphs do. shard_size: (bytes, pairs) of a shard, at most about. published: an equal release stands.
 
     lists: the block lists' digest, or None. lists_of_bytes: whether some of them can only be held against bytes that are being fetched.
-    reviews: what people decided.
+    reviews: what people decided. parent: the release whose shards this one goes on with, or None for the first of a line.
     """
 
     pool: Pool
@@ -55,6 +56,7 @@ class ReleaseJob:
     lists: str | None
     lists_of_bytes: bool
     reviews: Reviews
+    parent: Release | None
     run: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
@@ -78,16 +80,32 @@ class ReleaseJob:
             self.release.put_run({**self.run, "heartbeat": heartbeat()})  # with how long it took
 
     def fix_shards(self) -> int:
-        """The number of shards, from what was kept; fixed in run.json before the first is written."""
-        kept = sum(unit.keep for unit in self.release.decided())
-        most_bytes, most_pairs = self.shard_size
-        self.run["shards"] = shard_count(kept, round(kept * self._bytes_a_pair()), max_bytes=most_bytes, max_count=most_pairs)
-        self.release.put_run({**self.run, "heartbeat": heartbeat()})
-        return self.run["shards"]
+        """How many shards there will be for the units that no release of the line has decided about, from what was kept of them.
 
-    def _bytes_a_pair(self) -> float:
+        Fixed in run.json, with the generations, before the first is written. All shards of a line's first release, 0 where nothing is new.
+        """
+        before = generations_after(self.parent, 0)
+        new = [unit for unit in self.units if unit not in before.of_unit]
+        count = self._count_for(new) if new or not before.total else 0
+        generations = generations_after(self.parent, count)
+        self.run.update(shards=generations.total, generations=generations.told(), referenced={})
+        self.release.put_run({**self.run, "heartbeat": heartbeat()})
+        return count
+
+    def refer_to_parent(self) -> None:
+        """Fixes in run.json which shards lie in an earlier release: once sharding has ended, all that it did not write."""
+        self.run["referenced"] = references_of_line(self.release, self.parent)
+        self.release.put_run({**self.run, "heartbeat": heartbeat()})
+
+    def _count_for(self, units: Sequence[str]) -> int:
+        decided = {unit.unit: unit.keep for unit in self.release.decided()}
+        kept = sum(decided[unit] for unit in units)
+        most_bytes, most_pairs = self.shard_size
+        return shard_count(kept, round(kept * self._bytes_a_pair(units)), max_bytes=most_bytes, max_count=most_pairs)
+
+    def _bytes_a_pair(self, units: Sequence[str]) -> float:
         """As stored, or as converted where that is less."""
-        commits = [commit for unit in self.units if (commit := self.pool.raw_commit(unit)) is not None]
+        commits = [commit for unit in units if (commit := self.pool.raw_commit(unit)) is not None]
         sizes = dict(self.pool.store.list("pool/raw"))
         fetched = sum(commit.statuses.get("success", 0) for commit in commits)
         of_tars = sum(sizes.get(commit.tar, 0) for commit in commits if commit.tar)
@@ -125,15 +143,23 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
         raise UsageError(str(error)) from error
     sizes = (args.shard_bytes, args.shard_count)
     score_columns = scalar_scores(pool, units, plan)
-    lists = read_lists()
+    lists = read_lists(pool.store)
     reviews = open_reviews(pool, units, args.reviews, lists)
-    digest = release_digest(
+    inputs = release_digest(
         pool, units, [name for name, _ in score_columns],
         policy=policy.digest, target=target.digest(), sizes=sizes, lists=lists.digest, reviews=reviews.digest,
     )  # fmt: skip
+    run = {
+        "inputs": inputs, "policy": policy.as_dict(), "policy_digest": policy.digest,
+        "target": {"resize": target.resize, "size": target.size, "format": target.format, "quality": target.quality},
+        "target_digest": target.digest(), "shard_size": list(sizes), "passes": [name for name, _ in score_columns],
+        "reviews": reviews.told(),
+    }  # fmt: skip
+    parentage = parentage_of(pool.store, run, args.parent)
+    digest = parentage.digest
     release = Release(pool.store, args.release or digest[:12])
-    manifest, run = release.manifest(), release.run()
-    if args.start_at == "shard" and manifest is None and (run is None or run["digest"] != digest):
+    manifest, begun = release.manifest(), release.run()
+    if args.start_at == "shard" and manifest is None and (begun is None or begun["digest"] != digest):
         raise UsageError(
             f"nothing was selected for this policy, target, lists and reviews yet (release {release.name}); leave --start_at shard out"
         )
@@ -141,23 +167,21 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
         raise ReleaseError(
             f"release {release.name} is published and was made from other inputs; releases never change: give another --release"
         )
-    if manifest is None and run is not None:
-        if is_alive(run["heartbeat"]) and run["heartbeat"].get("pid") != os.getpid() and not args.take_over:
-            beat = run["heartbeat"]
+    if manifest is None and begun is not None:
+        beat = begun["heartbeat"]
+        if is_alive(beat) and beat.get("pid") != os.getpid() and not args.take_over:
             raise ReleaseError(f"release {release.name} is being written by process {beat['pid']} on {beat['host']}; wait, or --take_over")
-        if run["digest"] != digest:
+        if begun["digest"] != digest:
             release.clear()  # begun from other inputs and never published
     commits = [commit for unit in units if (commit := pool.raw_commit(unit)) is not None]
     return ReleaseJob(
         pool, release, rules, plan, target, units, sum(commit.rows for commit in commits),
         selects=args.start_at != "shard", shards=args.stop_after != "select", shard_size=sizes, score_columns=score_columns,
         digest=digest, published=manifest is not None, lists=lists.digest, lists_of_bytes=lists.fetches_only,
-        reviews=reviews,
+        reviews=reviews, parent=Release(pool.store, parentage.parent) if parentage.inherits and parentage.parent else None,
         run={
-            "digest": digest, "policy": policy.as_dict(), "policy_digest": policy.digest,
-            "target": {"resize": target.resize, "size": target.size, "format": target.format, "quality": target.quality},
-            "target_digest": target.digest(), "passes": [name for name, _ in score_columns], "parent": latest(pool.store),
-            "reviews": reviews.told(),
+            **run, "digest": digest, "parent": parentage.parent, "inherits": parentage.parent if parentage.inherits else None,
+            "after": latest(pool.store),
         },
     )  # fmt: skip
 

@@ -19,27 +19,46 @@ from pipelines.tar import TarWriter
 from quality.columns.personal_data import without_personal_data
 from quality.images import Converted, ImageError, Target, convert
 from schemas.columns import table_of
+from schemas.digest import digest_of_json, digest_of_table
 from schemas.pool import Pool
 from schemas.release import INDEX, Release
 from schemas.scratch import Scratch
 
 MEMBERS: Final = pa.schema([("uid", pa.string()), ("unit", pa.string()), ("row", pa.int32())])  # what of a pair is shuffled
 SUFFIXES: Final = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+_FORMATS: Final = {suffix: format_ for format_, suffix in SUFFIXES.items()}
 _WINDOW_BYTES: Final = 8_000_000  # of stored images, read together: of three windows one is read, one converted, one written
 _TASK_PAIRS: Final = 16  # converted by one task of a thread pool
 # Columns about the unit's tar, not about the pair; and what the scorer `evidence` tells in columns of its own.
 _UNTOLD: Final = frozenset({"key", "status", "error_message", "offset", "size", "evidence"})
 
+_PLACES: Final = ["#tar", "#offset", "#size"]  # of a pair's stored bytes
+_REVISION: Final = 1  # of how a shard is written from equal inputs
+
 T = TypeVar("T")
 
 
+class Made(NamedTuple):
+    """An image as a shard of the parent has it, whose index says the rest. tar, offset, size: where the stored bytes are that it was made from."""
+
+    width: int
+    height: int
+    format: str
+    sha256: str
+    tar: str
+    offset: int
+    size: int
+
+
 class Pair(NamedTuple):
-    """A kept pair. known: all that is told of it, in the order of names. tar, offset, size: where its stored bytes are."""
+    """A kept pair. known: all that is told of it, in the order of names. tar, offset, size: where its bytes are: the stored ones, or, where the
+    parent has converted them already, those that it made of them."""
 
     known: dict[str, Any]
     tar: str
     offset: int
     size: int
+    made: Made | None = None
 
 
 class ShardError(Exception):
@@ -67,10 +86,12 @@ class ShardWriter:
         *,
         score_columns: Sequence[tuple[str, Sequence[str]]] = (),
         redact: bool = False,
+        parent: Release | None = None,
         reads: int = 32,
         threads: int = 1,
     ):
-        self.redact = redact
+        self.redact, self.parent = redact, parent
+        self.same_target = parent is not None and (parent.run() or {}).get("target_digest") == target.digest()
         self.pool, self.release, self.target = pool, release, target
         self.score_columns = [(name, list(columns)) for name, columns in score_columns]
         self.reads, self.threads = reads, threads
@@ -80,7 +101,8 @@ class ShardWriter:
     def write(self, shards: Sequence[tuple[int, pa.Table]]) -> Iterator[int]:
         """Writes (number, its members as MEMBERS in any order), and yields each number once its shard is committed.
 
-        A unit is opened once for all of them: what is known of their pairs is in memory, their images are not. Raises ShardError.
+        One that `parent` has, made from the same inputs, is not written: it is there. A unit is opened once for all of them: what is known
+        of their pairs is in memory, their images are not. Raises ShardError.
         """
         missing = {number: members for number, members in shards if self.release.shard(number) is None}
         yield from (number for number, _ in shards if number not in missing)
@@ -89,11 +111,18 @@ class ShardWriter:
         known = _Known(self.pool, self.score_columns, missing, redact=self.redact)
         with ThreadPoolExecutor(self.reads) as readers, ThreadPoolExecutor(self.threads) as converters:
             for number in sorted(missing):
-                self._write_one(number, known, readers, converters)
+                digest = known.input_digest(number, self.target)
+                before = None if self.parent is None else self.parent.shard(number)
+                if before is None or before.input_digest != digest:
+                    self._write_one(number, known, digest, readers, converters)
                 yield number
 
-    def _write_one(self, number: int, known: "_Known", readers: ThreadPoolExecutor, converters: ThreadPoolExecutor) -> None:
+    def _write_one(
+        self, number: int, known: "_Known", input_digest: str, readers: ThreadPoolExecutor, converters: ThreadPoolExecutor
+    ) -> None:
         pairs = known.pairs(number)
+        if self.parent is not None and self.same_target and self.parent.shard(number) is not None:
+            pairs = list(_with_made(pairs, self.parent, number))
         reading = _one_ahead((window, self._start_reading(window, readers)) for window in _windows(pairs))
         converting = _one_ahead(self._start_converting(window, _read(reads), converters) for window, reads in reading)
         rows: list[dict[str, Any]] = []
@@ -102,7 +131,7 @@ class ShardWriter:
             with TarWriter(path, cached=False) as tar:
                 for tasks in converting:
                     rows += [_add(tar, sample, known.index.names) for task in tasks for sample in task.result()]
-            self.release.put_shard(number, path, table_of(rows, known.index), sha256=tar.close())
+            self.release.put_shard(number, path, table_of(rows, known.index), sha256=tar.close(), input_digest=input_digest)
 
     def _start_reading(self, window: Sequence[Pair], readers: ThreadPoolExecutor) -> list[tuple[list[int], Future]]:
         """Reads of a window, one a tar, sorted by offset: (positions in the window, future bytes)."""
@@ -118,11 +147,44 @@ class ShardWriter:
 
     def _start_converting(self, window: Sequence[Pair], images: Sequence[bytes], converters: ThreadPoolExecutor) -> list[Future]:
         return [
-            converters.submit(
-                _samples, window[start : start + _TASK_PAIRS], images[start : start + _TASK_PAIRS], self.target, self.stored_as_came
-            )
+            converters.submit(self._samples, window[start : start + _TASK_PAIRS], images[start : start + _TASK_PAIRS])
             for start in range(0, len(window), _TASK_PAIRS)
         ]
+
+    def _samples(self, pairs: Sequence[Pair], images: Sequence[bytes]) -> list[Sample]:
+        return [self._sample(pair, image) for pair, image in zip(pairs, images, strict=True)]
+
+    def _sample(self, pair: Pair, data: bytes) -> Sample:
+        made = pair.made
+        if made is None:
+            return _sample(pair, data, self.target, self.stored_as_came)
+        if hashlib.sha256(data).hexdigest() != made.sha256:  # the parent's shard is damaged: the pool has what it was made from
+            (data,) = self.pool.store.read_ranges(made.tar, [(made.offset, made.size)])
+            return _sample(pair, data, self.target, self.stored_as_came)
+        pair.known["width"], pair.known["height"] = made.width, made.height
+        return Sample(pair.known, Converted(data, made.width, made.height, made.format), made.sha256, _encode_json(pair.known).encode())
+
+
+def _with_made(pairs: Sequence[Pair], parent: Release, number: int) -> Iterator[Pair]:
+    """The same pairs; the bytes of one that the parent's shard has, of the same unit and row, come from there and need no conversion."""
+    index = parent.read_index(number, ["uid", "unit", "row", "member", "offset", "size", "width", "height", "sha256"])
+    rows, tar = {row["uid"]: row for row in index.to_pylist()}, parent.shard_path(number, "tar")
+    for pair in pairs:
+        row = rows.get(pair.known["uid"])
+        if row is None or (row["unit"], row["row"]) != (pair.known["unit"], pair.known["row"]):
+            yield pair
+            continue
+        format_ = _FORMATS[row["member"].rpartition(".")[2]]
+        made = Made(row["width"], row["height"], format_, row["sha256"], pair.tar, pair.offset, pair.size)
+        yield Pair(pair.known, tar, row["offset"], row["size"], made)
+
+
+def input_digest_of(
+    pool: Pool, members: pa.Table, target: Target, *, score_columns: Sequence[tuple[str, Sequence[str]]], redact: bool
+) -> str:
+    """What :class:`ShardWriter` would note as the digest of a shard's inputs, had it these members (MEMBERS)."""
+    named = [(name, list(columns)) for name, columns in score_columns]
+    return _Known(pool, named, {0: members}, redact=redact).input_digest(0, target)
 
 
 class _Known:
@@ -139,7 +201,18 @@ class _Known:
         for unit, of_unit in _by_unit(members):
             part = self._read_unit(unit, of_unit)
             parts[part.schema.to_string(show_field_metadata=False, show_schema_metadata=False)].append(part)
-        self._tables = [pa.concat_tables(tables).sort_by([("#shard", "ascending"), ("uid", "ascending")]) for tables in parts.values()]
+        order = [("#shard", "ascending"), ("uid", "ascending")]
+        self._tables = [pa.concat_tables(tables).sort_by(order) for _, tables in sorted(parts.items())]
+
+    def input_digest(self, number: int, target: Target) -> str:
+        """Of all that a shard is made from: what is known of its pairs, in the order of uids, its index's columns, and how it is written.
+
+        Where the pool keeps the bytes of images is no part of it; their SHA-256 is.
+        """
+        parts = (_slice_of(table, number) for table in self._tables)
+        contents = [digest_of_table(part.drop_columns(_PLACES)) for part in parts if part.num_rows]
+        columns = [[field.name, str(field.type)] for field in self.index]
+        return digest_of_json([_REVISION, target.digest(), self.redact, columns, contents])
 
     def pairs(self, number: int) -> list[Pair]:
         """The pairs of a shard, by uid."""
@@ -171,7 +244,8 @@ class _Known:
             told = without_personal_data(told)
         tar = pa.array([self.pool.images_of(commit)] * raw.num_rows, pa.string())
         columns = dict(zip(told.column_names, told.columns, strict=True))
-        return pa.table({**columns, "#tar": tar, "#offset": raw["offset"], "#size": raw["size"], "#shard": members["shard"]})  # "#": ours
+        places = dict(zip(_PLACES, (tar, raw["offset"], raw["size"]), strict=True))
+        return pa.table({**columns, "#shard": members["shard"], **places})  # "#": ours
 
     def _score_fields(self) -> Iterator[pa.Field]:
         """Fields of the score columns as the pool has them, so that a shard without pairs has the index of all others."""
@@ -230,10 +304,6 @@ def _one_ahead(started: Iterable[T]) -> Iterator[T]:
 def _read(reads: Iterable[tuple[list[int], Future]]) -> list[bytes]:
     images = {position: image for positions, future in reads for position, image in zip(positions, future.result(), strict=True)}
     return [images[position] for position in range(len(images))]
-
-
-def _samples(pairs: Sequence[Pair], images: Sequence[bytes], target: Target, stored_as_came: bool) -> list[Sample]:
-    return [_sample(pair, image, target, stored_as_came) for pair, image in zip(pairs, images, strict=True)]
 
 
 def _sample(pair: Pair, stored: bytes, target: Target, stored_as_came: bool) -> Sample:

@@ -63,7 +63,7 @@ def _against(pool: Pool, units: Sequence[str], policy: Policy, other: Policy, ar
 
 
 def _decided(pool: Pool, units: Sequence[str], policy: Policy, release: Release, args: argparse.Namespace) -> Release:
-    rules, plan, lists = Rules(policy), plan_selection(pool, units, policy), read_lists()
+    rules, plan, lists = Rules(policy), plan_selection(pool, units, policy), read_lists(pool.store)
     reviews = open_reviews(pool, units, args.reviews, lists)
     reviews.freeze(release)
     rows = sum(commit.rows for unit in units if (commit := pool.raw_commit(unit)) is not None)

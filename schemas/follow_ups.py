@@ -45,6 +45,11 @@ def put_follow_up(pool: Pool, plan: FollowUp) -> FollowUp:
     return follow_up(pool, plan.unit)
 
 
+def put_statuses(pool: Pool, plan: FollowUp) -> None:
+    """Puts a plan in place of the one that stands, which differs in `statuses` alone (pipelines.forget)."""
+    pool.store.put(f"pool/retries/{plan.unit}.json", json.dumps(asdict(plan), sort_keys=True).encode())
+
+
 def follow_up(pool: Pool, unit: str) -> FollowUp:
     """The plan of a follow-up. Raises PoolError when there is none."""
     try:

@@ -13,7 +13,8 @@
     pool/scores/<pass>/pass.json        the scorers of a pass
     pool/scores/<pass>/<unit>.parquet   their columns, "<scorer>.<field>"
 
-The Parquet is the commit: it is put in one create-only go, after its tar. An attempt that finds a commit adopts it.
+The Parquet is the commit: it is put in one create-only go, after its tar. An attempt that finds a commit adopts it. Only pipelines.forget
+replaces one.
 """
 
 import json
@@ -120,15 +121,7 @@ class Pool:
         standing commit was made from another input.
         """
         assert table.schema.names[: len(RAW)] == RAW.names, "columns of a raw commit begin with RAW"
-        name, digest = None, None
-        if isinstance(tar, Path):
-            digest = tar_sha256 or digest_of_file(tar)
-            name = f"pool/raw/{unit}-{digest[:8]}.tar"
-            self.store.put_new(name, tar)
-        statuses = {row["values"]: row["counts"] for row in table.column("status").value_counts().to_pylist()}
-        commit = Commit(unit, input_digest, digest_of_table(table), table.num_rows, name, digest, dict(sorted(statuses.items())))
-        if isinstance(tar, UserTar):
-            commit = replace(commit, tar=tar.path, tar_state=tar.state)
+        commit = self._prepared(unit, table, tar, input_digest, tar_sha256)
         if self._put_parquet(f"pool/raw/{unit}.parquet", table, asdict(commit)):
             return commit
         standing = self.raw_commit(unit)
@@ -138,9 +131,33 @@ class Pool:
                 f"{self.store.path_of(f'pool/raw/{unit}.parquet')} was made from another input "
                 f"({standing.input_digest[:12]}, now {input_digest[:12]}); use a new --dataset, or put the source back as it was"
             )
-        if name is not None and name != standing.tar:
-            self.store.delete(name)
+        if commit.tar_sha256 is not None and commit.tar is not None and commit.tar != standing.tar:
+            self.store.delete(commit.tar)
         return standing
+
+    def replace_commit(self, unit: str, table: pa.Table, *, tar: Path | None, tar_sha256: str | None = None) -> Commit:
+        """Puts another commit in place of the one that stands, made from the same input: the one place where the pool replaces (pipelines.forget).
+
+        tar: a local file with all images that `table` has offsets of; None where it has none. The tar that stood is left to the caller.
+        """
+        standing = self.raw_commit(unit)
+        assert standing is not None and standing.rows == table.num_rows, "a commit is replaced row by row"
+        commit = self._prepared(unit, table, tar, standing.input_digest, tar_sha256)
+        self._put_parquet(f"pool/raw/{unit}.parquet", table, asdict(commit), put=self.store.put)
+        return commit
+
+    def _prepared(self, unit: str, table: pa.Table, tar: Path | UserTar | None, input_digest: str, tar_sha256: str | None) -> Commit:
+        """The commit that is to be put; a tar of ours is put already."""
+        statuses = {row["values"]: row["counts"] for row in table.column("status").value_counts().to_pylist()}
+        commit = Commit(unit, input_digest, digest_of_table(table), table.num_rows, statuses=dict(sorted(statuses.items())))
+        if isinstance(tar, UserTar):
+            return replace(commit, tar=tar.path, tar_state=tar.state)
+        if tar is None:
+            return commit
+        digest = tar_sha256 or digest_of_file(tar)
+        name = f"pool/raw/{unit}-{digest[:8]}.tar"
+        self.store.put_new(name, tar)
+        return replace(commit, tar=name, tar_sha256=digest)
 
     def raw_commit(self, unit: str) -> Commit | None:
         return self._commit(f"pool/raw/{unit}.parquet")
@@ -274,6 +291,12 @@ class Pool:
         if standing.input_digest != input_digest:
             raise PoolError(f"{self.store.path_of(path)} belongs to another commit of the unit; delete {pass_name}/ and score again")
         return standing
+
+    def replace_scores(self, pass_name: str, unit: str, table: pa.Table, *, input_digest: str) -> Commit:
+        """Puts scores in place of those that stand, after :meth:`replace_commit`. input_digest: the new commit's content digest."""
+        commit = Commit(unit, input_digest, digest_of_table(table), table.num_rows)
+        self._put_parquet(f"pool/scores/{pass_name}/{unit}.parquet", table, asdict(commit), put=self.store.put)
+        return commit
 
     def score_commit(self, pass_name: str, unit: str) -> Commit | None:
         return self._commit(f"pool/scores/{pass_name}/{unit}.parquet")

@@ -14,7 +14,7 @@ FETCH_STATUSES: Final = {
     "failed_to_download": "the bytes did not come, or were no image",
     "failed_to_resize": "the bytes came but the image could not be taken",
     "refused": "a safety rule or an opt-out forbade the request",
-    "blocked": "the pair is on a block list",
+    "blocked": "the pair is on a block list, or was removed on request",
     "postponed": "the deadline passed before the answer came",
     "crashed": "the pair killed the process that handled it",
     "invalid": "the source row is no pair",
@@ -119,7 +119,7 @@ REASONS: Final = {
         "disallowed": "the owner reserved text and data mining",
         "refused": "the site or the file forbids mining, and the pool obeys: nothing is stored",
     },
-    "list": {"blocked": "the pair is on a block list"},
+    "list": {"blocked": "the pair is on a block list, or was removed on request"},
     "deepfake": {
         "high": "the evidence for a deepfake risk is strong",
         "possible": "there is evidence for a deepfake risk",

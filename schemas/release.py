@@ -3,9 +3,10 @@
 releases/<name>/run.json                    the inputs' digest, clock times, heartbeat; in nothing that is hashed
 releases/<name>/settled.parquet             what people decided before it was made (schemas.reviews.SETTLED); not there when nobody did
 releases/<name>/decisions/<unit>.parquet    one row per pair: DECISIONS, then the values that the policy looked at
-releases/<name>/shards/000007.tar .parquet  what is trained on, and its index (INDEX), which is the shard's commit
+releases/<name>/shards/000007.tar .parquet  what is trained on, and its index (INDEX), which is the shard's commit; one that an earlier
+                                            release of the line has, byte for byte, lies there alone (schemas.line)
 releases/<name>/gates.json                  what the gates found, whether or not they let it pass; may be replaced
-releases/<name>/manifest.json               written last, one put
+releases/<name>/manifest.json               written last, one put; where pairs were removed since, a notice that names the release without them
 releases/<name>/report/ …                   may be remade at any time (put_derived)
 releases/<name>/derived.json                the SHA-256 of each such file, by its path below the release
 releases/latest                             the name of the newest
@@ -16,7 +17,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +28,7 @@ import pyarrow.parquet as pq
 
 from schemas.columns import field as column
 from schemas.digest import digest_of_table
+from schemas.line import references_of, shard_entry_path
 from schemas.pool import footer_of, write_parquet
 from schemas.scratch import Scratch
 from schemas.store import Store, open_store
@@ -94,7 +97,10 @@ class Decided:
 
 @dataclass(frozen=True)
 class Shard:
-    """What the footer of a shard's index says. sha256 and bytes are of the tar."""
+    """What the footer of a shard's index says. sha256 and bytes are of the tar.
+
+    input_digest: of all that the shard was made from; None where it was written before anybody asked.
+    """
 
     shard: int
     count: int
@@ -102,6 +108,7 @@ class Shard:
     sha256: str
     content_digest: str
     failed: int = 0
+    input_digest: str | None = None
 
 
 class ReleaseError(Exception):
@@ -115,6 +122,7 @@ class Release:
         self.store = root if isinstance(root, Store) else open_store(root)
         self.name = name
         self.path = f"releases/{name}"
+        self._references: Mapping[int, str] | None = None
 
     # ---- people's decisions
 
@@ -167,12 +175,40 @@ class Release:
 
     # ---- shards
 
-    def shard_path(self, shard: int, suffix: str) -> str:
-        return f"{self.path}/shards/{shard:06d}.{suffix}"
+    def references(self) -> Mapping[int, str]:
+        """{number: release} of the shards that lie in an earlier release of the line: the manifest says so, and before there is one run.json.
 
-    def put_shard(self, shard: int, tar: Path, index: pa.Table, *, sha256: str, failed: int = 0) -> Shard:
+        Read once, and again when this object has written either. Raises ReleaseError for a manifest that cannot be understood.
+        """
+        if self._references is None:
+            manifest, run = self.manifest(), None
+            if manifest is None and (run := self.run()) is None:
+                return {}
+            try:
+                told = run.get("referenced", {}) if run is not None else references_of(manifest or {})
+            except ValueError as error:
+                raise ReleaseError(
+                    f"{self.store.path_of(f'{self.path}/manifest.json')}: {error}, which no release has; restore it"
+                ) from error
+            self._references = {int(shard): name for shard, name in told.items()}
+        return self._references
+
+    def holder(self, shard: int) -> str:
+        """The release whose folder a shard lies in: this one, or an earlier one of the line."""
+        return self.references().get(shard, self.name)
+
+    def shard_path(self, shard: int, suffix: str) -> str:
+        """Where a shard lies, below the dataset: its tar, or its index (suffix "parquet"). Nobody else builds such a path."""
+        return f"releases/{self.holder(shard)}/shards/{shard:06d}.{suffix}"
+
+    def shard_entry(self, shard: Shard) -> dict[str, Any]:
+        """A shard as the manifest tells it."""
+        return {"path": shard_entry_path(shard.shard, self.references().get(shard.shard)), **asdict(shard)}
+
+    def put_shard(self, shard: int, tar: Path, index: pa.Table, *, sha256: str, failed: int = 0, input_digest: str | None = None) -> Shard:
         """Puts the tar, then its index, which is the shard's commit. Equal ones that stand are adopted."""
-        info = Shard(shard, index.num_rows, tar.stat().st_size, sha256, digest_of_table(index), failed)
+        assert shard not in self.references(), "a shard of another release is never written"
+        info = Shard(shard, index.num_rows, tar.stat().st_size, sha256, digest_of_table(index), failed, input_digest)
         path = self.shard_path(shard, "tar")
         if not self.store.put_new(path, tar) and self.shard(shard) is None:
             with self.store.open(path) as standing:
@@ -189,16 +225,36 @@ class Release:
         except FileNotFoundError:
             return None
 
+    def own_shards(self) -> set[int]:
+        """Numbers of the shards that are committed in this release's own folder."""
+        return {int(Path(path).stem) for path, _ in self.store.list(f"{self.path}/shards") if path.endswith(".parquet")}
+
     def shards(self) -> list[Shard]:
-        return [Shard(**self._footer(path)) for path, _ in self.store.list(f"{self.path}/shards") if path.endswith(".parquet")]
+        """Footers of all shards, by number, wherever they lie; one that is nowhere is left out."""
+        found = (self.shard(shard) for shard in sorted(self.own_shards() | self.references().keys()))
+        return [shard for shard in found if shard is not None]
 
     def read_index(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
-        return self._read(self.shard_path(shard, "parquet"), columns, None)
+        """Columns of a shard's index. Raises FileNotFoundError; ReleaseError where the release that it lies in is gone."""
+        with self._telling_holder(shard):
+            return self._read(self.shard_path(shard, "parquet"), columns, None)
 
     def index_schema(self, shard: int) -> pa.Schema:
-        """The columns of a shard's index, with each field's metadata."""
-        with self.store.open(self.shard_path(shard, "parquet"), kept=True) as file:
+        """The columns of a shard's index, with each field's metadata. Raises as :meth:`read_index`."""
+        with self._telling_holder(shard), self.store.open(self.shard_path(shard, "parquet"), kept=True) as file:
             return pq.read_schema(file)
+
+    @contextmanager
+    def _telling_holder(self, shard: int) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            if (holder := self.holder(shard)) == self.name:
+                raise
+            path = self.store.path_of(self.shard_path(shard, "parquet"))
+            raise ReleaseError(
+                f"release {self.name} has its shard {shard} in release {holder}, and {path} is not there; restore it"
+            ) from error
 
     # ---- gates, manifest, run, latest
 
@@ -211,26 +267,70 @@ class Release:
         self.store.put(f"{self.path}/gates.json", json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False).encode())
 
     def manifest(self) -> dict[str, Any] | None:
-        return self._json(f"{self.path}/manifest.json")
+        """What the release is; None before it is published. Raises ReleaseError where a notice stands in its place, and names the successor."""
+        found = self._json(f"{self.path}/manifest.json")
+        if found is not None and found.get("removed"):
+            why, successor = found.get("why"), found.get("superseded_by")
+            raise ReleaseError(f"release {self.name} is gone: {why}; use release {successor}, which has all other pairs")
+        return found
 
-    def put_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """The last put of a release. Raises ReleaseError when another manifest stands; an equal one is adopted."""
+    def notice(self) -> dict[str, Any] | None:
+        """What stands in the manifest's place once pairs were removed (pipelines.forget): `superseded_by` and `why`. None for any other."""
+        found = self._json(f"{self.path}/manifest.json")
+        return found if found is not None and found.get("removed") else None
+
+    def put_notice(self, *, superseded_by: str, why: str, removal: str) -> None:
+        """Puts the notice in the manifest's place: from now on nobody reads the release any more."""
+        notice = {"removed": True, "release": self.name, "superseded_by": superseded_by, "why": why, "removal": removal}
+        self._references = None
+        self.store.put(f"{self.path}/manifest.json", json.dumps(notice, indent=1, sort_keys=True, ensure_ascii=False).encode())
+
+    def put_manifest(self, manifest: Mapping[str, Any], *, newest: bool = True) -> None:
+        """The last put of a release. Raises ReleaseError when another manifest stands; an equal one is adopted.
+
+        newest: whether it is to be the one that is taken where no release is named.
+        """
         data = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False).encode()
         path = f"{self.path}/manifest.json"
+        self._references = None
         if not self.store.put_new(path, data) and self.store.read(path) != data:
             raise ReleaseError(f"{self.store.path_of(path)} exists and differs; releases never change: give another --release")
+        if newest:
+            self.put_latest()
+
+    def put_latest(self) -> None:
+        """Makes this the release that is taken where none is named."""
         self.store.put("releases/latest", self.name.encode())
 
     def put_derived(self, path: str, data: bytes) -> None:
         """Puts releases/<name>/<path>, made from the release and remade at any time, and its SHA-256 into derived.json."""
         self.store.put(f"{self.path}/{path}", data)
-        derived = {**(self._json(f"{self.path}/derived.json") or {}), path: hashlib.sha256(data).hexdigest()}
+        derived = {**self.derived(), path: hashlib.sha256(data).hexdigest()}
+        self.store.put(f"{self.path}/derived.json", json.dumps(derived, indent=1, sort_keys=True).encode())
+
+    def derived(self) -> dict[str, str]:
+        """The SHA-256 of each file that was made from the release, by its path below it."""
+        return self._json(f"{self.path}/derived.json") or {}
+
+    def put_all_derived(self, files: Iterable[tuple[str, bytes]], *, instead_of: Sequence[str] = ()) -> None:
+        """Puts many, as :meth:`put_derived` puts one; derived.json is written once. What stands and begins with one of `instead_of` goes."""
+        before = self.derived()
+        put = {}
+        for path, data in files:
+            self.store.put(f"{self.path}/{path}", data)
+            put[path] = hashlib.sha256(data).hexdigest()
+        gone = [path for path in before if path not in put and path.startswith(tuple(instead_of))]
+        for path in gone:  # before derived.json forgets them: who is killed between removes them the next time
+            self.store.delete(f"{self.path}/{path}")
+        derived = {path: digest for path, digest in {**before, **put}.items() if path not in gone}
         self.store.put(f"{self.path}/derived.json", json.dumps(derived, indent=1, sort_keys=True).encode())
 
     def run(self) -> dict[str, Any] | None:
         return self._json(f"{self.path}/run.json")
 
     def put_run(self, run: Mapping[str, Any]) -> None:
+        """Puts run.json, in place of the old one. `referenced` in it: {number: release}, see :meth:`references`."""
+        self._references = None
         self.store.put(f"{self.path}/run.json", json.dumps(run, indent=1, sort_keys=True).encode())
 
     def clear(self) -> None:
@@ -264,6 +364,11 @@ class Release:
             return json.loads(self.store.read(path))
         except FileNotFoundError:
             return None
+
+
+def releases(store: Store) -> list[Release]:
+    """All releases of a dataset, by name: published or not, and those that a notice stands for."""
+    return [Release(store, name) for name in sorted({path.split("/")[1] for path, _ in store.list("releases") if path.count("/") > 1})]
 
 
 def latest(store: Store) -> str | None:

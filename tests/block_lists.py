@@ -15,4 +15,4 @@ def write_lists(folder: Path, lists: Mapping[str, Sequence[str]]) -> Path:
 
 
 def lists_of(folder: Path, **lists: Sequence[str]) -> BlockLists:
-    return read_lists({ENVIRONMENT: str(write_lists(folder, lists))})
+    return read_lists(None, {ENVIRONMENT: str(write_lists(folder, lists))})

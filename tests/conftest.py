@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from schemas.pool import Pool
 from schemas.release import Release, latest
+from tests import appending
 from tests.web import SmallWeb
 
 # Machines are noisy: a slow example is no fault.
@@ -99,3 +100,24 @@ def copied(done: Done, tmp_path: Path) -> Path:
 
 def manifest_of(root: Path) -> dict:
     return json.loads((root / "releases" / str(latest(Pool(root).store)) / "manifest.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def append_sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(folder that a dataset is begun from, folder that is appended)."""
+    return appending.make_sources(tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture(scope="session")
+def append_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("policy") / "appended.toml"
+    path.write_text(appending.POLICY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def appended(append_sources, append_policy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Release, Release]:
+    """(dataset, its release before the append, its release after)."""
+    root = tmp_path_factory.mktemp("appended") / "data"
+    before = appending.run(root, "--source", append_sources[0], "--policy", append_policy)
+    return root, before, appending.run(root, "--source", append_sources[1], "--add_source", "--policy", append_policy)

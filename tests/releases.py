@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from schemas.units import SourceFile
 from tests.pools import FILE, PASS, SCORES, unit
 
 SHARDS = 3
+Told = Callable[[int, int], dict[str, Any]]
 ROWS = 12  # of a unit
 VERDICTS = ("keep", "keep", "keep", "keep", "keep", "keep", "review", "drop")  # then pairs that were not fetched
 
@@ -31,10 +33,14 @@ def jpeg(seed: int) -> bytes:
     return out.getvalue()
 
 
-def make_release(root: Path, *, units: int = 3, planned: int | None = None, name: str = "one", rows: int = ROWS) -> tuple[Pool, Release]:
+def make_release(
+    root: Path, *, units: int = 3, planned: int | None = None, name: str = "one", rows: int = ROWS, told: Told | None = None,
+    picture: Callable[[int], bytes] = jpeg,
+) -> tuple[Pool, Release]:  # fmt: skip
     """A release that is ready to be published: of a unit's 12 pairs 6 kept, 1 for review, 1 dropped, 4 not found.
 
     planned: units that the source has, when it has more than are committed. rows: of a unit, more than 12 in the same proportions.
+    told: what else the source says of a pair, by (unit, row). picture: an image file, by a number.
     """
     pool = Pool(root / "data")
     release = Release(pool.store, name)
@@ -44,7 +50,7 @@ def make_release(root: Path, *, units: int = 3, planned: int | None = None, name
     pool.put_pass(PASS)
     pool.adopt_settings("engines", {"clip": "onnx"})
     for chunk in range(units):
-        add_unit(pool, release, chunk, root, rows)
+        add_unit(pool, release, chunk, root, rows, told, picture)
     policy = {"name": "test", "rules": [{"column": "clip.similarity", "min": 0.1}]}
     release.put_run(
         {
@@ -56,14 +62,17 @@ def make_release(root: Path, *, units: int = 3, planned: int | None = None, name
     return pool, release
 
 
-def add_unit(pool: Pool, release: Release, chunk: int, folder: Path, size: int = ROWS) -> None:
+def add_unit(
+    pool: Pool, release: Release, chunk: int, folder: Path, size: int = ROWS, told: Told | None = None,
+    picture: Callable[[int], bytes] = jpeg,
+) -> None:  # fmt: skip
     name, rows = unit(chunk), list[dict[str, Any]]()
     with TarWriter(folder / f"{chunk}.tar") as tar:
         for row in range(size):
             url, caption = f"http://host.test/{chunk}/{row}.jpg", f"그림 number {row} of {chunk}"
             pair: dict[str, Any] = {"row": row, "url": url, "caption": caption, "uid": uid_of(url=url, sha256=None, caption=caption)}
             if row % ROWS < len(VERDICTS):
-                data = jpeg(1000 * chunk + row)
+                data = picture(1000 * chunk + row)
                 pair |= {"status": "success", "sha256": hashlib.sha256(data).hexdigest(), "offset": tar.add(f"{row:09d}.jpg", data)}
                 pair |= {
                     "size": len(data),
@@ -82,7 +91,7 @@ def add_unit(pool: Pool, release: Release, chunk: int, folder: Path, size: int =
                     "verdict": "drop",
                     "reasons": ["fetch:failed_to_download"],
                 }
-            rows.append(pair)
+            rows.append(pair | (told(chunk, row) if told is not None else {}))
     commit = pool.commit(name, table_of(rows, RAW), tar=folder / f"{chunk}.tar", input_digest="input")
     pool.commit_scores(PASS.name, name, table_of(rows, SCORES), input_digest=commit.content_digest)
     release.put_decisions(name, table_of(rows, DECISIONS))

@@ -164,6 +164,13 @@ class _Tars:
         self._lock = Lock()
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
+        try:
+            return self._read(shard, offset, size)
+        except FileNotFoundError:
+            self.training.release.manifest()  # raises where pairs were removed meanwhile, and names the successor
+            raise
+
+    def _read(self, shard: int, offset: int, size: int) -> bytes:
         store = self.training.release.store
         if store.local is None:
             return store.read_ranges(self.training.tar(shard), [(offset, size)])[0]

@@ -32,6 +32,7 @@ from pipelines.fetch.store import Readers, exif_json, stored_as_claimed
 from pipelines.sources.img2dataset import failure_of
 from quality.block_lists import BlockLists, lists_here
 from quality.images.header import read_header
+from schemas.store import open_store
 
 _FORMATS: Final = {"jpeg": "jpg", "png": "png", "webp": "webp"}  # ours: img2dataset's
 
@@ -154,7 +155,7 @@ class _SampleWriter:
 def main(out: int) -> None:
     """Runs rounds until stdin ends; the process ends at once with it, in the middle of a round too."""
     rounds: queue.SimpleQueue[Round] = queue.SimpleQueue()
-    settings, digest, folder = pickle.load(sys.stdin.buffer)  # the folder is the parent's, who removes it however we end
+    settings, digest, dataset, folder = pickle.load(sys.stdin.buffer)  # the folder is the parent's, who removes it however we end
 
     def listen() -> None:
         while True:
@@ -165,7 +166,7 @@ def main(out: int) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     with os.fdopen(out, "wb") as file:
-        worker = _Worker(settings, lists_here(digest), file)
+        worker = _Worker(settings, lists_here(digest, None if dataset is None else open_store(dataset)), file)
         worker.say(Done())  # with starting
         while True:
             try:

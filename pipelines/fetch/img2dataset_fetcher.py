@@ -104,7 +104,7 @@ class Img2datasetFetcher:
             if self._closing:
                 raise CancelledError
             if self._child is None or not self._child.alive:
-                self._child = _Child(pickle.dumps((self._settings, self._lists.digest, str(self._folder.path))))
+                self._child = _Child(pickle.dumps((self._settings, self._lists.digest, self._lists.dataset, str(self._folder.path))))
             child = self._child
         child.await_start()  # without the lock: close and stop end a process that is starting, too
         return child

@@ -12,6 +12,7 @@ from pipelines.apart import Apart, Died
 from pipelines.fetch.settings import FetchSettings
 from pipelines.fetch.store import Outcome, Readers, stored_as_claimed
 from quality.block_lists import BlockLists, lists_here
+from schemas.store import open_store
 
 SECONDS: Final = 120.0  # that an image may take, before it counts as one that hangs, and crashed
 LOOK_S: Final = 5.0  # between two looks for images that hang
@@ -31,7 +32,7 @@ class Taker:
     def __init__(self, settings: FetchSettings, lists: BlockLists):
         self._settings, self._lists = settings, lists
         self._readers = Readers(settings)
-        self._child = Apart(_taking, settings, lists.digest, seconds=SECONDS)
+        self._child = Apart(_taking, settings, lists.digest, lists.dataset, seconds=SECONDS)
         self.began: float | None = None  # of the image that is being taken in this process
         self.unit: int | None = None
         _WATCH.add(self)
@@ -93,9 +94,9 @@ class _Watch:
 _WATCH: Final = _Watch()
 
 
-def _taking(settings: FetchSettings, digest: str | None) -> Callable[[Sent], Taken]:
+def _taking(settings: FetchSettings, digest: str | None, dataset: str | None) -> Callable[[Sent], Taken]:
     """In the child, which reads the block lists for itself as every worker does."""
-    lists, readers = lists_here(digest), Readers(settings)
+    lists, readers = lists_here(digest, None if dataset is None else open_store(dataset)), Readers(settings)
 
     def take(sent: Sent) -> Taken:
         data, claims, final_url, signals = sent

@@ -46,7 +46,7 @@ class _NameHosts(beam.DoFn):
         self._pool, self._rows, self._digest = pool, rows, digest
 
     def setup(self) -> None:
-        lists = lists_here(self._digest)
+        lists = lists_here(self._digest, self._pool.store)
         self._listed = partial(kinds_of, lists) if lists else None
 
     def process(self, unit: str) -> Iterator[tuple[str, str]]:
@@ -65,7 +65,9 @@ class _Ask(beam.DoFn):
         self._pool, self._settings, self._digest = pool, settings, digest
 
     def setup(self) -> None:
-        self._engine = shared.acquire(self._settings, lists_here(self._digest), self._pool, threads=threads_of(self._settings))
+        self._engine = shared.acquire(
+            self._settings, lists_here(self._digest, self._pool.store), self._pool, threads=threads_of(self._settings)
+        )
 
     def start_bundle(self) -> None:
         self._origins: set[str] = set()

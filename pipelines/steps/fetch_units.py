@@ -30,6 +30,7 @@ from quality.block_lists import BlockLists, lists_here
 from quality.block_lists.match import Kind
 from quality.urls import BadUrl, url_of
 from schemas.attempts import FETCH, TRIES, Attempts
+from schemas.columns import uid_of
 from schemas.pool import Pool
 from schemas.units import PoolError, split_unit
 
@@ -133,7 +134,7 @@ class _Fetch(beam.DoFn):
         self._attempts = Attempts(pool.store)
 
     def setup(self) -> None:
-        lists = lists_here(self._digest)
+        lists = lists_here(self._digest, self._pool.store)
         self._listed = partial(kinds_of, lists) if lists else None
         self._lists = lists
         self._engine = shared.acquire(self._settings, lists, self._pool, threads=self._threads)
@@ -236,14 +237,23 @@ def urls_to_ask(source: pa.Table, listed: Sequence[Kind | None] | None) -> dict[
 def kinds_of(lists: BlockLists, source: pa.Table) -> list[Kind | None]:
     """The kind of list that each row is on by what its source says; bad rows too, whose text would be stored.
 
-    Asked are the url, the page that shows the image, and the digest that the source gives it.
+    Asked are the url, the page that shows the image, the digest that the source gives it, who made it, and which pair it is.
     """
-    asked = (("url", lists.kind_of_url), ("source_page", lists.kind_of_url), ("expected_sha256", lists.kind_of_sha256))
+    asked = (
+        ("url", lists.kind_of_url),
+        ("source_page", lists.kind_of_url),
+        ("expected_sha256", lists.kind_of_sha256),
+        ("creator", lists.kind_of_creator),
+    )
     kinds: list[Kind | None] = [None] * source.num_rows
     for name, kind_of in asked:
         for row, text in enumerate(source[name].to_pylist()):
             if text is not None:
                 kinds[row] = kinds[row] or kind_of(text)
+    if lists.names_uids:
+        for row, (url, caption) in enumerate(zip(source["url"].to_pylist(), source["caption"].to_pylist(), strict=True)):
+            if url is not None:  # without one, its image's digest is on the list too
+                kinds[row] = kinds[row] or lists.kind_of_uid(uid_of(url=url, sha256=None, caption=caption))
     return kinds
 
 

@@ -96,7 +96,7 @@ class LeftOutRows(beam.DoFn):
         self.pool, self.plan, self.digest = pool, plan, digest
 
     def setup(self) -> None:
-        self.lists = lists_here(self.digest)
+        self.lists = lists_here(self.digest, self.pool.store)
 
     def process(self, unit: str, follow_ups: Collection[str]) -> Iterable[tuple[str, bytes]]:
         blocked = np.empty(0, np.int64)

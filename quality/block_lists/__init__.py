@@ -1,4 +1,5 @@
-"""Block lists: what may never be fetched, stored, decided about or shown. They come from a folder that PIGMENT_BLOCK_LISTS names.
+"""Block lists: what may never be fetched, stored, decided about or shown. They come from a folder that PIGMENT_BLOCK_LISTS names,
+and from the dataset itself: what was removed from it on request may never come back (schemas.removals).
 
 Lists are read by whoever applies them, in `setup()`, and never travel: they cannot be pickled, printed or written. What of them is told is
 how many entries there are, and one digest over all.

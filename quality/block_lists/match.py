@@ -1,33 +1,43 @@
 """What is on a list: urls and hosts before a request, bytes before decoding, pictures after it, and columns of a pool."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NoReturn
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from yarl import URL
 
+from quality.block_lists.keys import creator_key, domain_key, lenient, parents
 from quality.near.listed import NearList
 from quality.near_duplicates import QUALITY
-from quality.urls import BadUrl, canonical, url_of
+from quality.urls import canonical
 from schemas.digest import digest_of_json
 
-Kind = Literal["domain", "url", "md5", "sha1", "sha256", "pdq"]  # in the order in which lists are asked
+Kind = Literal["domain", "url", "uid", "creator", "md5", "sha1", "sha256", "pdq"]  # in the order in which lists are asked
 URL_COLUMNS: Final = ("url", "final_url", "source_page")
 SHA256_COLUMNS: Final = ("sha256", "expected_sha256")  # measured, and what the source says
-STORED_COLUMNS: Final = (*URL_COLUMNS, *SHA256_COLUMNS, "image.pdq", "image.pdq_quality")  # of a pool, that a list can be held against
+STORED_COLUMNS: Final = (
+    *URL_COLUMNS,
+    *SHA256_COLUMNS,
+    "uid",
+    "creator",
+    "image.pdq",
+    "image.pdq_quality",
+)  # of a pool, that a list can be held against
 
 
 class BlockLists:
-    """The entries of all lists, by kind: raw digests (md5 sha1 sha256 pdq url_md5 url_sha256), SHA-256 of canonical urls (url), names (domain).
+    """The entries of all lists, by kind: raw digests (md5 sha1 sha256 pdq url_md5 url_sha256), SHA-256 of canonical urls (url), names (domain),
+    and what a dataset's removals hold besides (schemas.removals.KINDS).
 
-    digest: SHA-256 over all of them, the only thing that may be stored; None where there is no entry.
+    digest: SHA-256 over all of them, the only thing that may be stored; None where there is no entry. dataset: the root of the dataset whose
+    removals are among them.
     """
 
-    def __init__(self, entries: Mapping[str, frozenset[bytes]]):
+    def __init__(self, entries: Mapping[str, frozenset[bytes]], *, dataset: str | None = None):
+        self.dataset = dataset
         self._entries = {kind: found for kind, found in entries.items() if found}
         self._pdq = NearList(_rows(sorted(self._entries["pdq"]))) if "pdq" in self._entries else None
         told = {kind: [entry.hex() for entry in sorted(found)] for kind, found in self._entries.items()}
@@ -57,10 +67,10 @@ class BlockLists:
 
         Text that cannot be asked for, such as one with a user's name in it, is judged by the host and path it names.
         """
-        if not self._entries.keys() & {"domain", "url", "url_md5", "url_sha256"}:
+        if not self._entries.keys() & {"domain", "domain_sha256", "url", "url_md5", "url_sha256"}:
             return None
-        url = _lenient(text)
-        if url is not None and any(name in self._of("domain") for name in _parents(url.raw_host or "")):
+        url = lenient(text)
+        if url is not None and any(self._is_domain(name) for name in parents(url.raw_host or "")):
             return "domain"
         if url is not None and hashlib.sha256(canonical(url).encode()).digest() in self._of("url"):
             return "url"
@@ -73,6 +83,22 @@ class BlockLists:
             if hashlib.md5(data, usedforsecurity=False).digest() in self._of("url_md5"):
                 return "url"
         return None
+
+    def kind_of_uid(self, text: str) -> Kind | None:
+        """`uid` for the identity of a pair that was removed."""
+        try:
+            return "uid" if bytes.fromhex(text) in self._of("uid") else None
+        except ValueError:
+            return None
+
+    def kind_of_creator(self, name: str) -> Kind | None:
+        """`creator` for a name whose pictures were removed."""
+        return "creator" if "creator_sha256" in self._entries and creator_key(name) in self._of("creator_sha256") else None
+
+    @property
+    def names_uids(self) -> bool:
+        """Whether it is worth working out a row's uid before it is asked for."""
+        return "uid" in self._entries
 
     def kind_of_sha256(self, text: str) -> Kind | None:
         """`sha256` for the hex digits of a listed digest: a source that knows its images' digests says so before they are asked for."""
@@ -110,11 +136,20 @@ class BlockLists:
             digests = pa.array([entry.hex() for entry in self._of("sha256")])
             for name in SHA256_COLUMNS:
                 listed |= np.asarray(pc.fill_null(pc.is_in(pc.utf8_lower(table[name]), digests), False))
+        if "uid" in self._entries:
+            listed |= np.asarray(pc.fill_null(pc.is_in(table["uid"], pa.array([entry.hex() for entry in self._of("uid")])), False))
+        if "creator_sha256" in self._entries:
+            names = table["creator"].to_pylist()
+            theirs = {name for name in set(names) if name is not None and self.kind_of_creator(name)}
+            listed |= np.array([name in theirs for name in names], bool)
         if self._pdq is not None:
             good = pc.and_(pc.is_valid(table["image.pdq"]), pc.greater_equal(table["image.pdq_quality"], QUALITY))
             rows = np.flatnonzero(np.asarray(pc.fill_null(good, False)))
             listed[rows] |= self._pdq.near(_rows(table["image.pdq"].take(pa.array(rows)).to_pylist()))
         return listed
+
+    def _is_domain(self, name: bytes) -> bool:
+        return name in self._of("domain") or ("domain_sha256" in self._entries and domain_key(name) in self._of("domain_sha256"))
 
     def _of(self, kind: str) -> frozenset[bytes]:
         return self._entries.get(kind, frozenset())
@@ -123,25 +158,6 @@ class BlockLists:
 def _rows(hashes: Sequence[bytes]) -> np.ndarray:
     """PDQ hashes as uint8 (n, 32)."""
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
-
-
-def _lenient(text: str) -> URL | None:
-    try:
-        return url_of(text)
-    except BadUrl:
-        pass
-    try:
-        parts = urlsplit(text.strip())
-        scheme = "https" if parts.scheme == "https" else "http"
-        return url_of(f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{'?' + parts.query if parts.query else ''}")
-    except (BadUrl, ValueError):
-        return None
-
-
-def _parents(host: str) -> Iterator[bytes]:
-    """The host and every domain above it."""
-    labels = host.rstrip(".").split(".")
-    return (".".join(labels[place:]).encode() for place in range(len(labels)))
 
 
 def _forms(text: str, url: URL | None) -> set[str]:

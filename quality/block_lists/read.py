@@ -9,6 +9,8 @@ from typing import Final
 
 from quality.block_lists.match import BlockLists
 from quality.urls import BadUrl, canonical, url_of
+from schemas.removals import removed_entries, union_of
+from schemas.store import Store
 
 ENVIRONMENT: Final = "PIGMENT_BLOCK_LISTS"
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*")  # a '#' inside an entry begins a url's fragment
@@ -19,25 +21,32 @@ class BlockListError(Exception):
     """Block lists cannot be used as they are; the message says which file and line, and holds nothing of the line."""
 
 
-def lists_here(digest: str | None, environment: Mapping[str, str] = os.environ) -> BlockLists:
+def lists_here(digest: str | None, store: Store | None, environment: Mapping[str, str] = os.environ) -> BlockLists:
     """This process's block lists, which must be those of the launcher. digest: the launcher's `BlockLists.digest`. Raises BlockListError."""
-    lists = read_lists(environment)
+    lists = read_lists(store, environment)
     if lists.digest != digest:
         raise BlockListError(
             f"the block lists of this worker are not those that the job was started with; {ENVIRONMENT} must name the same lists on every "
-            "worker, and they must not change while the job runs"
+            "worker, and they must not change while the job runs, nor may anything be removed from the dataset"
         )
     return lists
 
 
-def read_lists(environment: Mapping[str, str] = os.environ) -> BlockLists:
-    """The lists in the folder that PIGMENT_BLOCK_LISTS names; no lists where it is not set. Raises BlockListError.
+def read_lists(store: Store | None, environment: Mapping[str, str] = os.environ) -> BlockLists:
+    """The lists in the folder that PIGMENT_BLOCK_LISTS names, and what was removed from the dataset at `store` (schemas.removals).
 
-    One entry a line; blank lines and comments from `#` are passed over. Files that begin with a dot or README are no lists.
+    store: None where no dataset is meant. Raises BlockListError.
     """
+    removed = {} if store is None else removed_entries(store)
+    return BlockLists(union_of([_folder(environment), removed]), dataset=store.root if store is not None and removed else None)
+
+
+def _folder(environment: Mapping[str, str]) -> dict[str, frozenset[bytes]]:
+    """Entries by kind; none where the variable is not set. One entry a line; blank lines and comments from `#` are passed over. Files that begin
+    with a dot or README are no lists."""
     named = environment.get(ENVIRONMENT)
     if named is None:
-        return BlockLists({})
+        return {}
     if not named:
         raise BlockListError(f"{ENVIRONMENT} is set and empty; name the folder of the block lists, or unset it")
     try:
@@ -52,7 +61,7 @@ def read_lists(environment: Mapping[str, str] = os.environ) -> BlockLists:
     for path in paths:
         kind, what, parse = _FILES[path.name]
         found.setdefault(kind, set()).update(_entries(path, what, parse))
-    return BlockLists({kind: frozenset(entries) for kind, entries in found.items()})
+    return {kind: frozenset(entries) for kind, entries in found.items()}
 
 
 def _entries(path: Path, what: str, parse: Callable[[str], bytes]) -> set[bytes]:
@@ -82,14 +91,14 @@ def _digest_of(size: int) -> Callable[[str], bytes]:
     return parse
 
 
-def _url(text: str) -> bytes:
+def url_entry(text: str) -> bytes:
     """SHA-256 of the canonical form: from here on not even memory holds the url."""
     if re.search(r"\s", text):
         raise ValueError
     return hashlib.sha256(canonical(url_of(text if "://" in text else f"http://{text}")).encode()).digest()
 
 
-def _domain(text: str) -> bytes:
+def domain_entry(text: str) -> bytes:
     """The name as requests have it: lower case, IDNA, without dots around it. `*.` before it says what holds anyway."""
     name = text.removeprefix("*").strip(".")
     if _OTHER.search(name):
@@ -103,8 +112,8 @@ _FILES: Final[dict[str, tuple[str, str, Callable[[str], bytes]]]] = {
     "sha1.txt": ("sha1", "a SHA-1 in 40 hex digits", _digest_of(20)),
     "sha256.txt": ("sha256", "a SHA-256 in 64 hex digits", _digest_of(32)),
     "pdq.txt": ("pdq", "a PDQ hash in 64 hex digits", _digest_of(32)),
-    "urls.txt": ("url", "a url of http or https", _url),
+    "urls.txt": ("url", "a url of http or https", url_entry),
     "url_md5.txt": ("url_md5", "an MD5 in 32 hex digits", _digest_of(16)),
     "url_sha256.txt": ("url_sha256", "a SHA-256 in 64 hex digits", _digest_of(32)),
-    "domains.txt": ("domain", "a domain name", _domain),
+    "domains.txt": ("domain", "a domain name", domain_entry),
 }

@@ -49,8 +49,9 @@ def listed_pairs(pool: Pool, unit: str, lists: BlockLists, rows: Sequence[int]) 
 
 
 def listed_uids(pool: Pool, lists: BlockLists, uids: pa.ChunkedArray) -> pa.Array:
-    """Which of the uids any pair of the pool has that is on a list, as :func:`listed_pairs` asks: those uids, each once."""
-    wanted, found = pc.unique(uids).drop_null(), list[str]()
+    """Which of the uids are on a list themselves, or any pair of the pool has that is, as :func:`listed_pairs` asks: those uids, each once."""
+    wanted = pc.unique(uids).drop_null()
+    found = [uid for uid in wanted.to_pylist() if lists.kind_of_uid(uid)]  # of a removed pair the pool has nothing left to look at
     for unit in sorted(pool.committed()) if lists and len(wanted) else ():
         here = pool.read_raw(unit, ["uid"])["uid"]
         rows = np.flatnonzero(np.asarray(pc.is_in(here, value_set=wanted)))

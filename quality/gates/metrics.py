@@ -204,7 +204,7 @@ def sample_metrics(release: Release, indexes: Indexes) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=SAMPLE_COLUMNS)
 
 
-def _read_sample(tar: pa.NativeFile | None, sample: dict[str, Any]) -> dict[str, Any]:
+def _read_sample(tar: pa.NativeFile | None, sample: dict[Any, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "uid": sample["uid"],
         "shard": sample["shard"],

@@ -38,6 +38,8 @@ def parent_of(release: Release) -> Parent | str:
     if name is None:
         return "the release has no parent"
     parent = Release(release.store, name)
+    if parent.notice() is not None:
+        return f"pairs were removed from the parent, {name}, since"
     manifest = parent.manifest()
     if manifest is None:
         return f"the parent, {name}, is not there any more"

@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError("the report's plots need matplotlib: pip install 'pigment[report]'")
     scope = scope_of(args.dataset, args.release, pool_only=args.pool)
     parent = scope.run.get("parent")
-    gone = args.against is None and parent is not None and Release(scope.pool.store, parent).run() is None
+    before = None if parent is None else Release(scope.pool.store, parent)
+    gone = args.against is None and before is not None and (before.run() is None or before.notice() is not None)
     name = args.against or (None if gone else parent)
     if name is not None and scope.release is None:
         raise UsageError("--against compares two releases, and this dataset has none to report on")

@@ -33,7 +33,7 @@ def gather(scope: Scope, *, against: Release | None = None, sharp: str = "safe",
     """The report. against: another release of the dataset. sharp: which sharp thumbnails are in the file. lists: None reads them.
 
     Raises BlockListError."""
-    return _Gatherer(scope, against, sharp, read_lists() if lists is None else lists).report()
+    return _Gatherer(scope, against, sharp, read_lists(scope.pool.store) if lists is None else lists).report()
 
 
 class _Gatherer:

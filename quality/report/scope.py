@@ -39,11 +39,13 @@ def scope_of(dataset: str, release: str | None, *, pool_only: bool) -> Scope:
 
 
 def release_of(pool: Pool, name: str) -> Release:
-    """A release that there is. Raises UsageError."""
+    """A release that there is. Raises UsageError, and ReleaseError for one that pairs were removed from."""
     there = sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.count("/") > 1})
     if name not in there or Release(pool.store, name).run() is None:
         raise UsageError(f"{pool.store.root} has no release {name}; there is {', '.join(there) or 'none'}")
-    return Release(pool.store, name)
+    release = Release(pool.store, name)
+    release.manifest()  # raises where pairs were removed since
+    return release
 
 
 def _only_release(pool: Pool) -> str | None:

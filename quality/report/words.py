@@ -57,7 +57,7 @@ _KOREAN_REASONS: Final = {
     "leak:missing": "그림이나 캡션이 측정되지 않음",
     "optout:disallowed": "권리자가 텍스트·데이터 마이닝을 유보함",
     "optout:refused": "사이트나 파일이 마이닝을 금지하여 저장하지 않음",
-    "list:blocked": "차단 목록에 있는 쌍",
+    "list:blocked": "차단 목록에 있거나 요청에 따라 삭제된 쌍",
     "deepfake:high": "딥페이크 위험의 강한 증거가 있음",
     "deepfake:possible": "딥페이크 위험의 증거가 있음",
     "deepfake:missing": "딥페이크 위험이 측정되지 않음",

@@ -99,7 +99,7 @@ def _in(pool: Pool, args: argparse.Namespace) -> str:
         new = sheet.answers_in(text, args.file, tasks, reviewer=args.reviewer)
     standing = read_answers(pool.store) if pool.store.exists(ANSWERS_PATH) else ANSWERS.empty_table()
     both = merged(standing, new)
-    free = both.filter(pc.invert(pc.is_in(both["uid"], value_set=listed_uids(pool, read_lists(), both["uid"])))).combine_chunks()
+    free = both.filter(pc.invert(pc.is_in(both["uid"], value_set=listed_uids(pool, read_lists(pool.store), both["uid"])))).combine_chunks()
     put_table(pool.store, ANSWERS_PATH, free)
     again, listed = standing.num_rows + new.num_rows - both.num_rows, both.num_rows - free.num_rows
     return (

@@ -20,6 +20,7 @@ from quality.review.server.models import accounts
 from quality.review.server.rehearsal import rehearse
 from quality.review.server.settings import Settings, read_settings, write_settings
 from schemas.pool import Pool
+from schemas.removals import removals
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _EXAMPLES = f"""examples:
@@ -111,14 +112,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _listed_pairs(pool: Pool) -> Any:
-    """What tells pairs on block lists, or None where the environment names no lists."""
-    if "PIGMENT_BLOCK_LISTS" not in os.environ:
+    """What tells pairs on block lists, or None where the environment names no lists and nothing was removed."""
+    if "PIGMENT_BLOCK_LISTS" not in os.environ and not removals(pool.store):
         return None
     from quality.block_lists import BlockListError, read_lists
     from quality.review.server.listed import ListedPairs
 
     try:
-        return ListedPairs(pool, read_lists())
+        return ListedPairs(pool, read_lists(pool.store))
     except BlockListError as error:
         raise UsageError(str(error)) from error
 

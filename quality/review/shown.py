@@ -106,11 +106,12 @@ def without_listed(pool: Pool, tasks: pa.Table) -> pa.Table:
 
     MD5 and SHA-1 lists are held against the stored bytes, all others against stored columns. Raises BlockListError.
     """
-    lists, committed = read_lists(), pool.committed()
+    lists, committed = read_lists(pool.store), pool.committed()
     good = np.array([unit in committed for unit in tasks["unit"].to_pylist()], bool)
     places = dict[str, list[int]]()
     for place in np.flatnonzero(good).tolist() if lists else ():
         places.setdefault(tasks["unit"][place].as_py(), []).append(place)
     for unit, here in places.items():
-        good[here] = ~listed_pairs(pool, unit, lists, tasks["row"].take(pa.array(here)).to_pylist())
+        removed = [lists.kind_of_uid(uid or "") is not None for uid in tasks["uid"].take(pa.array(here)).to_pylist()]
+        good[here] = ~(listed_pairs(pool, unit, lists, tasks["row"].take(pa.array(here)).to_pylist()) | np.array(removed, bool))
     return tasks.filter(pa.array(good))

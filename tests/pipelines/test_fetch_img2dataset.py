@@ -158,7 +158,7 @@ def test_hostile_answers_end_as_in_our_own_engine(tmp_path, monkeypatch, ask):
     with Server({f"/{number}": answer for number, (answer, _) in enumerate(HOSTILE)}) as server, Server({"/robots.txt": robots}) as closed:
         mapped = host_map(tmp_path, {"web.test": f"127.0.0.1:{server.port}", "closed.test": f"127.0.0.1:{closed.port}"})
         found = ask(
-            Pool(tmp_path / "d"), [f"http://web.test/{number}" for number in range(len(HOSTILE))], lists=read_lists(), host_map=mapped,
+            Pool(tmp_path / "d"), [f"http://web.test/{number}" for number in range(len(HOSTILE))], lists=read_lists(None), host_map=mapped,
             allow_private_hosts=False, contact="me@example.org", max_bytes=100_000, image_timeout_s=4.0,
         )  # fmt: skip
         assert found is not None and closed.log == []
@@ -171,7 +171,7 @@ def test_lists_of_bytes_come_before_any_look_and_claims_too(tmp_path, monkeypatc
     with Server({f"/{number}": Reply(body=shot(number)) for number in range(4)}) as server:
         urls = of_urls([server.url(f"/{number}") for number in (0, 1, 2, 3, 3)])
         urls[1]["expected_sha256"] = urls[4]["expected_sha256"] = hashlib.sha256(shot(1)).hexdigest()
-        found = theirs(Pool(tmp_path / "d"), Rows({UNIT: urls}), lists=read_lists(), **RESIZED)
+        found = theirs(Pool(tmp_path / "d"), Rows({UNIT: urls}), lists=read_lists(None), **RESIZED)
     assert found is not None
     assert [row["status"] for row in found] == ["success", "success", "blocked", "success", "failed_to_download"]
     assert found[4]["error_message"].startswith("sha256: ") and server.count("/3") == 1

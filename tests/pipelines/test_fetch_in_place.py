@@ -45,7 +45,7 @@ def take(root: Path, tar: Path, *, unit_size: int = 100, **changes) -> tuple[Poo
     (entry,) = list_source(str(tar), {})
     units = index_file(pool, entry, unit_size=unit_size).units
     with beam.Pipeline(FnApiRunner(), options=PipelineOptions(direct_running_mode="in_memory")) as pipeline:
-        fetched = pipeline | beam.Create(units) | FetchUnits(pool, RowReader(pool), settings(**changes), lists=read_lists().digest)
+        fetched = pipeline | beam.Create(units) | FetchUnits(pool, RowReader(pool), settings(**changes), lists=read_lists(None).digest)
         assert_that(fetched, equal_to(units))
     return pool, units
 
@@ -152,8 +152,8 @@ def test_a_listed_address_makes_the_unit_ours(tmp_path, tar, monkeypatch):
 def test_images_that_are_listed_later_are_found_in_the_users_tar(tmp_path, tar, monkeypatch):
     pool, (unit,) = take(tmp_path / "d", tar)
     list_of(tmp_path, monkeypatch, md5=[hashlib.md5(shot(3)).hexdigest()])
-    assert listed_pairs(pool, unit, read_lists(), [0, 1, 2, 3]).tolist() == [False, False, False, True]
-    assert np.array_equal(listed_pairs(pool, unit, read_lists(), [3]), [True])
+    assert listed_pairs(pool, unit, read_lists(None), [0, 1, 2, 3]).tolist() == [False, False, False, True]
+    assert np.array_equal(listed_pairs(pool, unit, read_lists(None), [3]), [True])
 
 
 def test_images_that_are_too_large_are_told(tmp_path, tar):

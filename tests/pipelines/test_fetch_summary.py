@@ -117,7 +117,9 @@ def test_json_is_the_same_figures(pool):
 
 
 def test_what_is_on_a_list_by_now_is_not_named(pool, tmp_path):
-    lists = read_lists({"PIGMENT_BLOCK_LISTS": str(write_lists(tmp_path / "lists", {"domains": ["b.test"], "urls": ["http://a.test/1"]}))})
+    lists = read_lists(
+        None, {"PIGMENT_BLOCK_LISTS": str(write_lists(tmp_path / "lists", {"domains": ["b.test"], "urls": ["http://a.test/1"]}))}
+    )
     summary = summarise(pool, lists)
     assert summary.hosts == [] and summary.failing_hosts == 1
     assert [each.url for each in summary.stragglers] == ["http://a.test/0", "http://c.test/1"]
@@ -158,7 +160,7 @@ def test_images_that_stay_in_a_tar_are_not_stored_and_their_unit_lacks_no_reques
     lists = write_lists(tmp_path / "lists", {"sha256": [hashlib.sha256(shot(3)).hexdigest()]})
     monkeypatch.setenv("PIGMENT_BLOCK_LISTS", str(lists))
     with beam.Pipeline(FnApiRunner()) as pipeline:
-        _ = pipeline | beam.Create([first, second]) | FetchUnits(pool, RowReader(pool), settings(), lists=read_lists().digest)
+        _ = pipeline | beam.Create([first, second]) | FetchUnits(pool, RowReader(pool), settings(), lists=read_lists(None).digest)
     put_follow_up(pool, FollowUp(f"{first}.r1", first, 1, (0,)))
     commit(pool, f"{first}.r1", [{"url": "http://a.test/0", "size": 7}], [asked("a.test", 0, 0.5)])
     summary = summarise(pool, NO_LISTS)

@@ -46,7 +46,7 @@ def test_manifest_says_what_the_release_is(whole):
         (decided,) = (one for one in release.decided() if one.unit == name)
         assert told == {
             "rows": 12, "keep": 6, "review": 1, "drop": 5, "retried": 0, "raw": commit.content_digest, "tar": commit.tar_sha256,
-            "scores": {PASS.name: score.content_digest}, "decisions": decided.content_digest,
+            "scores": {PASS.name: score.content_digest}, "decisions": decided.content_digest, "generation": 0,
         }  # fmt: skip
     assert [(scorer["name"], scorer["version"]) for scorer in manifest["scorers"]] == [(one.name, one.version) for one in PASS.scorers]
     run = release.run()
@@ -90,7 +90,7 @@ def test_pairs_that_are_listed_now_are_not_published(whole, tmp_path, monkeypatc
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1 and "host.test" not in printed.err
     assert release.manifest() is None and latest(pool.store) is None
-    publish(pool, release, gates=no_gates, selected_with=read_lists().digest)  # decided with these lists a moment ago
+    publish(pool, release, gates=no_gates, selected_with=read_lists(None).digest)  # decided with these lists a moment ago
     with pytest.raises(ListedPairs):
         publish(pool, release)
     monkeypatch.setenv(ENVIRONMENT, str(write_lists(tmp_path / "others", {"urls": ["host.test/0/7.jpg"], "domains": ["elsewhere.test"]})))
@@ -282,7 +282,7 @@ def test_deferred_units(tmp_path, capsys):
 def test_killed_before_its_last_put(whole, monkeypatch):
     """Whatever stood in the way of the put, the same command ends in the same manifest."""
     pool, release = whole
-    monkeypatch.setattr(Release, "put_manifest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Release, "put_manifest", lambda *_, **more: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         publish(pool, release, gates=no_gates)
     assert release.manifest() is None

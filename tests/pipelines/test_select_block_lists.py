@@ -150,7 +150,7 @@ def test_explain_and_gates_know_pairs_without_a_uid(pool, tmp_path, monkeypatch)
     assert metrics["status.blocked"].tolist() == [0, 1]
     [found] = find(pool, release, uid=None, url="http://cdn.bad.test/x")
     assert lines_of(pool, release, found, policy_of()) == [
-        f"unit {unit(1)}, row 0: the pair is on a block list; nothing else is told of it"
+        f"unit {unit(1)}, row 0: the pair is on a block list, or was removed on request; nothing else is told of it"
     ]
     assert list(find(pool, release, uid=pool.read_raw(unit(0))["uid"][1].as_py(), url=None))
 
@@ -164,4 +164,4 @@ def test_explain_tells_nothing_of_a_pair_that_was_listed_since(pool, tmp_path, m
     assert not found.listed
     listed(tmp_path, monkeypatch, **lists)
     [found] = find(pool, release, uid=None, url=url)
-    assert lines_of(pool, release, found, policy_of())[0].endswith("the pair is on a block list; nothing else is told of it")
+    assert lines_of(pool, release, found, policy_of())[0].endswith("a block list, or was removed on request; nothing else is told of it")

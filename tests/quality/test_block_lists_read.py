@@ -11,7 +11,7 @@ MD5, SHA1, SHA256 = "0123456789abcdef" * 2, "0123456789" * 4, "fedcba9876543210"
 
 
 def test_without_the_variable_there_are_no_lists():
-    lists = read_lists({})
+    lists = read_lists(None, {})
     assert not lists and lists.digest is None and lists.kind_of_url("http://a.test/") is None and lists.kind_of_bytes(b"") is None
 
 
@@ -19,7 +19,7 @@ def test_comments_blank_lines_case_and_a_byte_order_mark(tmp_path):
     (tmp_path / "md5.txt").write_bytes(b"\xef\xbb\xbf# all\r\n\r\n  " + MD5.upper().encode() + b"  # why\r\n")
     (tmp_path / "README.md").write_text("not a list")
     (tmp_path / ".hidden").write_text("not a list")
-    lists = read_lists({ENVIRONMENT: str(tmp_path)})
+    lists = read_lists(None, {ENVIRONMENT: str(tmp_path)})
     assert lists.digest == lists_of(tmp_path / "plain", md5=[MD5]).digest
 
 
@@ -44,7 +44,7 @@ def test_the_digest_is_of_entries_whatever_their_order_and_spelling(tmp_path):
 def test_a_malformed_line_is_told_by_file_and_number_and_not_shown(tmp_path, name, line):
     write_lists(tmp_path / "lists", {name: ["# one", line]})
     with pytest.raises(BlockListError) as error:
-        read_lists({ENVIRONMENT: str(tmp_path / "lists")})
+        read_lists(None, {ENVIRONMENT: str(tmp_path / "lists")})
     text = str(error.value)
     assert f"{name}.txt, line 4: not a" in text and "\n" not in text
     assert line.strip("*") == "" or (line.strip() not in text and "secret" not in text)
@@ -54,7 +54,7 @@ def test_a_malformed_line_is_told_by_file_and_number_and_not_shown(tmp_path, nam
 def test_bytes_that_are_no_utf8(tmp_path):
     (tmp_path / "domains.txt").write_bytes(b"a.test\n\xff\xfe.test\n")
     with pytest.raises(BlockListError, match=r"domains\.txt, line 2: not a domain name"):
-        read_lists({ENVIRONMENT: str(tmp_path)})
+        read_lists(None, {ENVIRONMENT: str(tmp_path)})
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_bytes_that_are_no_utf8(tmp_path):
 )
 def test_a_folder_that_is_no_folder_of_lists(tmp_path, files, message):
     with pytest.raises(BlockListError, match=message):
-        read_lists({ENVIRONMENT: str(write_lists(tmp_path / "lists", files))})
+        read_lists(None, {ENVIRONMENT: str(write_lists(tmp_path / "lists", files))})
 
 
 def test_a_path_that_is_missing_or_a_file_or_empty(tmp_path):
@@ -71,18 +71,18 @@ def test_a_path_that_is_missing_or_a_file_or_empty(tmp_path):
     (tmp_path / "dir" / "md5.txt").mkdir(parents=True)
     for named, message in (("none", "No such file"), ("file", "Not a directory"), ("dir", "Is a directory")):
         with pytest.raises(BlockListError, match=message):
-            read_lists({ENVIRONMENT: str(tmp_path / named)})
+            read_lists(None, {ENVIRONMENT: str(tmp_path / named)})
     with pytest.raises(BlockListError, match="set and empty"):
-        read_lists({ENVIRONMENT: ""})
+        read_lists(None, {ENVIRONMENT: ""})
 
 
 def test_a_worker_must_have_the_launchers_lists(tmp_path):
     lists = lists_of(tmp_path / "lists", md5=[MD5])
     here = {ENVIRONMENT: str(tmp_path / "lists")}
-    assert lists_here(lists.digest, here).digest == lists.digest and lists_here(None, {}).digest is None
+    assert lists_here(lists.digest, None, here).digest == lists.digest and lists_here(None, None, {}).digest is None
     for digest, environment in ((lists.digest, {}), (None, here), ("0" * 64, here)):
         with pytest.raises(BlockListError, match="not those that the job was started with"):
-            lists_here(digest, environment)
+            lists_here(digest, None, environment)
 
 
 def test_lists_never_travel_and_never_show_themselves(tmp_path):

@@ -46,7 +46,7 @@ def lists(folder: Path, **files: str):
     folder.mkdir()
     for name, text in files.items():
         (folder / f"{name}.txt").write_text(text, "utf-8")
-    return read_lists({"PIGMENT_BLOCK_LISTS": str(folder)})
+    return read_lists(None, {"PIGMENT_BLOCK_LISTS": str(folder)})
 
 
 def judge(database, account, words):

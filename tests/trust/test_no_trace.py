@@ -18,13 +18,14 @@ import pytest
 
 from quality.block_lists import ENVIRONMENT, LISTED
 from quality.images.decode import decode
+from quality.traces.views import picture_of
 from schemas.columns import uid_of
 from schemas.pool import Pool
 from schemas.release import Release, latest
 from tests.block_lists import write_lists
 from tests.conftest import ingest
 from tests.pipelines.fetching import Reply, Server
-from tests.trust.traces import Needles, Trace, picture_of, traces
+from tests.trust.traces import Needles, Trace, traces
 from tests.web.plan import SAMPLE
 
 KINDS = ("md5", "sha1", "sha256", "pdq", "url", "url_md5", "url_sha256", "domain", "page", "redirect_host", "redirect_url", "no_caption")

@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
 
+from quality.traces.views import picture_of
 from tests.releases import jpeg
-from tests.trust.traces import Needles, picture_of, traces
+from tests.trust.traces import Needles, traces
 
 CAPTION = 'Höhle der 늑대 "zwei"'
 URL = "https://bad.test/pictures/그림 1.jpg?a=b&c=d"

@@ -12,7 +12,7 @@ from quality.review.server.models import accounts, journal, tasks
 
 ACTS: Final = (
     "answer", "skip", "undo", "reveal", "adjudicate",  # about a task
-    "login", "login_failed", "logout", "account", "settings", "bulk", "bulk_undo", "export", "tasks",
+    "login", "login_failed", "logout", "account", "settings", "bulk", "bulk_undo", "export", "tasks", "forget",
 )  # fmt: skip
 _RECORD: Final = journal.insert().returning(journal.c.id)
 

@@ -19,7 +19,7 @@ class ListedPairs:
         self.pool, self.lists, self.digest = pool, lists, lists.digest
 
     def __call__(self, found: Sequence[Mapping[str, Any]]) -> set[str]:
-        """found: task, unit, row, tar, offset and size of each."""
+        """found: task, uid, unit, row, tar, offset and size of each."""
         by_unit = dict[str, list[Mapping[str, Any]]]()
         for each in found:
             by_unit.setdefault(each["unit"], []).append(each)
@@ -33,7 +33,8 @@ def _of_unit(pool: Pool, lists: BlockLists, unit: str, found: list[Mapping[str, 
     asked[[each["row"] for each in found if each["row"] < rows]] = True
     on_list = listed_rows(pool, unit, lists, asked) if rows else asked
     for each in found:
-        if each["row"] >= rows or on_list[each["row"]] or (lists.fetches_only and _bytes_are_listed(pool, lists, each)):
+        removed = lists.kind_of_uid(each.get("uid") or "") is not None
+        if each["row"] >= rows or on_list[each["row"]] or removed or (lists.fetches_only and _bytes_are_listed(pool, lists, each)):
             yield each["task"]
 
 

@@ -54,7 +54,7 @@ REASONS_KO: Final = {
     "leak:missing": "그림이나 캡션을 측정하지 못했습니다",
     "optout:disallowed": "소유자가 텍스트·데이터 마이닝을 거부했습니다",
     "optout:refused": "사이트나 파일이 마이닝을 금지해 저장하지 않았습니다",
-    "list:blocked": "차단 목록에 있는 쌍입니다",
+    "list:blocked": "차단 목록에 있거나 요청에 따라 삭제된 쌍입니다",
     "deepfake:high": "딥페이크 위험의 근거가 강합니다",
     "deepfake:possible": "딥페이크 위험의 근거가 있습니다",
     "deepfake:missing": "딥페이크 위험을 측정하지 못했습니다",

@@ -237,6 +237,7 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "act_account": ("account", "계정"),
     "act_settings": ("settings", "설정"),
     "act_bulk": ("bulk act", "일괄 처리"),
+    "act_forget": ("pairs removed on request", "요청에 따른 삭제"),
     "act_bulk_undo": ("bulk act taken back", "일괄 처리 되돌리기"),
     "act_export": ("export", "내보내기"),
     "act_tasks": ("tasks loaded", "항목 불러오기"),
