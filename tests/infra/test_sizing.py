@@ -134,7 +134,10 @@ def test_the_tables_of_the_page_are_what_the_commands_print():
 
 
 def test_an_old_table_would_be_seen():
-    assert refreshed("```text\n$ python -m infra.sizing --pairs 1e6\nold\n```\n") != "```text\n$ python -m infra.sizing --pairs 1e6\nold\n```\n"
+    assert (
+        refreshed("```text\n$ python -m infra.sizing --pairs 1e6\nold\n```\n")
+        != "```text\n$ python -m infra.sizing --pairs 1e6\nold\n```\n"
+    )
 
 
 def test_the_model_says_what_was_measured():
