@@ -106,7 +106,7 @@ def _requests(pool: Pool, unit: str, rows: int) -> list[Finding]:
         return []  # units of folders and tars of older pools have none
     todo = "delete it: it is beside the commit, and only fetch_summary reads it"
     try:
-        table = reading(path, lambda: pool._read(path, REQUESTS.names), todo=todo)
+        table = reading(path, lambda: pool.read_parquet(path, REQUESTS.names), todo=todo)
     except Damaged as damaged:
         return [damaged.finding]
     return differing(path, "", "rows", rows, table.num_rows, todo)
@@ -145,7 +145,7 @@ def check_pool(pool: Pool, layout: Layout) -> Iterator[Finding]:
     for path, _ in store.list("pool/hosts"):
         bucket, _, digest = Path(path).stem.rpartition("-")
         try:
-            table = reading(path, lambda path=path: pool._read(path, HOSTS.names))  # type: ignore[misc]
+            table = reading(path, lambda path=path: pool.read_parquet(path, HOSTS.names))  # type: ignore[misc]
         except Damaged as damaged:
             yield damaged.finding
             continue
