@@ -14,7 +14,8 @@ from pipelines.pool_job import check_removals
 from pipelines.progress import duration, say
 from pipelines.run import command
 from quality.command import pool_at
-from schemas.captions import PREFIX, CaptionVersion, check_name
+from schemas.caption_names import PREFIX, check_name
+from schemas.captions import CaptionVersion
 from schemas.pool import Pool
 from schemas.units import Commit
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pipelines.tar import TarWriter
 from quality.columns.personal_data import without_personal_data
 from quality.images import Converted, ImageError, Target, convert
+from schemas.captions import with_version
 from schemas.columns import table_of
 from schemas.digest import digest_of_json, digest_of_table
 from schemas.pool import Pool
@@ -31,6 +32,10 @@ _WINDOW_BYTES: Final = 8_000_000  # of stored images, read together: of three wi
 _TASK_PAIRS: Final = 16  # converted by one task of a thread pool
 # Columns about the unit's tar, not about the pair; and what the scorer `evidence` tells in columns of its own.
 _UNTOLD: Final = frozenset({"key", "status", "error_message", "offset", "size", "evidence"})
+
+# What a sample's JSON tells beside `caption`, where that is of a version: the source's own, and which version it is.
+OF_THE_SOURCE: Final = "caption.source"
+VERSION: Final = "caption.version"
 
 _PLACES: Final = ["#tar", "#offset", "#size"]  # of a pair's stored bytes
 _REVISION: Final = 1  # of how a shard is written from equal inputs
@@ -86,11 +91,12 @@ class ShardWriter:
         *,
         score_columns: Sequence[tuple[str, Sequence[str]]] = (),
         redact: bool = False,
+        captions: str | None = None,
         parent: Release | None = None,
         reads: int = 32,
         threads: int = 1,
     ):
-        self.redact, self.parent = redact, parent
+        self.redact, self.captions, self.parent = redact, captions, parent
         self.same_target = parent is not None and (parent.run() or {}).get("target_digest") == target.digest()
         self.pool, self.release, self.target = pool, release, target
         self.score_columns = [(name, list(columns)) for name, columns in score_columns]
@@ -108,7 +114,7 @@ class ShardWriter:
         yield from (number for number, _ in shards if number not in missing)
         if not missing:
             return
-        known = _Known(self.pool, self.score_columns, missing, redact=self.redact)
+        known = _Known(self.pool, self.score_columns, missing, redact=self.redact, captions=self.captions)
         with ThreadPoolExecutor(self.reads) as readers, ThreadPoolExecutor(self.threads) as converters:
             for number in sorted(missing):
                 digest = known.input_digest(number, self.target)
@@ -180,18 +186,32 @@ def _with_made(pairs: Sequence[Pair], parent: Release, number: int) -> Iterator[
 
 
 def input_digest_of(
-    pool: Pool, members: pa.Table, target: Target, *, score_columns: Sequence[tuple[str, Sequence[str]]], redact: bool
+    pool: Pool,
+    members: pa.Table,
+    target: Target,
+    *,
+    score_columns: Sequence[tuple[str, Sequence[str]]],
+    redact: bool,
+    captions: str | None,
 ) -> str:
     """What :class:`ShardWriter` would note as the digest of a shard's inputs, had it these members (MEMBERS)."""
     named = [(name, list(columns)) for name, columns in score_columns]
-    return _Known(pool, named, {0: members}, redact=redact).input_digest(0, target)
+    return _Known(pool, named, {0: members}, redact=redact, captions=captions).input_digest(0, target)
 
 
 class _Known:
     """All that the pool says of the pairs of some shards."""
 
-    def __init__(self, pool: Pool, score_columns: Sequence[tuple[str, Sequence[str]]], shards: Mapping[int, pa.Table], *, redact: bool):
-        self.pool, self.score_columns, self.redact = pool, score_columns, redact
+    def __init__(
+        self,
+        pool: Pool,
+        score_columns: Sequence[tuple[str, Sequence[str]]],
+        shards: Mapping[int, pa.Table],
+        *,
+        redact: bool,
+        captions: str | None,
+    ):
+        self.pool, self.score_columns, self.redact, self.captions = pool, score_columns, redact, captions
         self.index = pa.schema([*INDEX, *self._score_fields()])
         # Units of one schema are one table; those of different schemas stay apart: a pair's JSON must not depend on its company.
         parts: dict[str, list[pa.Table]] = defaultdict(list)
@@ -230,12 +250,17 @@ class _Known:
         """Everything about the given rows of a unit, columns in the order of names."""
         rows = members["row"]
         commit = self.pool.raw_commit(unit)
-        raw = self.pool.read_raw(unit).take(rows)
+        whole = self.pool.read_raw(unit)
+        raw = whole.take(rows)
         if commit is None or commit.tar is None or not raw["uid"].equals(members["uid"]) or raw["offset"].null_count:
             raise ShardError(f"unit {unit}: decisions and pool do not fit, a kept pair has no stored image or another uid; select again")
         for name in {"optout", "optout_signals"} - {*raw.column_names}:  # a commit may be older than these columns
             raw = raw.append_column(name, pa.nulls(raw.num_rows, pa.string()))
         columns = {name: raw[name] for name in raw.column_names if name not in _UNTOLD}
+        if self.captions is not None:
+            columns[OF_THE_SOURCE] = raw["caption"]
+            columns[VERSION] = pa.array([self.captions] * raw.num_rows, pa.string())
+            columns["caption"] = with_version(whole.select(["uid", "caption"]), self.pool, unit, self.captions)["caption"].take(rows)
         for pass_name, names in self.score_columns:
             columns.update(zip(names, self.pool.read_scores(pass_name, unit, names).take(rows).columns, strict=True))
         columns["unit"] = members["unit"]

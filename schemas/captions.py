@@ -7,7 +7,6 @@ A policy names a version, `caption = "caption@<name>"`, and its releases have th
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,40 +14,20 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from schemas.caption_names import SOURCES, check_name
 from schemas.columns import field
 from schemas.digest import digest_of_table
 from schemas.pool import Pool
 from schemas.units import Commit, PoolError
 
 FOLDER: Final = "pool/captions"
-COLUMN: Final = "caption"
-PREFIX: Final = f"{COLUMN}@"  # of a version's name, in a policy
-_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 CAPTIONS: Final = pa.schema(
     [
         field("uid", pa.string(), meaning="identity of the pair; null for a blocked one"),
-        field(COLUMN, pa.string(), meaning="the version's caption, NFC; null where it has none for the pair"),
+        field(SOURCES, pa.string(), meaning="the version's caption, NFC; null where it has none for the pair"),
     ]
 )
-
-
-def check_name(name: str) -> str:
-    """Returns the name of a version; raises ValueError where it can be none."""
-    if _NAME.fullmatch(name) is None:
-        raise ValueError(
-            f"{name!r} names no version of captions; write small letters and digits, with single hyphens between, as in blip2-large"
-        )
-    return name
-
-
-def version_of(caption: str) -> str | None:
-    """The version that a policy's `caption` names, as in "caption@blip2"; None for "caption", the source's. Raises ValueError."""
-    if caption == COLUMN:
-        return None
-    if not caption.startswith(PREFIX):
-        raise ValueError(f'must be "{COLUMN}", the source\'s captions, or "{PREFIX}NAME", a version of them; got {caption!r}')
-    return check_name(caption.removeprefix(PREFIX))
 
 
 class CaptionVersion:
@@ -104,7 +83,7 @@ class CaptionVersion:
 
     def _prepared(self, raw: Commit, table: pa.Table) -> Commit:
         assert table.schema.names == CAPTIONS.names and table.num_rows == raw.rows, "captions are CAPTIONS, one row a row of the unit"
-        given = table.num_rows - table[COLUMN].null_count
+        given = table.num_rows - table[SOURCES].null_count
         counts = {"captioned": given, "without": table.num_rows - given}
         return Commit(raw.unit, raw.content_digest, digest_of_table(table), table.num_rows, statuses=counts)
 
@@ -136,7 +115,7 @@ def with_version(table: pa.Table, pool: Pool, unit: str, version: str | None) ->
 
     Raises PoolError where the version does not have the unit, or is of another commit of it.
     """
-    if version is None or COLUMN not in table.column_names:
+    if version is None or SOURCES not in table.column_names:
         return table
     path = pool.store.path_of(f"{FOLDER}/{version}/{unit}.parquet")
     try:
@@ -146,5 +125,5 @@ def with_version(table: pa.Table, pool: Pool, unit: str, version: str | None) ->
     aligned = captions.num_rows == table.num_rows and ("uid" not in table.column_names or captions["uid"].equals(table["uid"]))
     if not aligned:
         raise PoolError(f"{path} does not fit the unit's commit; delete it and run the command that made the version {version} again")
-    at = table.column_names.index(COLUMN)
-    return table.set_column(at, table.schema.field(COLUMN), captions[COLUMN])
+    at = table.column_names.index(SOURCES)
+    return table.set_column(at, table.schema.field(SOURCES), captions[SOURCES])

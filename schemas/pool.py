@@ -262,7 +262,8 @@ class Pool:
     # ---- scores
 
     def put_pass(self, pass_: Pass) -> None:
-        data = {"name": pass_.name, "scorers": [asdict(scorer) for scorer in pass_.scorers]}
+        data: dict[str, Any] = {"name": pass_.name, "scorers": [asdict(scorer) for scorer in pass_.scorers]}
+        data |= ({"captions": pass_.captions} if pass_.captions else {}) | ({"blind": list(pass_.blind)} if pass_.blind else {})
         self.store.put_new(f"pool/scores/{pass_.name}/pass.json", json.dumps(data, indent=1, sort_keys=True).encode())
 
     def passes(self) -> list[Pass]:
@@ -272,8 +273,15 @@ class Pool:
             if path.endswith("/pass.json"):
                 data = json.loads(self.store.read(path))
                 scorers = tuple(ScorerInfo(info["name"], info["version"], tuple(info["columns"])) for info in data["scorers"])
-                found.append(Pass(data["name"], scorers))
+                found.append(Pass(data["name"], scorers, data.get("captions"), tuple(data.get("blind", ()))))
         return found
+
+    def passes_for(self, captions: str | None) -> list[Pass]:
+        """The passes of the pool with the scorers that hold for a version of the captions (None: the sources'); without those that have none.
+
+        Those that read it come first."""
+        found = [replace(pass_, scorers=pass_.reading(captions)) for pass_ in self.passes()]
+        return sorted((pass_ for pass_ in found if pass_.scorers), key=lambda pass_: pass_.captions != captions)
 
     def scored(self, pass_name: str) -> set[str]:
         """Names of units whose scores of this pass are committed."""

@@ -93,7 +93,7 @@ class CaptionFile:
         digests, asked = _digests(keys.to_pylist())
         at = self._find(digests)
         self._met[at[at >= 0]] = True
-        found = [None] * len(keys)
+        found: list[str | None] = [None] * len(keys)
         for row, place in zip(asked, at.tolist(), strict=True):
             if place >= 0:
                 start, size = int(self._places[place]), int(self._sizes[place])
