@@ -22,7 +22,7 @@ from schemas.captions import versions
 from schemas.follow_ups import follow_up
 from schemas.policy import Policy, Rule, parse_stored_policy
 from schemas.pool import Pool
-from schemas.reasons import REJECTED, reason_text
+from schemas.reasons import REJECTED, UNCAPTIONED, reason_text
 from schemas.release import Release, latest
 from schemas.units import base_of, number_of
 
@@ -184,6 +184,8 @@ def _remedy(reason: str, decision: dict[str, Any], policy: Policy) -> str:
         return "an image file that decodes"
     if reason == "optout:refused":
         return "a site and a file that allow mining"
+    if reason == UNCAPTIONED:
+        return f"a caption of it in the version {policy.caption_version}, or a policy with another one"
     if reason == REJECTED:
         return "people who decide otherwise"
     rules = [rule for rule in policy.rules if reason in (rule.reason, rule.missing_reason)]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -215,11 +216,12 @@ def make_manifest(
         cuts.update(unit.cuts)
         scores = {pass_.name: score.content_digest for pass_ in passes if (score := pool.score_commit(pass_.name, name)) is not None}
         counts = {verdict: getattr(unit, verdict) for verdict in ("rows", "keep", "review", "drop", "retried")}
-        version = None if captions is None else CaptionVersion(pool, captions).commit_of(name)
         units[name] = {
-            **({} if version is None else {"captions": version.content_digest}), **counts, "raw": commit.content_digest, "tar": commit.tar_sha256, "scores": scores, "decisions": unit.content_digest,
+            **counts, "raw": commit.content_digest, "tar": commit.tar_sha256, "scores": scores, "decisions": unit.content_digest,
             "generation": generations.generation(name),
         }  # fmt: skip
+        if captions is not None and (given := CaptionVersion(pool, captions).commit_of(name)) is not None:
+            units[name]["captions"] = given.content_digest
     counts = {verdict: sum(getattr(unit, verdict) for unit in decided.values()) for verdict in ("keep", "review", "drop")}
     missing = sum(deferred.values())
     return {

@@ -1,0 +1,148 @@
+"""Captions as versions, end to end by the commands: from a file, scored, selected, sharded, published."""
+
+import json
+import shutil
+import tarfile
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from pipelines.explain import main as explain
+from pipelines.run import command
+from schemas.captions import CaptionVersion
+from schemas.columns import uid_of
+from schemas.pool import Pool
+from schemas.reasons import UNCAPTIONED
+from schemas.release import Release
+from tests import appending, captioning
+from tests.conftest import digests
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Release, Release]:
+    """(dataset, its release of the sources' captions, its release of the version)."""
+    place = tmp_path_factory.mktemp("captions")
+    root, plain = captioning.make(place)
+    before = digests(root)
+    assert captioning.give(root, place / "told.csv") == 0
+    captioning.run(root, "--start_at", "score", "--stop_after", "score", "--captions", "told")
+    release = captioning.run(root, "--start_at", "select", "--policy", place / "told.toml")
+    assert release.name != plain.name
+    again = captioning.run(
+        root, "--start_at", "select", "--policy", place / "sources.toml"
+    )  # published already: the same name, the same bytes
+    assert [path for path in before if plain.store.read(f"{plain.path}/{path}") != before[path]] == []
+    assert plain.manifest() is not None and again.name == release.name
+    return root, plain, release
+
+
+def samples(release: Release) -> dict[str, dict[str, bytes]]:
+    """Members by uid and ending."""
+    found: dict[str, dict[str, bytes]] = {}
+    for shard in release.shards():
+        with release.store.open(release.shard_path(shard.shard, "tar")) as file, tarfile.open(fileobj=file) as tar:
+            for member in tar:
+                uid, _, ending = member.name.partition(".")
+                found.setdefault(uid, {})[ending] = tar.extractfile(member).read()  # type: ignore[union-attr]
+    return found
+
+
+def test_samples_have_the_versions_captions_and_tell_of_the_sources(made):
+    root, plain, release = made
+    sources = {row["uid"]: row["caption"] for row in captioning.rows_of(Pool(root))}
+    found, before = samples(release), samples(plain)
+    assert len(before) == captioning.PAIRS and len(found) == captioning.PAIRS - captioning.LEFT_OUT
+    for uid, members in found.items():
+        told = json.loads(members["json"])
+        caption = unicodedata.normalize("NFC", captioning.told(uid))
+        assert members["txt"].decode() == told["caption"] == caption
+        assert (told["caption.source"], told["caption.version"]) == (sources[uid], "told")
+        assert told["letters.count"] == len(caption)
+        assert members["jpg"] == before[uid]["jpg"]
+        assert before[uid]["txt"].decode() == sources[uid]
+        assert "caption.source" not in json.loads(before[uid]["json"])
+    for shard in release.shards():
+        index = release.read_index(shard.shard, ["uid", "caption"]).to_pylist()
+        assert all(row["caption"] == found[row["uid"]]["txt"].decode() for row in index)
+
+
+def test_a_pair_that_the_version_lacks_is_dropped_and_counted(made):
+    root, _, release = made
+    manifest = release.manifest()
+    lost = captioning.LEFT_OUT  # whose letters could not be counted either
+    assert manifest["funnel"]["reasons"] == {UNCAPTIONED: lost, "caption:missing": lost}
+    assert manifest["captions"]["version"] == "told"
+    assert manifest["captions"]["origin"]["files"][0]["name"] == "told.csv"
+    assert {scorer["name"]: scorer.get("captions") for scorer in manifest["scorers"]} == {"image": None, "letters": "told"}
+    raw = captioning.rows_of(Pool(root))
+    assert all(row["uid"] == uid_of(url=row["url"], sha256=row["sha256"], caption=row["caption"]) for row in raw)
+
+
+def test_what_reads_no_captions_is_not_scored_again(made):
+    passes = {pass_.captions: [scorer.name for scorer in pass_.scorers] for pass_ in Pool(made[0]).passes()}
+    assert passes == {None: ["image", "letters"], "told": ["letters"]}
+
+
+def test_the_command_adds_what_is_missing_with_the_same_bytes(made, capsys):
+    root = made[0]
+    pool = Pool(root)
+    version = CaptionVersion(pool, "told")
+    before = {path: pool.store.read(path) for path, _ in pool.store.list(version.path)}
+    lost = sorted(version.units())[0]
+    pool.store.delete(f"{version.path}/{lost}.parquet")
+    assert captioning.give(root, root.parent / "told.csv") == 0
+    assert {path: pool.store.read(path) for path, _ in pool.store.list(version.path)} == before
+    told = capsys.readouterr().out
+    assert "27 have a caption, 3 have none (3 of them fetched)" in told and "1 of its 2 units" in told
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda rows: {**rows, "f" * 32: "of no pair"}, "a version never changes: give these captions another --name"),
+        (lambda rows: {}, "a version never changes"),
+    ],
+)
+def test_a_version_never_changes(made, tmp_path, capsys, spoil, says):
+    file = captioning.write_captions(tmp_path / "told.csv", spoil({}))
+    assert command(lambda: captioning.give(made[0], file)) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_select_refuses_what_is_not_whole_and_says_what_to_type(made, tmp_path, capfd):
+    root, place = tmp_path / "data", made[0].parent
+    shutil.copytree(made[0], root)
+    select = ("--start_at", "select", "--policy", tmp_path / "p.toml")
+
+    def refused(text: str, *flags: str | Path) -> str:
+        (tmp_path / "p.toml").write_text(text + captioning.POLICY)
+        assert command(lambda: captioning.run(root, *(flags or select))) == 2
+        return capfd.readouterr().err
+
+    assert f"--dataset {root} --name other --captions FILE" in refused('caption = "caption@other"\n')
+    assert "names no version of captions" in refused('caption = "caption@Other"\n')
+    captioning.give(root, place / "told.csv", "unscored")
+    assert "--start_at score --stop_after score --captions unscored" in refused('caption = "caption@unscored"\n')
+    new = appending.folder(tmp_path / "new", appending.captions(100, 3))
+    captioning.run(root, "--source", new, "--add_source", "--policy", place / "sources.toml")
+    told = refused(captioning.VERSION)
+    assert "lacks 1 of 3 units" in told and f"--dataset {root} --name told --captions FILE" in told
+    assert captioning.give(root, place / "told.csv") == 0
+    assert "letters.count was measured, but not with the captions" in refused(captioning.VERSION)
+    captioning.run(root, "--start_at", "score", "--policy", place / "told.toml", "--captions", "told")
+    assert "does not take" in refused("", "--start_at", "score", "--captions", "told", "--policy", tmp_path / "p.toml")
+    assert "add --start_at score" in refused("", "--captions", "told")
+
+
+def test_what_if_and_explain_take_the_version(made, capsys):
+    root, _, release = made
+    captioning.ingest(["--dataset", str(root), "--start_at", "select", "--what_if", "--policy", str(root.parent / "told.toml")])
+    assert f"{captioning.LEFT_OUT}" in capsys.readouterr().out
+    uids = sorted(row["uid"] for row in captioning.rows_of(Pool(root)))
+    assert explain(["--dataset", str(root), "--uid", uids[0], "--release", release.name]) == 0
+    told = capsys.readouterr().out
+    assert "blocks number" in told and "@told     a café of" in told and "captions told" in told
+    assert explain(["--dataset", str(root), "--uid", uids[-1], "--release", release.name]) == 0
+    told = capsys.readouterr().out
+    assert UNCAPTIONED in told and "a caption of it in the version told" in told
