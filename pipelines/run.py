@@ -22,6 +22,7 @@ from pipelines.sources.formats import SourceError
 from pipelines.steps.loaded_scorers import ScorerBug
 from pipelines.workers import WorkerDied, death_since, deaths
 from quality.block_lists import BlockListError
+from quality.captioners import CaptionerError
 from quality.deepfake import NamesError, ProbeError
 from quality.embedded_clip import MissingWeights
 from quality.engines import EngineError
@@ -104,6 +105,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 _USER_ERRORS = (
     UsageError,
     MissingWeights,
+    CaptionerError,
     ScorerError,
     ScorerBug,
     HeadError,

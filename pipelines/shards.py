@@ -129,8 +129,8 @@ class ShardWriter:
         pairs = known.pairs(number)
         if self.parent is not None and self.same_target and self.parent.shard(number) is not None:
             pairs = list(_with_made(pairs, self.parent, number))
-        reading = _one_ahead((window, self._start_reading(window, readers)) for window in _windows(pairs))
-        converting = _one_ahead(self._start_converting(window, _read(reads), converters) for window, reads in reading)
+        reading = one_ahead((window, self._start_reading(window, readers)) for window in _windows(pairs))
+        converting = one_ahead(self._start_converting(window, _read(reads), converters) for window, reads in reading)
         rows: list[dict[str, Any]] = []
         with Scratch() as folder:
             path = Path(folder, "shard.tar")
@@ -316,7 +316,7 @@ def _windows(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
         yield pairs[start:]
 
 
-def _one_ahead(started: Iterable[T]) -> Iterator[T]:
+def one_ahead(started: Iterable[T]) -> Iterator[T]:
     """The same elements; each is taken, and so started, before the one in front of it is handed out."""
     iterator = iter(started)
     for ready in iterator:

@@ -16,6 +16,7 @@ from schemas.pool import Pool
 from schemas.reasons import UNCAPTIONED
 from schemas.release import Release
 from tests import appending, captioning
+from tests.captioners import tiny_blip
 from tests.conftest import digests
 
 
@@ -146,3 +147,22 @@ def test_what_if_and_explain_take_the_version(made, capsys):
     assert explain(["--dataset", str(root), "--uid", uids[-1], "--release", release.name]) == 0
     told = capsys.readouterr().out
     assert UNCAPTIONED in told and "a caption of it in the version told" in told
+
+
+def test_a_model_writes_a_version_and_goes_on_with_the_same_bytes(made, tmp_path, capsys):
+    root, model = made[0], tiny_blip(tmp_path / "tiny-blip")
+    flags = ["--dataset", str(root), "--name", "blip", "--model", str(model), "--tokens", "6"]
+    assert captioning.caption(flags) == 0
+    assert "30 have a caption, 0 have none (0 of them fetched)" in capsys.readouterr().out
+    pool = Pool(root)
+    version = CaptionVersion(pool, "blip")
+    assert version.origin()["model"] == "tiny-blip" and str(tmp_path) not in json.dumps(version.origin())
+    before = {path: pool.store.read(path) for path, _ in pool.store.list(version.path)}
+    pool.store.delete(f"{version.path}/{sorted(version.units())[-1]}.parquet")
+    assert captioning.caption(flags) == 0
+    assert {path: pool.store.read(path) for path, _ in pool.store.list(version.path)} == before
+    capsys.readouterr()
+    assert command(lambda: captioning.caption([*flags[:-1], "7"])) == 2
+    assert "model tiny-blip" in capsys.readouterr().err
+    assert command(lambda: captioning.caption([*flags[:4], "--captions", "x.csv", "--beams", "2"])) == 2
+    assert "--beams is about a model" in capsys.readouterr().err

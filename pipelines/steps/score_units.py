@@ -133,12 +133,12 @@ def score_unit(
 
     captions: the version that is read in the place of the sources' captions.
     """
-    decoding = _decoding(batches(pool, unit, loaded.needs, stored or {}, captions=captions), loaded.needs.sides, executor)
+    chunks = decoding(batches(pool, unit, loaded.needs, stored or {}, captions=captions), loaded.needs.sides, executor)
     scored = []
     try:
-        ahead = next(decoding, None)
+        ahead = next(chunks, None)
         while ahead is not None:
-            (first, batch), ahead = ahead, next(decoding, None)
+            (first, batch), ahead = ahead, next(chunks, None)
             scored.append(loaded.score(batch, f"unit {unit}, rows {first} to {first + len(batch) - 1}"))
     finally:
         if ahead is not None:
@@ -146,7 +146,7 @@ def score_unit(
     return pa.Table.from_batches(scored, schema=loaded.schema)
 
 
-def _decoding(
+def decoding(
     chunks: Iterator[tuple[int, PairBatch]], sides: Sequence[int | None], executor: ThreadPoolExecutor
 ) -> Iterator[tuple[int, PairBatch]]:
     """The chunks, their decoding begun."""
