@@ -4,20 +4,27 @@ import json
 import shutil
 import tarfile
 import unicodedata
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from pipelines.explain import main as explain
+from pipelines.forget import main as forget
 from pipelines.run import command
+from pipelines.verify.dataset import verify
 from schemas.captions import CaptionVersion
 from schemas.columns import uid_of
-from schemas.pool import Pool
+from schemas.digest import digest_of_table
+from schemas.pool import Pool, write_parquet
 from schemas.reasons import UNCAPTIONED
-from schemas.release import Release
+from schemas.release import Release, latest
 from tests import appending, captioning
 from tests.captioners import tiny_blip
 from tests.conftest import digests
+from tests.damage import put
+from tests.forgetting import forget_quickly, write_ids
+from tests.trust.traces import Needles, traces
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +173,68 @@ def test_a_model_writes_a_version_and_goes_on_with_the_same_bytes(made, tmp_path
     assert "model tiny-blip" in capsys.readouterr().err
     assert command(lambda: captioning.caption([*flags[:4], "--captions", "x.csv", "--beams", "2"])) == 2
     assert "--beams is about a model" in capsys.readouterr().err
+
+
+def spoilt(root: Path, place: Path) -> tuple[Path, CaptionVersion, str, Path]:
+    """(copy of a dataset, its version, a unit, the file of its captions)."""
+    copy = Path(shutil.copytree(root, place / "spoilt"))
+    version = CaptionVersion(Pool(copy), "told")
+    unit = sorted(version.units())[0]
+    return copy, version, unit, copy / version.path / f"{unit}.parquet"
+
+
+def test_verify_finds_what_is_wrong_with_a_version(made, tmp_path):
+    root, version, unit, path = spoilt(made[0], tmp_path)
+    pool = Pool(root)
+    assert list(verify(pool)) == []
+    commit, table, whole = version.commit_of(unit), version.read(unit), path.read_bytes()
+
+    def only(what: str, place: str = "") -> None:
+        (finding,) = list(verify(Pool(root)))
+        assert what in finding.what and place in finding.place and (finding.todo and finding.path.startswith("pool/captions/told"))
+        path.write_bytes(whole)
+
+    write_parquet(put(table, "caption", 0, "another"), asdict(commit), path)
+    only("digest of the content")
+    write_parquet(
+        put(table, "caption", 0, "another"), asdict(commit) | {"content_digest": digest_of_table(put(table, "caption", 0, "another"))}, path
+    )
+    only("digest of the content, as releases have it")
+    changed = put(table, "uid", 1, "f" * 32)
+    write_parquet(changed, asdict(commit) | {"content_digest": digest_of_table(changed)}, path)
+    found = list(verify(Pool(root)))
+    assert {finding.what for finding in found} == {"uid, as the unit has it", "digest of the content, as releases have it"}
+    write_parquet(table.slice(1), asdict(commit), path)
+    only("rows")
+    path.unlink()
+    only("is not there")
+    (path.parent / "0123456789abcdef-00000.parquet").write_bytes(b"x")
+    only("captions of a unit that the pool does not have")
+    (path.parent / "0123456789abcdef-00000.parquet").unlink()
+    (path.parent / "captions.json").write_text("{")
+    only("cannot be read")
+
+
+def test_forget_takes_a_pair_out_of_its_versions(made, tmp_path):
+    root = Path(shutil.copytree(made[0], tmp_path / "data"))
+    pool, version = Pool(root), CaptionVersion(Pool(root), "told")
+    gone = min((row for row in captioning.rows_of(pool) if row["uid"] in samples(made[2])), key=lambda row: row["uid"])
+    text = unicodedata.normalize("NFC", captioning.told(gone["uid"]))
+    (root / "logs" / "more.log").write_text(f"a line about {text}\n")
+    before = {row["uid"]: row["caption"] for unit in sorted(version.units()) for row in version.read(unit).to_pylist()}
+    assert any(text.encode() in path.read_bytes() for path in root.rglob("*") if path.is_file())
+    assert forget_quickly(root, write_ids(tmp_path / "uids.txt", [gone["uid"]]), "uids") == 0
+    after = {row["uid"]: row["caption"] for unit in sorted(version.units()) for row in version.read(unit).to_pylist()}
+    assert before[gone["uid"]] == text and after.pop(None) is None
+    assert after == {uid: caption for uid, caption in before.items() if uid != gone["uid"]}
+    left = Needles()
+    left.text("caption", text)
+    left.digest("uid", bytes.fromhex(gone["uid"]))
+    assert [trace for trace in traces([root], left) if "/removals/" not in trace.where] == []
+    assert list(verify(Pool(root))) == []
+    successor = Release(pool.store, str(latest(pool.store)))
+    assert set(samples(successor)) == set(samples(made[2])) - {gone["uid"]}
+    assert forget(["--dataset", str(root), "--check"]) == 0
+    told = {path: pool.store.read(path) for path, _ in pool.store.list(version.path)}
+    assert captioning.give(root, made[0].parent / "told.csv") == 0  # the file has the pair still
+    assert {path: pool.store.read(path) for path, _ in pool.store.list(version.path)} == told
