@@ -1,5 +1,6 @@
 """Captions as versions, end to end by the commands: from a file, scored, selected, sharded, published."""
 
+import csv
 import json
 import shutil
 import tarfile
@@ -10,9 +11,15 @@ from pathlib import Path
 import pytest
 
 from pipelines.explain import main as explain
+from pipelines.export import main as export
 from pipelines.forget import main as forget
 from pipelines.run import command
 from pipelines.verify.dataset import verify
+from quality.block_lists import BlockLists
+from quality.documents.__main__ import main as documents
+from quality.report.gather import gather
+from quality.report.scope import scope_of
+from quality.review.tasks import make_tasks
 from schemas.captions import CaptionVersion
 from schemas.columns import uid_of
 from schemas.digest import digest_of_table
@@ -175,6 +182,34 @@ def test_a_model_writes_a_version_and_goes_on_with_the_same_bytes(made, tmp_path
     assert "--beams is about a model" in capsys.readouterr().err
 
 
+def test_documents_tell_where_the_captions_come_from(made, tmp_path):
+    root, plain, release = (Path(shutil.copytree(made[0], tmp_path / "data")), *made[1:])
+    for one in (plain, release):
+        assert documents(["--dataset", str(root), "--release", one.name]) == 0
+    for name in ("README.md", "datasheet.md", "croissant.json"):
+        texts = [(root / one.path / name).read_text() for one in (release, plain)]
+        assert [("read from `told.csv`" in text, "`caption.source`" in text) for text in texts] == [(True, True), (False, False)], name
+
+
+def test_report_review_and_exports_show_the_releases_captions(made, tmp_path):
+    root, plain, release = made
+    pool = Pool(root)
+    new = {unicodedata.normalize("NFC", captioning.told(row["uid"])) for row in captioning.rows_of(pool)}
+    old = {row["caption"] for row in captioning.rows_of(pool)}
+    for one, captions in ((release, new), (plain, old)):
+        report = gather(scope_of(str(root), one.name, pool_only=False), lists=BlockLists({}))
+        shown = {sample.pair.caption for sample in report.sheets["kept"].shown}
+        assert shown and shown <= captions and report.captions == (None if one is plain else "told")
+        words = next(each for each in report.histograms if each.name == "caption.words")
+        assert words.quantiles[0] == (3 if one is plain else 4)
+        tasks = make_tasks(pool, one, kept=1.0)
+        assert tasks.num_rows and set(tasks["caption"].to_pylist()) <= captions
+        out = tmp_path / one.name
+        assert export(["--dataset", str(root), "--release", one.name, "--format", "imagefolder", "--csv", "--out", str(out)]) == 0
+        told = list(csv.DictReader((out / "train" / "metadata.csv").open(encoding="utf-8", newline="")))
+        assert told and {row["text"] for row in told} <= captions
+
+
 def spoilt(root: Path, place: Path) -> tuple[Path, CaptionVersion, str, Path]:
     """(copy of a dataset, its version, a unit, the file of its captions)."""
     copy = Path(shutil.copytree(root, place / "spoilt"))
@@ -196,9 +231,8 @@ def test_verify_finds_what_is_wrong_with_a_version(made, tmp_path):
 
     write_parquet(put(table, "caption", 0, "another"), asdict(commit), path)
     only("digest of the content")
-    write_parquet(
-        put(table, "caption", 0, "another"), asdict(commit) | {"content_digest": digest_of_table(put(table, "caption", 0, "another"))}, path
-    )
+    changed = put(table, "caption", 0, "another")
+    write_parquet(changed, asdict(commit) | {"content_digest": digest_of_table(changed)}, path)
     only("digest of the content, as releases have it")
     changed = put(table, "uid", 1, "f" * 32)
     write_parquet(changed, asdict(commit) | {"content_digest": digest_of_table(changed)}, path)

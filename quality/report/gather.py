@@ -211,6 +211,7 @@ class _Gatherer:
             policy_text="" if self.policy is None else self.policy.description,
             policy_digest=self.scope.run.get("policy_digest"),
             redacts=self.redacts,
+            captions=self.scope.captions,
             published=manifest is not None,
             rows=sum(planned.values()) if planned else len(ledger),
             fetched=int(fetched.sum()),
