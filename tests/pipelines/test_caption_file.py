@@ -84,12 +84,11 @@ def test_every_row_is_taken_or_refused_with_a_reason(tmp_path):
 
 def test_halves_of_digests_that_are_equal_are_told_apart(tmp_path):
     with CaptionFile(str(write(tmp_path, "csv", ROWS)), {}) as file:
-        file._digests["high"][1:4] = file._digests["high"][1]
-        file._digests["low"][1:4] = (5, 6, 7)
-        wanted = file._digests[[3, 1, 2, 0, 4]].copy()
-        absent = wanted[:1].copy()
-        absent["low"] = 8
-        assert file._find(np.concatenate([wanted, absent])).tolist() == [3, 1, 2, 0, 4, -1]
+        file._high[1:4] = file._high[1]
+        file._low[1:4] = (5, 6, 7)
+        wanted = np.stack([file._high, file._low], 1)[[3, 1, 2, 0, 4]]
+        absent = [[file._high[1], 8]]
+        assert file._find(np.concatenate([wanted, np.array(absent, np.uint64)])).tolist() == [3, 1, 2, 0, 4, -1]
 
 
 @pytest.mark.parametrize(
