@@ -172,7 +172,7 @@ def _fitting(
             there = ", ".join(sorted({scorer.calibration for _, scorer in candidates}))
             raise PolicyError(
                 f"policy {policy.name}: its bound on {name} was calibrated on {wanted}, and the pool has {there}; score the pool with it "
-                f"first ({_scoring(pool, wanted)}) or use a policy made for {there}"
+                f"first ({_scoring(pool, wanted, policy.caption_version)}) or use a policy made for {there}"
             )
         return fitting
     if name not in {rule.column for rule in policy.rules}:
@@ -187,19 +187,24 @@ def _fitting(
 
 
 def check_scored(pool: Pool, policy: Policy, column: str) -> None:
-    """Raises PolicyError for a column that the pool has of the sources' captions alone, or of another version."""
-    owners = sorted({scorer.name for pass_ in pool.passes() for scorer in pass_.scorers if column in scorer.columns})
-    if policy.caption_version is not None and owners:
+    """Raises PolicyError, with the command to run, for a column that the pool has of the sources' captions alone, or of another version."""
+    captions = policy.caption_version
+    owners = sorted({scorer.identity for pass_ in pool.passes() for scorer in pass_.scorers if column in scorer.columns})
+    if captions is not None and owners:
+        command = _scoring(pool, _wanted_scorers(policy).get(column), captions)
         raise PolicyError(
-            f"policy {policy.name}: {column} was measured, but not with the captions that it takes, {policy.caption}; run python -m pipelines.ingest "
-            f"--dataset {pool.store.root} --start_at score --stop_after score --captions {policy.caption_version}"
+            f"policy {policy.name}: {column} was measured (by {', '.join(owners)}), but not with the captions that the policy takes, "
+            f"{policy.caption}; run, with the flags of scorers that were given then, {command}"
         )
 
 
-def _scoring(pool: Pool, calibration: str) -> str:
-    """The command that scores the pool with "clip:ViT-B-32/openai" or the like."""
-    scorer, _, model = calibration.partition("@")[0].partition(":")
+def _scoring(pool: Pool, calibration: str | None, captions: str | None) -> str:
+    """The command that scores the pool, or a version of its captions, with "clip:ViT-B-32/openai" or the like; None: with what there is."""
     command = f"python -m pipelines.ingest --dataset {pool.store.root} --start_at score --stop_after score"
+    command += f" --captions {captions}" if captions else ""
+    if calibration is None:
+        return command
+    scorer, _, model = calibration.partition("@")[0].partition(":")
     if scorer != "clip":
         return f"{command} --scorers {scorer}"
     architecture, _, weights = model.rpartition("/")

@@ -9,9 +9,14 @@ PREFIX: Final = f"{SOURCES}@"  # of a version's name, in a policy
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
+def is_name(name: str) -> bool:
+    """Whether a version can be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> str:
     """Returns the name of a version; raises ValueError where it can be none."""
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise ValueError(
             f"{name!r} names no version of captions; write small letters and digits, with single hyphens between, as in blip2-large"
         )

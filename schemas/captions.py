@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from schemas.caption_names import SOURCES, check_name
+from schemas.caption_names import SOURCES, check_name, is_name
 from schemas.columns import field
 from schemas.digest import digest_of_table
 from schemas.pool import Pool
@@ -100,7 +100,8 @@ class CaptionVersion:
 
 def versions(pool: Pool) -> list[CaptionVersion]:
     """All versions of the pool's captions, by name."""
-    return [CaptionVersion(pool, name) for name in sorted({path.split("/")[2] for path, _ in pool.store.list(FOLDER)})]
+    parts = [path.removeprefix(f"{FOLDER}/").split("/") for path, _ in pool.store.list(FOLDER)]
+    return [CaptionVersion(pool, name) for name in sorted({each[0] for each in parts if len(each) == 2 and is_name(each[0])})]
 
 
 def told_of(origin: Mapping[str, Any]) -> str:

@@ -144,7 +144,7 @@ def test_select_refuses_what_is_not_whole_and_says_what_to_type(made, tmp_path, 
     told = refused(captioning.VERSION)
     assert "lacks 1 of 3 units" in told and f"--dataset {root} --name told --captions FILE" in told
     assert captioning.give(root, place / "told.csv") == 0
-    assert "letters.count was measured, but not with the captions" in refused(captioning.VERSION)
+    assert "letters.count was measured (by letters:count@1;1), but not with the captions" in refused(captioning.VERSION)
     captioning.run(root, "--start_at", "score", "--policy", place / "told.toml", "--captions", "told")
     assert "does not take" in refused("", "--start_at", "score", "--captions", "told", "--policy", tmp_path / "p.toml")
     assert "add --start_at score" in refused("", "--captions", "told")
