@@ -32,7 +32,6 @@ ROW_S: Final = (
     2 * 190e-9
 )  # core-seconds of a row of the shuffle: 190 ns to cut it (band rows, take, cut; two runs), as much assumed to group it
 IN_MEMORY_ROWS: Final = 20_000_000  # to so many one worker searches alone, without a shuffle (NearLosers)
-IN_MEMORY_BYTES: Final = 116  # a hash
 
 # The shuffle's bytes, by batch_to_bytes of batches of 1 to 100,000 rows: 13 and 41 bytes a row where batches are large, and these for each batch.
 FINGERPRINT_BYTES: Final = 13

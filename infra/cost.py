@@ -42,8 +42,8 @@ class Job:
 
     def __post_init__(self) -> None:
         for name in ("pairs", "image_bytes", "unit", "workers", "cores", "memory_gb", "connections", "request_s"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"--{name} is {getattr(self, name):g}; it must be above 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"--{name} is {getattr(self, name):g}; it must be above 0, and a number")
         for name in ("alive", "duplicates", "passing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"--{name} is {getattr(self, name):g}; it is a share, from 0 to 1")

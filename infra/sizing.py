@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -69,7 +70,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _number(text: str) -> int:
-    return int(float(text))
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return int(value)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -43,6 +43,8 @@ def chosen_scorers(
     if towers:
         engines |= choose_engines(towers, engine=None if args.engine == "auto" else args.engine)
     if args.engine != "auto" and not towers and args.engine not in engines.values():
+        if not engines:
+            raise UsageError(f"--engine {args.engine}: none of --scorers {args.scorers} has a model to run; leave --engine out")
         used = ", ".join(sorted(set(engines.values())))
         raise UsageError(f"{args.dataset} is scored with {used}; an engine is fixed once a pool: leave --engine out")
     scorers = _readers(args, made(names, engines))

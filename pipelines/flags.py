@@ -4,7 +4,19 @@ import os
 
 from pipelines.fetch.failures import ENOUGH
 from pipelines.fetch.settings import FETCHERS, OPTOUTS, USER_AGENT
-from pipelines.options import EXIT_CODES, GATES_HELP, Parser, accelerator, mapping, memory, pairs, positive, share, size_in_bytes
+from pipelines.options import (
+    DIRECT_RUNNER,
+    EXIT_CODES,
+    GATES_HELP,
+    Parser,
+    accelerator,
+    mapping,
+    memory,
+    pairs,
+    positive,
+    share,
+    size_in_bytes,
+)  # fmt: skip
 from pipelines.run import RUNNING_MODES
 from pipelines.sources.presets import PRESETS
 from pipelines.steps.shared_models import SHARING
@@ -248,7 +260,7 @@ def parser() -> Parser:
     job.add_argument(
         "--runner",
         metavar="NAME",
-        default="DirectRunner",
+        default=DIRECT_RUNNER,
         help="DirectRunner: Beam's in-process FnApiRunner; PrismRunner, SparkRunner, FlinkRunner: on this machine (make runners) unless "
         "Beam's flags name an engine of yours, as --job_endpoint does; others as Beam names them",
     )

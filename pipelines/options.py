@@ -12,10 +12,11 @@ from quality.command import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, U
 from quality.command import Parser as CommandParser
 
 __all__ = [
-    "EXIT_BUG", "EXIT_CODES", "EXIT_DEFERRED", "EXIT_DONE", "EXIT_FAILURES", "EXIT_GATE", "EXIT_INTERRUPTED", "EXIT_USAGE", "GATES_HELP",
-    "Parser", "UsageError", "accelerator", "mapping", "memory", "pairs", "positive", "share", "size_in_bytes",
+    "DIRECT_RUNNER", "EXIT_BUG", "EXIT_CODES", "EXIT_DEFERRED", "EXIT_DONE", "EXIT_FAILURES", "EXIT_GATE", "EXIT_INTERRUPTED", "EXIT_USAGE",
+    "GATES_HELP", "Parser", "UsageError", "accelerator", "mapping", "memory", "pairs", "positive", "share", "size_in_bytes",
 ]  # fmt: skip
 
+DIRECT_RUNNER = "DirectRunner"  # Beam's own, within this machine's processes
 EXIT_GATE, EXIT_DEFERRED, EXIT_FAILURES = 1, 3, 4
 GATES_HELP = "your own gates, a Python file that defines SUITES; can be given again (python -m quality.gates lists ours)"
 EXIT_CODES = """exit codes:
@@ -90,14 +91,17 @@ def mapping(text: str) -> dict[str, str]:
 def pairs(text: str) -> int:
     """A whole number from 1, also as 5e9."""
     value = float(text)
-    if value < 1 or value != int(value):
+    if value < 1 or not value.is_integer():
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1; write 1000000 or 5e9")
     return int(value)
 
 
+ACCELERATOR = r"type:[a-z0-9-]+;count:[1-9][0-9]*(;install-nvidia-driver(:[0-9A-Za-z_.-]+)?)?"
+
+
 def accelerator(text: str) -> str:
     """A resource hint of Beam, as Dataflow reads it: `type:NAME;count:N`, then perhaps `;install-nvidia-driver`."""
-    if re.fullmatch(r"type:[a-z0-9-]+;count:[1-9]\d*(;install-nvidia-driver(:[\w.-]+)?)?", text) is None:
+    if re.fullmatch(ACCELERATOR, text) is None:
         raise argparse.ArgumentTypeError(f"{text} is not like type:nvidia-tesla-t4;count:1;install-nvidia-driver")
     return text
 

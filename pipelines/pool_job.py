@@ -11,7 +11,7 @@ from pipelines.chosen_scorers import UNREAD, chosen_scorers
 from pipelines.fetch.img2dataset_fetcher import check_installed
 from pipelines.fetch.politeness import HostsError, Politeness, read_hosts_file
 from pipelines.fetch.settings import FETCHERS, FetchSettings
-from pipelines.options import UsageError
+from pipelines.options import DIRECT_RUNNER, UsageError
 from pipelines.sources.formats import SourceError
 from pipelines.sources.listing import TARS, Entry, list_source
 from pipelines.sources.places import spec_of
@@ -33,7 +33,6 @@ from schemas.removals import removals
 from schemas.store import Store
 from schemas.units import Pass, ScorerInfo, split_unit
 
-LOCAL = "DirectRunner"
 SAMPLE = Path(__file__).parent.parent / "tests" / "data" / "sample"
 RESIZED = (
     "note: images are stored resized; what the bytes that came say of their origin (metadata, C2PA, watermarks) is read once, while they are "
@@ -200,7 +199,7 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
     return PoolJob(
         pool, entries, source.get("unit_size", 0), RowReader(pool, fetch.identity()), fetch,
         scorers, reads, pass_, fetches, scores, lists, asks_hosts, read_as, retry_round, args.max_failure_rate,
-        args.share_models, threads_of_process(args.workers), hints, args.runner != LOCAL,
+        args.share_models, threads_of_process(args.workers), hints, args.runner != DIRECT_RUNNER,
     )  # fmt: skip
 
 
@@ -216,8 +215,8 @@ def _check_captions(args: argparse.Namespace, pool: Pool, policy: Policy) -> Non
 def _score_hints(args: argparse.Namespace) -> dict[str, str]:
     hints = {name: getattr(args, f"score_{name}") for name in ("accelerator", "min_ram")}
     given = {name: value for name, value in hints.items() if value is not None}
-    if given and args.runner == LOCAL:
-        raise UsageError(f"--score_{next(iter(given))} chooses machines, and {LOCAL} runs on this one: leave it out")
+    if given and args.runner == DIRECT_RUNNER:
+        raise UsageError(f"--score_{next(iter(given))} chooses machines, and {DIRECT_RUNNER} runs on this one: leave it out")
     return given
 
 

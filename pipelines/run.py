@@ -6,16 +6,17 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipelines.environment import environment
 from pipelines.fetch.failures import TooManyFailures
 from pipelines.fetch.img2dataset_fetcher import FetcherError
-from pipelines.options import EXIT_BUG, EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from pipelines.options import DIRECT_RUNNER, EXIT_BUG, EXIT_FAILURES, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from pipelines.runners.engine import Engine
 from pipelines.shards import ShardError
 from pipelines.sources.formats import SourceError
@@ -64,8 +65,8 @@ def run_graph(
     """
     with contextlib.ExitStack() as stack:
         if shuffles:
-            stack.enter_context(_environment(_ONE_HEAP))
-        if runner == "DirectRunner":
+            stack.enter_context(environment(_ONE_HEAP))
+        if runner == DIRECT_RUNNER:
             options = PipelineOptions(list(beam_flags))
             direct = options.view_as(DirectOptions)
             direct.direct_running_mode, direct.direct_num_workers = mode, workers
@@ -83,22 +84,10 @@ def run_graph(
         except Exception as error:
             # An engine tries again where a worker died, and may fail by something else after it.
             own = _IN_A_WORKER.search(str(error)) is not None
-            how = None if own else death_since(before, seconds=0.0 if runner == "DirectRunner" else _HEARD_S)
+            how = None if own else death_since(before, seconds=0.0 if runner == DIRECT_RUNNER else _HEARD_S)
             if how is not None:
                 raise WorkerDied(how) from error
             raise
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Variables for processes that start meanwhile; what the user has set stays."""
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
 
 
 # Errors whose message is for the user; a worker's arrive as text within another exception.

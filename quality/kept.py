@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from quality.block_lists import BlockLists, listed_pairs
 from quality.command import UsageError
 from schemas.pool import Pool
-from schemas.release import Release, latest
+from schemas.release import Release, latest, releases
 
 _AT_A_TIME: Final = 256  # pairs whose stored bytes are in memory, where lists of MD5 or SHA-1 want them read
 
@@ -22,7 +22,7 @@ def published(pool: Pool, name: str | None) -> Release:
     found = name or latest(pool.store)
     release = None if found is None else Release(pool.store, found)
     if release is None or release.manifest() is None:
-        there = sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.endswith("/manifest.json")})
+        there = [each.name for each in releases(pool.store) if each.notice() is None and each.manifest() is not None]
         named = f" {found}" if found else ""
         told = f"; there is {', '.join(there)}" if there else "; run python -m pipelines.ingest first"
         raise UsageError(f"{pool.store.root} has no published release{named}{told}")

@@ -55,6 +55,7 @@ def policy_file(folder: Path, column: str, bound: str) -> Path:
         (["--reviews", "none.parquet"], ["none.parquet is not there", "that a review wrote"]),
         (["--against", "embedded"], ["--against", "add --what_if"]),
         (["--engine", "warp"], ["warp", "onnxruntime-f32"]),
+        (["--scorers", "image", "--engine", "onnxruntime-f32"], ["none of --scorers image has a model", "leave --engine out"]),
     ],
 )
 def test_mistakes_are_told_in_one_line_and_nothing_is_written(tmp_path, capfd, flags, words):

@@ -21,10 +21,13 @@ import numpy as np
 import pytest
 
 import pipelines.explain
+import pipelines.export
 import pipelines.export_ids
 import pipelines.ingest
 import pipelines.publish
+import pipelines.releases
 import pipelines.sweep
+import pipelines.verify.__main__
 import quality.evaluate
 import quality.report.__main__
 import quality.review.export
@@ -170,6 +173,32 @@ def test_every_command_reads_from_it(finished, tmp_path):
     assert "image.sharpness" in said(quality.evaluate.main, "--dataset", url, "--labels", str(labels), "--column", "image.sharpness")
     store.put("pool/raw/0123456789abcdef-00000-abcdef01.tar", b"orphan")
     assert "1 file removed" in said(pipelines.sweep.main, "--dataset", url)
+
+
+def test_a_dataset_in_a_store_grows_and_is_verified_and_exported(finished, folder, flags, tmp_path):
+    """After all that reads the dataset as it was: ten more pairs, here and there."""
+    more, here, there = tmp_path / "more", tmp_path / "data", finished.url
+    more.mkdir()
+    for number in range(10):
+        noise = np.random.default_rng(number).integers(0, 255, (64 + 8 * number, 80, 3), np.uint8)
+        cv2.imwrite(str(more / f"{number}.jpg"), noise)
+        (more / f"{number}.txt").write_text(f"noise number {number}")
+    said(pipelines.ingest.main, "--dataset", here, "--source", folder, *flags)
+    before = latest(Pool(there).store)
+    for root, source in ((here, more), (there, uploaded(more, f"{there}-more"))):
+        said(pipelines.ingest.main, "--dataset", root, "--source", source, "--add_source", *flags)
+    assert digests(there) == digests(here)
+    after = Release(Pool(there).store, str(latest(Pool(there).store)))
+    references = after.references()
+    assert after.manifest()["parent"] == before and references and references == Release(Pool(here).store, after.name).references()  # type: ignore[index]
+    assert "absent -> keep              10 pairs" in said(pipelines.releases.main, "--dataset", there, "--diff", before, after.name)
+    assert "nothing is wrong" in said(pipelines.verify.__main__.main, "--dataset", there)
+    for root, name in ((here, "here"), (there, "there")):
+        said(pipelines.export.main, "--dataset", root, "--format", "parquet", "--out", tmp_path / name)
+    exported = {path.name: path.read_bytes() for path in (tmp_path / "here").rglob("*.parquet")}
+    assert exported and exported == {path.name: path.read_bytes() for path in (tmp_path / "there").rglob("*.parquet")}
+    Pool(there).store.put(f"{after.path}/{after.manifest()['shards'][-1]['path']}", b"cut")  # type: ignore[index]
+    assert pipelines.verify.__main__.main(["--dataset", there, "--json"]) == 1
 
 
 def _uids(url: str) -> list[str]:

@@ -33,7 +33,7 @@ REGEXES: Final[dict[Callable | None, str]] = {
     options.share: r"^(0?\.[0-9]*[1-9][0-9]*|1(\.0+)?)$",
     options.size_in_bytes: r"^[0-9]+(\.[0-9]+)? ?([kKmMgG][iI]?)?[bB]?$",
     options.mapping: r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$",
-    options.accelerator: r"^type:[a-z0-9-]+;count:[1-9][0-9]*(;install-nvidia-driver(:[0-9A-Za-z_.-]+)?)?$",
+    options.accelerator: rf"^{options.ACCELERATOR}$",
     options.memory: r"^[0-9]+(\.[0-9]+)? ?([KMGTP]i?)?B$",
     int: r"^[0-9]+$",
     float: _NUMBER,

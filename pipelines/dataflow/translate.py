@@ -1,10 +1,9 @@
 """A graph as Beam's own Dataflow translation makes it, offline: nothing is asked of Google, nothing is submitted."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, WorkerOptions
@@ -13,8 +12,11 @@ from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as protos
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 
+from pipelines.environment import environment
 from pipelines.options import UsageError
 
+# Keeps Google's libraries from asking the network who we are while nothing is submitted.
+_NO_CLOUD: Final = {"NO_GCE_CHECK": "true"}
 # What Beam refuses to translate without; the checks say where the user gave none.
 STAND_INS: Final = {"project": "stand-in", "region": "us-central1", "temp_location": "gs://stand-in/tmp"}
 
@@ -78,7 +80,7 @@ def translate(name: str, build: Callable[[beam.Pipeline], object], beam_flags: S
         if getattr(cloud, option) is None:
             setattr(cloud, option, value)
     cloud.staging_location = cloud.staging_location or cloud.temp_location
-    with _no_cloud():
+    with environment(_NO_CLOUD):
         pipeline = beam.Pipeline(runner=DataflowRunner(), options=options)
         build(pipeline)
         steps = _steps(pipeline)
@@ -117,20 +119,3 @@ def _steps(pipeline: beam.Pipeline) -> list[AppliedPTransform]:
 
 def _size(folder: Path, name: str) -> int:
     return next(path.stat().st_size for path in folder.rglob("*") if path.name == name)
-
-
-class _no_cloud:
-    """Keeps Google's libraries from asking the network who we are while nothing is submitted."""
-
-    _VARIABLES: Final[Mapping[str, str]] = {"NO_GCE_CHECK": "true"}
-
-    def __enter__(self) -> None:
-        self._before: dict[str, Any] = {name: os.environ.get(name) for name in self._VARIABLES}
-        os.environ.update(self._VARIABLES)
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self._before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

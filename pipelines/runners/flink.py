@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.runners.programs import HOST, free_port, start_java, wait_for
+from pipelines.runners.programs import HOST, start_job_server
 
 NAME = "flink"
 TRIES = 4  # as of Spark's tasks
@@ -25,25 +25,15 @@ CONFIGURATION = {
 
 def start(parts: Path, scratch: Path, *, workers: int) -> tuple[subprocess.Popen[bytes], int, list[str]]:
     """(the program, its job port, more flags for Beam): a mini cluster of `workers` slots, each with a worker process."""
-    program, port = start_job_server(parts, scratch, master="[local]")
+    program, port = start_driver(parts, scratch, master="[local]")
     flags = [f"--parallelism={workers}", f"--sdk_worker_parallelism={workers}", "--environment_cache_millis=60000"]
     return program, port, flags
 
 
-def start_job_server(parts: Path, scratch: Path, *, master: str, output: int = 2) -> tuple[subprocess.Popen[bytes], int]:
+def start_driver(parts: Path, scratch: Path, *, master: str, output: int = 2) -> tuple[subprocess.Popen[bytes], int]:
     """(the program, its job port). output: as of start_java."""
-    port = free_port()
-    program = start_java(
-        "org.apache.beam.runners.flink.FlinkJobServerDriver",
-        *("--job-host", HOST, "--job-port", str(port), "--artifact-port", "0", "--expansion-port", "0"),
-        *("--artifacts-dir", str(scratch / "artifacts"), "--flink-master", master),
-        *("--flink-conf-dir", str(write_configuration(scratch / "conf", {**CONFIGURATION, "io.tmp.dirs": str(scratch)}))),
-        jars=parts,
-        settings=[f"-Djava.io.tmpdir={scratch}"],
-        output=output,
-    )
-    wait_for(port, program, "Beam's job server for Flink")
-    return program, port
+    conf = write_configuration(scratch / "conf", {**CONFIGURATION, "io.tmp.dirs": str(scratch)})
+    return start_job_server("Flink", ["--flink-master", master, "--flink-conf-dir", str(conf)], parts=parts, scratch=scratch, output=output)
 
 
 def write_configuration(folder: Path, settings: Mapping[str, str]) -> Path:

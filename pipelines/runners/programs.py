@@ -53,6 +53,28 @@ def start_java(
     return lifelines.start_program(command, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
 
+def start_job_server(
+    name: str,
+    flags: Sequence[str],
+    *,
+    parts: Path,
+    scratch: Path,
+    settings: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    output: int = 2,
+) -> tuple[subprocess.Popen[bytes], int]:
+    """(Beam's job server of an engine, its job port), once it answers. name: Spark or Flink. flags: the engine's own. The rest: as of start_java."""
+    port = free_port()
+    program = start_java(
+        f"org.apache.beam.runners.{name.lower()}.{name}JobServerDriver",
+        *("--job-host", HOST, "--job-port", str(port), "--artifact-port", "0", "--expansion-port", "0"),
+        *("--artifacts-dir", str(scratch / "artifacts"), *flags),
+        jars=parts, settings=[f"-Djava.io.tmpdir={scratch}", *settings], env=env, output=output,
+    )  # fmt: skip
+    wait_for(port, program, f"Beam's job server for {name}")
+    return program, port
+
+
 def wait_for(port: int, child: subprocess.Popen[bytes], what: str) -> None:
     """Until somebody listens on the port. Raises RuntimeError when the child ends before, or takes too long; it is ended then."""
     deadline = time.monotonic() + _STARTS_S

@@ -27,6 +27,16 @@ _GRAPH, _WEIGHTS = "model.onnx", "weights.bin"
 log = logging.getLogger(__name__)
 
 
+def session_options() -> Any:
+    """ONNX Runtime's, of a session on one thread that says nothing but errors: its callers are as many as there are cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return options
+
+
 def onnxruntime_file(tower: Tower) -> Path | None:
     """The graph as ONNX Runtime optimises it for this CPU, its weights beside it, packed for the kernels: load it without optimising again.
 
@@ -35,9 +45,7 @@ def onnxruntime_file(tower: Tower) -> Path | None:
     import onnxruntime
 
     def build(folder: Path, final: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options = session_options()
         options.optimized_model_filepath = str(folder / _GRAPH)
         for key, value in {
             "optimized_model_external_initializers_file_name": _WEIGHTS,

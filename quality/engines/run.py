@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from quality.engines.mapped import map_weights, onnxruntime_file, openvino_file
+from quality.engines.mapped import map_weights, onnxruntime_file, openvino_file, session_options
 from quality.engines.memory import SHARE, peak_of, rows_that_fit, share_of_process
 from quality.engines.tower import EngineError, Tower
 
@@ -193,9 +193,7 @@ def converted(module: "torch.nn.Module", *, device: "torch.device", dtype: "torc
 def _onnxruntime(tower: Tower, engine: str, lanes: int, mapped: bool) -> Call:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options = session_options()
     file = onnxruntime_file(tower) if mapped else None
     if file is not None:  # it was optimised when it was laid out
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

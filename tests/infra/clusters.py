@@ -80,7 +80,7 @@ def spark_cluster(folder: Path, *, workers: int = 2, settings: Sequence[str] = (
             started.append(
                 starting.java(f"worker-{number}", f"{deploy}.worker.Worker", *where, *has, url, **{**env, "SPARK_LOCAL_IP": host})
             )
-        server, job_port = spark.start_job_server(
+        server, job_port = spark.start_driver(
             starting.parts,
             folder / "driver",
             master=url,
@@ -111,6 +111,6 @@ def flink_cluster(folder: Path, *, task_managers: int = 2) -> Iterator[Cluster]:
         conf = ("--configDir", str(flink.write_configuration(folder / "conf", settings)))
         starting.java("job-manager", f"{runtime}.entrypoint.StandaloneSessionClusterEntrypoint", *conf, port=rest)
         started = [starting.java(f"worker-{number}", f"{runtime}.taskexecutor.TaskManagerRunner", *conf) for number in range(task_managers)]
-        server, job_port = flink.start_job_server(starting.parts, folder / "driver", master=f"{HOST}:{rest}", output=starting.log("driver"))
+        server, job_port = flink.start_driver(starting.parts, folder / "driver", master=f"{HOST}:{rest}", output=starting.log("driver"))
         starting.callback(end, server)
         yield Cluster([*starting.flags(job_port, "beam-runners-flink-1.19"), "--parallelism=2"], started, folder)

@@ -12,6 +12,8 @@ from infra.constants import COMPARISONS_S, HASH_ROW_BYTES, IMAGES_S, PAIRS_A_COM
 from infra.cost import Job, estimate
 from infra.page import refreshed
 from infra.sizing import PRICES, main, parser, read_prices
+from pipelines import flags
+from pipelines.steps import near_pairs, select_pairs, shuffling, write_shards
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,3 +149,18 @@ def test_the_model_says_what_was_measured():
     for pairs, run in constants.runs("growth").items():
         said, took = sum(modelled(run).values()), sum(step["cpu_s"] for step in run["steps"].values())
         assert pairs < 10_000 or 1 / 1.5 < said / took < 1.5, pairs
+
+
+def test_the_model_counts_with_the_jobs_own_numbers():
+    assert constants.IN_MEMORY_ROWS == near_pairs.NearLosers.IN_MEMORY_ROWS
+    assert constants.GATHERED_ROWS == shuffling._GATHERED_ROWS == write_shards._GATHERED_ROWS
+    assert (constants.NEAR_GATHERED_ROWS, constants.NEAR_PARTITION_ROWS) == (near_pairs._GATHERED_ROWS, near_pairs._ROWS_A_PARTITION)
+    assert (constants.PARTITION_ROWS, constants.MEMBERS_AHEAD) == (select_pairs._ROWS_A_PARTITION, write_shards._MEMBERS_AHEAD)
+    assert flags.parser().get_default("shard_count") == constants.SHARD_PAIRS
+
+
+@pytest.mark.parametrize("knob", ["pairs", "unit", "image_bytes"])
+def test_what_is_no_number_is_refused(knob):
+    command = [sys.executable, "-m", "infra.sizing", "--pairs", "1e6", f"--{knob}", "inf"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and f"--{knob}" in done.stderr and "inf" in done.stderr and "Traceback" not in done.stderr

@@ -23,7 +23,7 @@ from pipelines.publish import publish
 from quality.block_lists import ENVIRONMENT
 from schemas.pool import Pool
 from schemas.release import Release
-from schemas.store import StoreError
+from schemas.store import StoreError, open_store
 from tests.block_lists import write_lists
 from tests.conftest import ROOT
 from tests.releases import make_release
@@ -179,7 +179,9 @@ def test_nothing_is_overwritten_but_an_export_when_told(data, tmp_path, capsys):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     with pytest.raises(UsageError, match="--csv is for imagefolder, laion, url-list"):
         run(data, "parquet", tmp_path / "new", "--csv")
-    with pytest.raises(UsageError, match="no published release two; there is one"):
+    gone = Release(open_store(data), "gone")
+    gone.put_notice(superseded_by="one", why="takedown request 17", removal="0" * 12)
+    with pytest.raises(UsageError, match=r"no published release two; there is one$"):
         run(data, "parquet", tmp_path / "new", "--release", "two")
     with pytest.raises(UsageError, match="no dataset here"):
         run(tmp_path / "none", "parquet", tmp_path / "new")

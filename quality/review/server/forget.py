@@ -2,17 +2,18 @@
 
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from quality.command import UsageError
 from quality.review.server.audit import Actor, record
 from quality.review.server.database import Database
 from quality.review.server.models import journal, metadata, seats, skips, tasks
 
-_TRIES, _PAUSE_S = 40, 0.25  # a checkpoint waits for those who read
+_TRIES, _PAUSE_S = 40, 0.25  # it waits for those who read
 _SOME: Final = 500  # tasks of one statement
 _TABLES: Final = (skips, seats, journal, tasks)  # in the order of their references
 
@@ -85,28 +86,58 @@ _CLOSE: Final = {
 
 def _leave_nothing(database: Database) -> None:
     """Writes the files anew: deleted rows are in no page. PostgreSQL's write-ahead log, backups and replicas are beyond our reach."""
-    if not database.is_sqlite:
-        for table in _TABLES:
-            _on_its_own(database, f"VACUUM (FULL) {table.name}")
-        return
+    if not _tried(_rewritten_sqlite if database.is_sqlite else _rewritten_postgresql, database):
+        raise UsageError(
+            f"{database.engine.url.render_as_string(hide_password=True)}: somebody reads it without end, so that deleted rows stay in its files; "
+            "stop the review's server and run the same command again"
+        )
+
+
+def _tried(work: Callable[[Database], bool], database: Database) -> bool:
     for _ in range(_TRIES):
-        _on_its_own(database, "VACUUM")
-        busy, _, _ = _on_its_own(database, "PRAGMA wal_checkpoint(TRUNCATE)")
-        if not busy:
-            return
+        if work(database):
+            return True
         time.sleep(_PAUSE_S)
-    raise UsageError(
-        f"{database.engine.url.render_as_string(hide_password=True)}: somebody reads it without end, so that deleted rows stay in its log; "
-        "stop the review's server and run the same command again"
-    )
+    return False
+
+
+def _rewritten_sqlite(database: Database) -> bool:
+    _on_its_own(database, "VACUUM")
+    busy, _, _ = _on_its_own(database, "PRAGMA wal_checkpoint(TRUNCATE)")
+    return not busy
+
+
+def _rewritten_postgresql(database: Database) -> bool:
+    """False while others see the deleted rows, for whom VACUUM would keep them, or hold a table.
+
+    Statistics hold values of rows too. A table that is empty is not analysed anew; a column whose type is set, to what it is, has none.
+    """
+    quoted = database.reader.dialect.identifier_preparer.quote
+    with database.reader.connect() as connection:  # which commits each statement by itself
+        newest = connection.execute(text("SELECT pg_current_xact_id()::xid")).scalar()
+        others = "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND age(backend_xmin) > age(CAST(:newest AS xid))"
+        if connection.execute(text(others), {"newest": str(newest)}).scalar():
+            return False
+        connection.execute(text(f"SET lock_timeout = {round(1000 * _PAUSE_S)}"))
+        try:
+            for table in _TABLES:
+                if connection.execute(select(table).limit(1)).first() is None:
+                    for column in table.columns:
+                        name, kind = quoted(column.name), column.type.compile(connection.dialect)
+                        connection.execute(text(f"ALTER TABLE {table.name} ALTER COLUMN {name} TYPE {kind}"))
+                connection.execute(text(f"VACUUM (FULL, ANALYZE) {table.name}"))
+            connection.execute(text("VACUUM (FULL) pg_statistic"))
+        except DBAPIError as error:
+            if "lock timeout" in str(error):
+                return False
+            raise
+        finally:
+            connection.execute(text("RESET lock_timeout"))
+    return True
 
 
 def _on_its_own(database: Database, statement: str) -> Any:
-    """Runs a statement outside any transaction; returns the first row of SQLite's answer."""
-    if not database.is_sqlite:
-        with database.reader.connect() as connection:  # which commits each statement by itself
-            connection.execute(text(statement))
-        return None
+    """Runs a statement of SQLite's outside any transaction; returns the first row of the answer."""
     raw = database.engine.raw_connection()
     try:
         return raw.cursor().execute(statement).fetchone()
