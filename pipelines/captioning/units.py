@@ -1,6 +1,6 @@
 """Gives every unit of a pool its captions of a version, one commit a unit: what is there is not made again."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -65,8 +65,3 @@ def _counted(pool: Pool, version: CaptionVersion, raw: Commit) -> tuple[int, int
     null = pc.is_null(version.read(raw.unit)["caption"])
     fetched = pc.equal(pool.read_raw(raw.unit, ["status"])["status"], "success")
     return captioned, without, pc.sum(pc.and_(null, fetched)).as_py() or 0
-
-
-def missing_units(version: CaptionVersion, units: Collection[str]) -> Iterator[str]:
-    """Those of the units that have no captions of this version, in order."""
-    return iter(sorted(set(units) - version.units()))
