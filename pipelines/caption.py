@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines.captioning.file import REFUSALS, CaptionFile
 from pipelines.captioning.model import ModelCaptions
-from pipelines.captioning.units import Given, give_captions
+from pipelines.captioning.units import Given, give_captions, part_of, rows_to_do
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError, mapping, positive
 from pipelines.pool_job import check_removals
 from pipelines.progress import duration, say
@@ -30,13 +30,14 @@ _EVERY_S = 10.0
 # Flags that are about a model, with their defaults.
 _OF_MODELS: Final[dict[str, Any]] = {
     "checkpoint": None, "prompt": None, "beams": Settings.beams, "tokens": Settings.tokens, "dtype": Settings.dtype, "device": "cpu",
+    "part": (1, 1),
 }  # fmt: skip
 
 _EXAMPLES = """examples:
   python -m pipelines.caption --dataset cats --name blip2 --captions 'blip2/*.parquet' --columns uid=UID,caption=TEXT
       captions of files, found by uid, else by url, source_id or sha256 of the image, whichever column there is
   python -m pipelines.caption --dataset cats --name blip2 --model models/blip2-opt-2.7b --device cuda --dtype bfloat16
-      captions by a model of transformers in a folder; nothing is downloaded
+      captions by a model of transformers in a folder; nothing is downloaded. Of eight GPUs each by its own command: --part 1/8, --part 2/8 …
   python -m pipelines.caption --dataset cats --name coca --model coca_ViT-B-32 --checkpoint coca_mscoco.pt
       by CoCa of open_clip
   python -m pipelines.ingest --dataset cats --start_at score --stop_after score --captions blip2
@@ -50,16 +51,22 @@ The same command continues after a kill; after an append it does the new units. 
 
 
 class _Told:
-    """A line now and then."""
+    """A line now and then. total: rows that are to be done."""
 
     def __init__(self) -> None:
         self.began = self.last = time.monotonic()
+        self.total = self.done = 0
 
-    def __call__(self, done: int, of: int) -> None:
+    def start(self, total: int) -> None:
+        self.began, self.total = time.monotonic(), total
+
+    def __call__(self, rows: int) -> None:
         now = time.monotonic()
-        if now - self.last >= _EVERY_S and done < of:
+        self.done += rows
+        if now - self.last >= _EVERY_S and self.done < self.total:
             self.last = now
-            say(f"caption  {done:,}/{of:,} units  {duration((of - done) * (now - self.began) / done)} left")
+            rate = self.done / (now - self.began)
+            say(f"caption  {self.done:,}/{self.total:,} pairs  {rate:,.0f} pairs/s  {duration((self.total - self.done) / rate)} left")
 
     @property
     def seconds(self) -> float:
@@ -79,9 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     version, told = CaptionVersion(pool, args.name), _Told()
     given = (_from_file if args.model is None else _by_model)(args, pool, version, told)
     new = f", {given.made:,} of its {given.units:,} units in {duration(told.seconds)}" if given.made else ": all was there"
-    say(
-        f"{given.rows:,} pairs of the pool: {given.captioned:,} have a caption, {given.without:,} have none ({given.bare:,} of them fetched)"
-    )
+    of = "the pool" if args.part == (1, 1) else f"{given.units:,} units, part {args.part[0]} of {args.part[1]}"
+    say(f"{given.rows:,} pairs of {of}: {given.captioned:,} have a caption, {given.without:,} have none ({given.bare:,} of them fetched)")
     say(f"version {version.name} of the captions is in {pool.store.path_of(version.path)}{new}")
     for line in _next(args.dataset, version.name):
         say(line)
@@ -90,12 +96,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _from_file(args: argparse.Namespace, pool: Pool, version: CaptionVersion, told: _Told) -> Given:
     with CaptionFile(args.captions, args.columns or {}) as file:
+        units = part_of(pool.committed())
+        for unit in units:
+            file.look_for(pool.read_raw(unit, [file.key])[file.key])
+        if file.unmatched == file.taken:
+            raise UsageError(
+                f"--captions {args.captions}: none of its {file.rows:,} rows is of a pair of {args.dataset}, by {file.key}; look at that column, or "
+                "name another one, as in --columns url=URL,caption=TEXT; nothing was written"
+            )
         version.adopt(file.origin())
+        told.start(rows_to_do(pool, version, units))
 
         def captions_of(pool: Pool, raw: Commit) -> pa.Array:
+            told(raw.rows)
             return file.captions_for(pool.read_raw(raw.unit, [file.key])[file.key])
 
-        given = give_captions(pool, version, captions_of, again=True, tell=told)
+        given = give_captions(pool, version, units, captions_of)
         say(f"{args.captions}: {file.rows:,} rows, found by {file.key}")
         for reason, refused in file.refused.items():
             say(f"  {refused.rows:,} {REFUSALS[reason]}" + (f" (first: {refused.first})" if refused.first else ""))
@@ -109,9 +125,11 @@ def _by_model(args: argparse.Namespace, pool: Pool, version: CaptionVersion, tol
     settings = Settings(args.beams, args.tokens, args.prompt, args.dtype)
     model = open_captioner(args.model, args.checkpoint, settings, device=args.device)
     version.adopt(origin_of(model))
-    say(f"{model.name} ({model.weights[:12]}) on {args.device}: {len(pool.committed() - version.units()):,} units to do")
+    units = part_of(pool.committed(), args.part)
+    told.start(rows_to_do(pool, version, units))
+    say(f"{model.name} ({model.weights[:12]}) on {args.device}: {told.total:,} of the pairs of {len(units):,} units to do")
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as executor:
-        return give_captions(pool, version, ModelCaptions(model, executor), tell=told)
+        return give_captions(pool, version, units, ModelCaptions(model, executor, told))
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -158,7 +176,22 @@ def _parser() -> Parser:
     model.add_argument(
         "--device", metavar="NAME", default=_OF_MODELS["device"], help="as torch names it; the same for all units of a version"
     )
+    model.add_argument(
+        "--part",
+        metavar="K/N",
+        type=_part,
+        default=_OF_MODELS["part"],
+        help="only every N-th unit, from the K-th: for N commands at a time",
+    )
     return parser
+
+
+def _part(text: str) -> tuple[int, int]:
+    """`2/8` as (2, 8)."""
+    first, _, of = text.partition("/")
+    if not (first.isdigit() and of.isdigit() and 1 <= int(first) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text} is no part, as 2/8 is")
+    return int(first), int(of)
 
 
 if __name__ == "__main__":

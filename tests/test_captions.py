@@ -112,17 +112,18 @@ def test_the_command_adds_what_is_missing_with_the_same_bytes(made, capsys):
     assert "27 have a caption, 3 have none (3 of them fetched)" in told and "1 of its 2 units" in told
 
 
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda rows: {**rows, "f" * 32: "of no pair"}, "a version never changes: give these captions another --name"),
-        (lambda rows: {}, "a version never changes"),
-    ],
-)
-def test_a_version_never_changes(made, tmp_path, capsys, spoil, says):
-    file = captioning.write_captions(tmp_path / "told.csv", spoil({}))
+def test_a_version_never_changes(made, tmp_path, capsys):
+    uid = captioning.rows_of(Pool(made[0]))[0]["uid"]
+    file = captioning.write_captions(tmp_path / "told.csv", {uid: "another"})
     assert command(lambda: captioning.give(made[0], file)) == 2
-    assert says in capsys.readouterr().err
+    assert "a version never changes: give these captions another --name" in capsys.readouterr().err
+
+
+def test_a_file_about_other_pairs_makes_no_version(made, tmp_path, capsys):
+    file = captioning.write_captions(tmp_path / "others.csv", {"a" * 32: "of another dataset"})
+    assert command(lambda: captioning.give(made[0], file, "others")) == 2
+    assert "none of its 1 rows is of a pair" in capsys.readouterr().err
+    assert CaptionVersion(Pool(made[0]), "others").origin() is None
 
 
 def test_select_refuses_what_is_not_whole_and_says_what_to_type(made, tmp_path, capfd):
@@ -176,6 +177,11 @@ def test_a_model_writes_a_version_and_goes_on_with_the_same_bytes(made, tmp_path
     assert captioning.caption(flags) == 0
     assert {path: pool.store.read(path) for path, _ in pool.store.list(version.path)} == before
     capsys.readouterr()
+    pool.store.delete(f"{version.path}/{sorted(version.units())[-1]}.parquet")
+    for part, does in (("1/2", "20 pairs of 1 units, part 1 of 2"), ("2/2", "10 pairs of 1 units, part 2 of 2")):
+        assert captioning.caption([*flags, "--part", part]) == 0
+        assert does in capsys.readouterr().out
+    assert {path: pool.store.read(path) for path, _ in pool.store.list(version.path)} == before
     assert command(lambda: captioning.caption([*flags[:-1], "7"])) == 2
     assert "model tiny-blip" in capsys.readouterr().err
     assert command(lambda: captioning.caption([*flags[:4], "--captions", "x.csv", "--beams", "2"])) == 2

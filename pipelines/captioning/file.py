@@ -85,14 +85,18 @@ class CaptionFile:
 
     @property
     def unmatched(self) -> int:
-        """How many of the taken rows no pair had that was looked up."""
+        """How many of the taken rows are of no key that was looked for."""
         return self.taken - int(np.count_nonzero(self._met))
+
+    def look_for(self, keys: pa.ChunkedArray) -> None:
+        """Notes which rows are of one of the keys: `unmatched` are of none that was looked for."""
+        at = self._find(_digests(keys.to_pylist())[0])
+        self._met[at[at >= 0]] = True
 
     def captions_for(self, keys: pa.ChunkedArray) -> pa.Array:
         """The caption of each key; null where the key is, or no row has it."""
         digests, asked = _digests(keys.to_pylist())
         at = self._find(digests)
-        self._met[at[at >= 0]] = True
         found: list[str | None] = [None] * len(keys)
         for row, place in zip(asked, at.tolist(), strict=True):
             if place >= 0:

@@ -1,7 +1,7 @@
 """Captions that a model writes: a unit's chunks as scorers take them, decoded ahead, some images at a time."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -23,8 +23,9 @@ class ModelCaptions:
     Which images are looked at together hangs on the unit alone.
     """
 
-    def __init__(self, model: Captioner, executor: ThreadPoolExecutor):
-        self._model, self._executor = model, executor
+    def __init__(self, model: Captioner, executor: ThreadPoolExecutor, tell: Callable[[int], None] = lambda _: None):
+        """executor: decodes. tell: is told how many rows were done, time and again."""
+        self._model, self._executor, self._tell = model, executor, tell
 
     def __call__(self, pool: Pool, raw: Commit) -> pa.Array:
         found: list[str | None] = [None] * raw.rows
@@ -32,6 +33,7 @@ class ModelCaptions:
             for first, batch in one_ahead(decoding(batches(pool, raw.unit, _NEEDS, {}), _NEEDS.sides, self._executor)):
                 for row, caption in self._of_chunk(batch):
                     found[first + row] = caption
+                self._tell(len(batch))
         return pa.array(found, pa.string())
 
     def _of_chunk(self, batch: PairBatch) -> Iterator[tuple[int, str]]:

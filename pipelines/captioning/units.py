@@ -1,6 +1,6 @@
 """Gives every unit of a pool its captions of a version, one commit a unit: what is there is not made again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,7 +15,8 @@ Captioner = Callable[[Pool, Commit], pa.Array]  # the captions of a unit, one a 
 
 @dataclass(frozen=True)
 class Given:
-    """What a version has of a pool. Rows: captioned + without = all that are committed; bare: of those without one, the fetched ones."""
+    """What a version has of some units of a pool, of which `made` are new. captioned + without = all their rows; bare: of those without a
+    caption, the fetched ones."""
 
     units: int
     made: int
@@ -28,27 +29,30 @@ class Given:
         return self.captioned + self.without
 
 
-def give_captions(
-    pool: Pool, version: CaptionVersion, captions_of: Captioner, *, again: bool = False, tell: Callable[[int, int], None] = lambda *_: None
-) -> Given:
-    """Commits the captions of every unit that has none of this version. Rivals may do the same.
+def part_of(units: Iterable[str], part: tuple[int, int] = (1, 1)) -> list[str]:
+    """The k-th of n parts of the units, as (k, n), that share them out."""
+    return sorted(units)[part[0] - 1 :: part[1]]
 
-    again: asks for the captions of units that have theirs too, for what asking counts; they stay as they are. tell: (units done, of how many).
-    Raises PoolError where rows do not add up.
-    """
-    units, there = sorted(pool.committed()), version.units()
+
+def rows_to_do(pool: Pool, version: CaptionVersion, units: Sequence[str]) -> int:
+    """Rows of those units that have no captions of this version yet."""
+    missing = set(units) - version.units()
+    return sum(commit.rows for unit in missing if (commit := pool.raw_commit(unit)) is not None)
+
+
+def give_captions(pool: Pool, version: CaptionVersion, units: Sequence[str], captions_of: Captioner) -> Given:
+    """Commits the captions of every unit that has none of this version. Rivals may do the same. Raises PoolError where rows do not add up."""
+    there = version.units()
     captioned = without = bare = made = 0
-    for done, unit in enumerate(units):
+    for unit in units:
         raw = pool.raw_commit(unit)
         assert raw is not None
-        captions = captions_of(pool, raw) if again or unit not in there else None
         if unit not in there:
-            assert captions is not None
+            captions = captions_of(pool, raw)
             version.commit(raw, pa.table([pool.read_raw(unit, ["uid"])["uid"], captions], schema=CAPTIONS))
             made += 1
         counts = _counted(pool, version, raw)
         captioned, without, bare = captioned + counts[0], without + counts[1], bare + counts[2]
-        tell(done + 1, len(units))
     return Given(len(units), made, captioned, without, bare)
 
 

@@ -43,7 +43,9 @@ def test_every_format_gives_the_same(tmp_path, kind):
     with CaptionFile(str(write(tmp_path, kind, ROWS)), {}) as file:
         keys = [ROWS[3]["uid"], None, "e" * 32, ROWS[0]["uid"]]
         assert looked_up(file, keys) == ["카페 café 3", None, None, "카페 café 0"]
-        assert (file.key, file.rows, file.taken, file.unmatched, file.refused) == ("uid", 5, 5, 3, {})
+        assert (file.key, file.rows, file.taken, file.unmatched, file.refused) == ("uid", 5, 5, 5, {})
+        file.look_for(pa.chunked_array([pa.array(keys)]))
+        assert file.unmatched == 3
 
 
 def test_a_pattern_names_several_files_and_each_has_its_digest(tmp_path):
