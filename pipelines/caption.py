@@ -63,7 +63,7 @@ class _Told:
     def __call__(self, rows: int) -> None:
         now = time.monotonic()
         self.done += rows
-        if now - self.last >= _EVERY_S and self.done < self.total:
+        if now - self.last >= _EVERY_S and 0 < self.done < self.total:
             self.last = now
             rate = self.done / (now - self.began)
             say(f"caption  {self.done:,}/{self.total:,} pairs  {rate:,.0f} pairs/s  {duration((self.total - self.done) / rate)} left")

@@ -55,6 +55,7 @@ def told(uid: str) -> str:
 
 
 def write_captions(path: Path, captions: Mapping[str, str]) -> Path:
+    path.parent.mkdir(exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(("ID", "TEXT"))
