@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,14 +17,15 @@ from schemas.release import Release, latest
 from tests import appending
 
 PAIRS, LEFT_OUT = 30, 3  # the last ones have no caption in the file
-POLICY = """name = "letters"
-similarity = "image.sharpness"
+HEAD = 'name = "letters"\nsimilarity = "image.sharpness"\n'
+POLICY = """
 [[rule]]
 column = "letters.count"
 min = 1
 missing = "drop"
 reason = "caption:too_short"
 """
+REDACTS = '[captions]\npersonal_data = "redact"\n'
 VERSION = 'caption = "caption@told"\n'
 FLAGS = (
     "--running_mode", "in_memory", "--workers", "1", "--scorers", "image,tests.captioning:Letters", "--unit_size", "20", "--shard_count", "10",
@@ -50,8 +52,18 @@ def rows_of(pool: Pool) -> list[dict]:
 
 
 def told(uid: str) -> str:
-    """The caption that the file gives a pair, with an accent that is not composed."""
-    return f"a cafe\u0301 of {hashlib.sha256(uid.encode()).hexdigest()[:6]}"
+    """The caption that the file gives a pair, with an accent that is not composed, and an address."""
+    return f"a cafe\u0301 of {hashlib.sha256(uid.encode()).hexdigest()[:6]}, ask ann@example.org"
+
+
+def pooled(uid: str) -> str:
+    """The same, as the pool has it."""
+    return unicodedata.normalize("NFC", told(uid))
+
+
+def released(uid: str) -> str:
+    """The same, as told.toml releases it."""
+    return pooled(uid).replace("ann@example.org", "[e-mail]")
 
 
 def write_captions(path: Path, captions: Mapping[str, str]) -> Path:
@@ -77,8 +89,8 @@ def give(root: Path, file: Path, name: str = "told") -> int:
 def make(place: Path) -> tuple[Path, Release]:
     """(dataset, its release of the sources' captions). Beside it: source/, sources.toml, told.toml, told.csv."""
     source = appending.folder(place / "source", appending.captions(0, PAIRS))
-    (place / "sources.toml").write_text(POLICY)
-    (place / "told.toml").write_text(VERSION + POLICY)
+    (place / "sources.toml").write_text(HEAD + POLICY)
+    (place / "told.toml").write_text(HEAD + VERSION + REDACTS + POLICY)
     root = place / "data"
     release = run(root, "--source", source, "--policy", place / "sources.toml")
     uids = sorted(row["uid"] for row in rows_of(Pool(root)))
