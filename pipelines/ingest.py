@@ -277,7 +277,8 @@ def _tars_and_size(shards: Sequence[Shard]) -> str:
 def _funnel_text(job: ReleaseJob, funnel: Funnel, *, already: bool = False) -> list[str]:
     """Which release by which policy, what became of every row, and the commonest reasons."""
     policy = job.run["policy"]["name"]
-    head = f"Release {job.release.name} by policy {policy}" + (f" ({ALREADY})" if already else "")
+    captions = f", captions {job.plan.captions}" if job.plan.captions else ""
+    head = f"Release {job.release.name} by policy {policy}{captions}" + (f" ({ALREADY})" if already else "")
     parent = None if job.run["parent"] in (None, job.release.name) else Release(job.pool.store, job.run["parent"]).run()
     if parent is not None and parent["policy"]["name"] != policy:
         head += f"; its parent {job.run['parent']} was made by {parent['policy']['name']}"
