@@ -19,7 +19,7 @@ from pipelines.tar import TarWriter
 from quality.columns.personal_data import without_personal_data
 from quality.images import Converted, ImageError, Target, convert
 from schemas.captions import with_version
-from schemas.columns import table_of
+from schemas.columns import field, table_of
 from schemas.digest import digest_of_json, digest_of_table
 from schemas.pool import Pool
 from schemas.release import INDEX, Release
@@ -36,6 +36,7 @@ _UNTOLD: Final = frozenset({"key", "status", "error_message", "offset", "size", 
 # What a sample's JSON tells beside `caption`, where that is of a version: the source's own, and which version it is.
 OF_THE_SOURCE: Final = "caption.source"
 VERSION: Final = "caption.version"
+CAPTION: Final = field("caption", pa.string(), meaning="of the version that the policy takes, or redacted by it")  # of such an index
 
 _PLACES: Final = ["#tar", "#offset", "#size"]  # of a pair's stored bytes
 _REVISION: Final = 1  # of how a shard is written from equal inputs
@@ -212,7 +213,8 @@ class _Known:
         captions: str | None,
     ):
         self.pool, self.score_columns, self.redact, self.captions = pool, score_columns, redact, captions
-        self.index = pa.schema([*INDEX, *self._score_fields()])
+        index = INDEX if captions is None else INDEX.set(INDEX.get_field_index(CAPTION.name), CAPTION)
+        self.index = pa.schema([*index, *self._score_fields()])
         # Units of one schema are one table; those of different schemas stay apart: a pair's JSON must not depend on its company.
         parts: dict[str, list[pa.Table]] = defaultdict(list)
         members = pa.concat_tables(

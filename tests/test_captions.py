@@ -79,6 +79,7 @@ def test_samples_have_the_versions_captions_and_tell_of_the_sources(made):
     for shard in release.shards():
         index = release.read_index(shard.shard, ["uid", "caption"]).to_pylist()
         assert all(row["caption"] == found[row["uid"]]["txt"].decode() for row in index)
+        assert b"version" in release.index_schema(shard.shard).field("caption").metadata[b"meaning"]
 
 
 def test_a_pair_that_the_version_lacks_is_dropped_and_counted(made):
