@@ -11,9 +11,9 @@ from quality.engines import choose_engines
 from quality.evidence.manifest import TrustError, read_anchors
 from quality.evidence.original import model_of
 from quality.scorers import PACKAGED, make_scorers, towers_of
-from quality.scorers.protocol import Scorer, in_order, info_of
+from quality.scorers.protocol import Scorer, in_order, info_of, reads_captions
 from schemas.pool import Pool
-from schemas.units import Pass, ScorerInfo
+from schemas.units import BLIND, Pass, ScorerInfo
 
 _FLAGS_OF_SCORERS = {
     "nsfw_head": ("nsfw",), "person_names": ("deepfake",), "deepfake_probe": ("deepfake",), "c2pa_trust": ("evidence", "deepfake"),
@@ -47,9 +47,10 @@ def chosen_scorers(
             raise UsageError(f"--engine {args.engine}: none of --scorers {args.scorers} has a model to run; leave --engine out")
         used = ", ".join(sorted(set(engines.values())))
         raise UsageError(f"{args.dataset} is scored with {used}; an engine is fixed once a pool: leave --engine out")
-    scorers = made(names, engines)
-    stored = [scorer for pass_ in pool.passes() for scorer in pass_.scorers]
-    for pass_ in pool.passes():
+    scorers = _readers(args, made(names, engines))
+    there = pool.passes_for(args.captions)
+    stored = [scorer for pass_ in there for scorer in pass_.scorers]
+    for pass_ in (pass_ for pass_ in there if pass_.captions == args.captions):
         if {info_of(scorer) for scorer in scorers} == set(pass_.scorers):
             ordered = sorted(scorers, key=lambda scorer: pass_.scorers.index(info_of(scorer)))
             return ordered, _read_by(args, ordered, scorers, stored, partial(made, engines=engines)), pass_, engines
@@ -62,9 +63,26 @@ def chosen_scorers(
     try:
         ordered = in_order(missing, stored={column for scorer in stored for column in scorer.columns})
     except ValueError as error:
-        raise UsageError(f"{error}; add to --scorers what gives these columns") from error
+        what = "add to --scorers what gives these columns" + (
+            ", or, where that reads no captions, score the pool with it first, without --captions" if args.captions else ""
+        )
+        raise UsageError(f"{error}; {what}") from error
     reads = _read_by(args, ordered, scorers, stored, partial(made, engines=engines))
-    return ordered, reads, Pass.of([info_of(scorer) for scorer in ordered]), engines
+    blind = [scorer.name for scorer in ordered if not reads_captions(scorer) and scorer.name not in BLIND]
+    return ordered, reads, Pass.of([info_of(scorer) for scorer in ordered], args.captions, blind), engines
+
+
+def _readers(args: argparse.Namespace, scorers: list[Scorer]) -> list[Scorer]:
+    """With --captions, those that read captions: what the others gave holds for every version."""
+    if args.captions is None:
+        return scorers
+    readers = [scorer for scorer in scorers if reads_captions(scorer)]
+    if not readers:
+        raise UsageError(
+            f"--captions {args.captions}: {', '.join(scorer.name for scorer in scorers)} read no captions, and hold for every version; leave "
+            "--captions out, or name scorers that do"
+        )
+    return readers
 
 
 def _check_trust(args: argparse.Namespace, evidence_read_as: str | None) -> None:

@@ -17,10 +17,12 @@ from pipelines.progress import say
 from pipelines.run import command
 from quality.block_lists import LISTED, BlockLists, listed_rows, read_lists
 from quality.rules import CRASHED, DUPLICATES, UNDECODABLE, judge
+from schemas.caption_names import SOURCES
+from schemas.captions import versions
 from schemas.follow_ups import follow_up
 from schemas.policy import Policy, Rule, parse_stored_policy
 from schemas.pool import Pool
-from schemas.reasons import REJECTED, reason_text
+from schemas.reasons import REJECTED, UNCAPTIONED, reason_text
 from schemas.release import Release, latest
 from schemas.units import base_of, number_of
 
@@ -106,6 +108,7 @@ def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy |
     lines = [
         f"uid        {raw['uid']}",
         f"caption    {raw['caption'] if raw['caption'] is not None else '(none)'}",
+        *_versions(pool, found),
         f"image      {raw['url'] or raw['file_name'] or '(none)'}",
         f"source     {file.path if file else '?'}, line {raw['source_line']}; unit {found.unit}, row {found.row}",
         f"licence    {raw['license'] or raw['license_url'] or 'none stated'}" + (f", by {raw['creator']}" if raw["creator"] else ""),
@@ -122,7 +125,8 @@ def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy |
         return [*lines, f"verdict    none yet: {by_whom} about it"]
     [decision] = judged.decided.to_pylist()
     then = "" if judged is found else ", before the pair was asked for again"
-    lines.append(f"verdict    {decision['verdict']}  (release {release.name}, policy {policy.name}{then})")
+    captions = f", captions {policy.caption_version}" if policy.caption_version else ""
+    lines.append(f"verdict    {decision['verdict']}  (release {release.name}, policy {policy.name}{then}{captions})")
     lines += [f"  because  {reason}: {reason_text(reason)}" for reason in decision["reasons"]]
     if decision["duplicate_of"]:
         lines.append(f"  better   {decision['duplicate_of']}  (explain that uid to see it)")
@@ -131,6 +135,17 @@ def lines_of(pool: Pool, release: Release | None, found: Found, policy: Policy |
     if judged.raw["status"] == "success":
         lines += _bounds(judged.decided, policy)
     return [*lines, *_would_keep(decision, policy)]
+
+
+def _versions(pool: Pool, found: Found) -> list[str]:
+    """The pair's captions of the pool's versions, one a line."""
+    told = []
+    for version in versions(pool):
+        commit = version.commit_of(found.unit)
+        if commit is not None:
+            caption = version.read(found.unit)[SOURCES][found.row].as_py()
+            told.append(f"  @{version.name:<8} {caption if caption is not None else '(none)'}")
+    return told
 
 
 def _bounds(decided: pa.Table, policy: Policy) -> list[str]:
@@ -169,6 +184,8 @@ def _remedy(reason: str, decision: dict[str, Any], policy: Policy) -> str:
         return "an image file that decodes"
     if reason == "optout:refused":
         return "a site and a file that allow mining"
+    if reason == UNCAPTIONED:
+        return f"a caption of it in the version {policy.caption_version}, or a policy with another one"
     if reason == REJECTED:
         return "people who decide otherwise"
     rules = [rule for rule in policy.rules if reason in (rule.reason, rule.missing_reason)]

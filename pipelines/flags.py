@@ -176,6 +176,11 @@ def parser() -> Parser:
         default=[],
         help="your own scorer, beside those of --scorers; can be given again",
     )
+    score.add_argument(
+        "--captions",
+        metavar="NAME",
+        help="with --start_at score: score a version of the captions (python -m pipelines.caption), by those scorers that read captions",
+    )
     score.add_argument("--clip_model", metavar="NAME", default="pigment-embedded", help="embedded model, or an open_clip architecture")
     score.add_argument("--clip_checkpoint", metavar="PATH", help="weights of --clip_model: a file, or an open_clip tag")
     score.add_argument("--clip_label", metavar="NAME", help="the weights' name in policies, as in ViT-B-32/NAME (default: tag or file)")

@@ -85,10 +85,11 @@ def select_graph(pipeline: beam.Pipeline, job: ReleaseJob) -> None:
 def shard_graph(pipeline: beam.Pipeline, job: ReleaseJob, *, shards: int) -> None:
     """Decided units to shards. Uid, unit and row of what is kept are shuffled."""
     units = pipeline | "Decided" >> beam.Create(job.units)
-    redact = job.rules.policy.captions.personal_data == "redact"
+    policy = job.rules.policy
     _ = units | "Shard" >> WriteShards(
-        job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns, redact=redact, parent=job.parent
-    )
+        job.pool, job.release, job.target, shards=shards, score_columns=job.score_columns, redact=policy.captions.personal_data == "redact",
+        captions=policy.caption_version, parent=job.parent,
+    )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -211,6 +212,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--against compares policies without writing anything: add --what_if")
     if args.retry_failed and args.start_at != "fetch":
         raise UsageError(f"--retry_failed fetches again: leave --start_at {args.start_at} out")
+    if args.captions is not None and args.start_at != "score":
+        raise UsageError("--captions scores a version of the captions of pairs that are fetched: add --start_at score")
     if args.add_source and args.source is None:
         raise UsageError("--add_source needs --source")
 
@@ -274,7 +277,8 @@ def _tars_and_size(shards: Sequence[Shard]) -> str:
 def _funnel_text(job: ReleaseJob, funnel: Funnel, *, already: bool = False) -> list[str]:
     """Which release by which policy, what became of every row, and the commonest reasons."""
     policy = job.run["policy"]["name"]
-    head = f"Release {job.release.name} by policy {policy}" + (f" ({ALREADY})" if already else "")
+    captions = f", captions {job.plan.captions}" if job.plan.captions else ""
+    head = f"Release {job.release.name} by policy {policy}{captions}" + (f" ({ALREADY})" if already else "")
     parent = None if job.run["parent"] in (None, job.release.name) else Release(job.pool.store, job.run["parent"]).run()
     if parent is not None and parent["policy"]["name"] != policy:
         head += f"; its parent {job.run['parent']} was made by {parent['policy']['name']}"

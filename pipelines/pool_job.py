@@ -18,13 +18,16 @@ from pipelines.sources.places import spec_of
 from pipelines.sources.rows import RowReader
 from pipelines.steps.shared_models import SHARING
 from quality.block_lists import read_lists
+from quality.column_plan import check_version
 from quality.engines.threads import threads_of_process
 from quality.evidence.manifest import TrustError, read_anchors
 from quality.images.convert import Target
 from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.scorers.protocol import Scorer
+from schemas.caption_names import PREFIX
 from schemas.follow_ups import Planned, begin_round, end_round, open_round, planned_follow_ups
+from schemas.policy import Policy
 from schemas.pool import Pool
 from schemas.removals import removals
 from schemas.store import Store
@@ -120,7 +123,8 @@ class PoolJob:
         scorers = (
             ", ".join(f"{scorer.name} ({scorer.version.partition('@')[0]})" for scorer in self.scorers) if self.scores else "no scoring"
         )
-        told = f"{self.pool.store.name}: {what}; {scorers}"
+        version = f"; captions {self.pass_.captions}" if self.pass_.captions else ""
+        told = f"{self.pool.store.name}: {what}; {scorers}{version}"
         if self.asks_hosts:
             told += "\n" + self._politeness()
         if self.evidence_read_as is not None and (self.fetches or "evidence" in {scorer.name for scorer in self.scorers}):
@@ -178,6 +182,8 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         )
     policy = with_scorers(find_policy(args.policy), args.read_scorer)  # a policy that cannot be read is told before hours of fetching
     Rules(policy)
+    if args.captions is not None:
+        _check_captions(args, pool, policy)
     read_as = _evidence_read_as(wanted if fetches else source)
     scorers, reads, pass_, engines = chosen_scorers(args, pool, evidence_read_as=read_as) if scores else ([], [], Pass("none", ()), {})
     if fetches:
@@ -195,6 +201,15 @@ def open_pool_job(args: argparse.Namespace) -> PoolJob:
         scorers, reads, pass_, fetches, scores, lists, asks_hosts, read_as, retry_round, args.max_failure_rate,
         args.share_models, threads_of_process(args.workers), hints, args.runner != DIRECT_RUNNER,
     )  # fmt: skip
+
+
+def _check_captions(args: argparse.Namespace, pool: Pool, policy: Policy) -> None:
+    check_version(pool, sorted(pool.committed()), args.captions, where=f"--captions {args.captions}")
+    if args.stop_after != "score" and policy.caption_version != args.captions:
+        raise UsageError(
+            f"--captions {args.captions} scores captions that policy {policy.name} does not take ({policy.caption}): add --stop_after score, or "
+            f'give a policy with the line caption = "{PREFIX}{args.captions}"'
+        )
 
 
 def _score_hints(args: argparse.Namespace) -> dict[str, str]:

@@ -24,6 +24,8 @@ from quality.documents import read_about, write_documents
 from quality.gates import GateResults, Outcome, run_gates, suites_with
 from quality.gates.run import line_of
 from quality.review.settle import counts_of
+from schemas.caption_names import version_of_policy
+from schemas.captions import CaptionVersion
 from schemas.follow_ups import statuses_of
 from schemas.line import Generations
 from schemas.pool import Pool
@@ -203,8 +205,9 @@ def make_manifest(
     pool: Pool, release: Release, run: dict[str, Any], *, decided: dict[str, Decided], deferred: dict[str, int], gates: GateResults
 ) -> dict[str, Any]:
     """What a release is, and what it was made from. Holds no time, no path and no host: the same inputs give the same bytes."""
+    captions = version_of_policy(run["policy"])
     statuses, reasons, cuts, units = statuses_of(pool, decided), Counter[str](), dict[str, float](), dict[str, Any]()
-    passes = [pass_ for pass_ in pool.passes() if pass_.name in run["passes"]]
+    passes = [pass_ for pass_ in pool.passes_for(captions) if pass_.name in run["passes"]]
     generations = generations_of_run(release, run)
     for name, unit in sorted(decided.items()):
         commit = pool.raw_commit(name)
@@ -217,6 +220,8 @@ def make_manifest(
             **counts, "raw": commit.content_digest, "tar": commit.tar_sha256, "scores": scores, "decisions": unit.content_digest,
             "generation": generations.generation(name),
         }  # fmt: skip
+        if captions is not None and (given := CaptionVersion(pool, captions).commit_of(name)) is not None:
+            units[name]["captions"] = given.content_digest
     counts = {verdict: sum(getattr(unit, verdict) for unit in decided.values()) for verdict in ("keep", "review", "drop")}
     missing = sum(deferred.values())
     return {
@@ -227,11 +232,15 @@ def make_manifest(
         "digest": run["digest"],
         "counts": {"rows": sum(unit.rows - unit.retried for unit in decided.values()) + missing, **counts, "deferred": missing},
         "funnel": {"statuses": dict(sorted(statuses.items())), "reasons": dict(sorted(reasons.items())), "cuts": cuts},
+        **({} if captions is None else {"captions": {"version": captions, "origin": CaptionVersion(pool, captions).origin()}}),
         "policy": run["policy"],
         "policy_digest": run.get("policy_digest"),
         "reviews": _reviews(run, reasons),
         "scorers": [
-            {"pass": pass_.name, **asdict(scorer), "columns": list(scorer.columns)} for pass_ in passes for scorer in pass_.scorers
+            {"pass": pass_.name, **asdict(scorer), "columns": list(scorer.columns)}
+            | ({"captions": pass_.captions} if pass_.captions else {})
+            for pass_ in passes
+            for scorer in pass_.scorers
         ],
         "licenses": _licenses(release),
         "engines": pool.settings("engines"),

@@ -22,6 +22,7 @@ from quality.images.convert import Target
 from quality.named_scorers import with_scorers
 from quality.rules import Rules, find_policy
 from quality.selection import plan_selection
+from schemas.captions import CaptionVersion
 from schemas.digest import digest_of_json
 from schemas.pool import Pool
 from schemas.release import Release, ReleaseError, heartbeat, is_alive, latest
@@ -116,16 +117,19 @@ class ReleaseJob:
 
 def release_digest(
     pool: Pool, units: Sequence[str], passes: Sequence[str], *, policy: str, target: str, sizes: Sequence[int], lists: str | None = None,
-    reviews: str | None = None,
+    reviews: str | None = None, captions: str | None = None,
 ) -> str:  # fmt: skip
-    """SHA-256 over everything that a release follows from: unit commits, scores, column functions, policy, target, block lists, reviews."""
+    """SHA-256 over everything that a release follows from: unit commits, scores, a version of the captions, column functions, policy, target,
+    block lists, reviews."""
     commits = {}
     for unit in units:
         raw = pool.raw_commit(unit)
         assert raw is not None
         scores = [commit.content_digest for name in passes if (commit := pool.score_commit(name, unit)) is not None]
         held = [raw.input_digest] if number_of(unit) else []  # which rows of its base a follow-up decides
-        commits[unit] = [raw.content_digest, raw.tar_sha256, *scores, *held]
+        version = None if captions is None else CaptionVersion(pool, captions).commit_of(unit)
+        told = [] if version is None else [["captions", version.content_digest]]
+        commits[unit] = [raw.content_digest, raw.tar_sha256, *scores, *held, *told]
     functions = {name: function.version for name, function in COLUMN_FUNCTIONS.items()}
     more = [*([] if lists is None else [lists]), *([] if reviews is None else [["reviews", reviews]])]
     return digest_of_json([_REVISION, commits, functions, policy, target, list(sizes), *more])
@@ -147,7 +151,7 @@ def open_release_job(args: argparse.Namespace, pool: Pool) -> ReleaseJob:
     reviews = open_reviews(pool, units, args.reviews, lists)
     inputs = release_digest(
         pool, units, [name for name, _ in score_columns],
-        policy=policy.digest, target=target.digest(), sizes=sizes, lists=lists.digest, reviews=reviews.digest,
+        policy=policy.digest, target=target.digest(), sizes=sizes, lists=lists.digest, reviews=reviews.digest, captions=plan.captions,
     )  # fmt: skip
     run = {
         "inputs": inputs, "policy": policy.as_dict(), "policy_digest": policy.digest,
@@ -203,8 +207,8 @@ def scalar_scores(pool: Pool, units: Sequence[str], plan: ColumnPlan) -> list[tu
     A column of several passes (two CLIP models) comes once: from the pass that the plan reads, else from the pass in which the plan reads
     other columns of the scorer, so that a band and its evidence are one scorer's, else from the first.
     """
-    fields = catalogue(pool, units)
-    passes = [pass_ for pass_ in pool.passes() if set(units) <= pool.scored(pass_.name)]
+    fields = catalogue(pool, units, plan.captions)
+    passes = [pass_ for pass_ in pool.passes_for(plan.captions) if set(units) <= pool.scored(pass_.name)]
     taken = {name: pass_name for pass_name, names in plan.scores.items() for name in names}
     for pass_ in passes:
         for scorer in pass_.scorers:

@@ -23,6 +23,7 @@ from pipelines.sources.formats import SourceError
 from pipelines.steps.loaded_scorers import ScorerBug
 from pipelines.workers import WorkerDied, death_since, deaths
 from quality.block_lists import BlockListError
+from quality.captioners import CaptionerError
 from quality.deepfake import NamesError, ProbeError
 from quality.embedded_clip import MissingWeights
 from quality.engines import EngineError
@@ -93,6 +94,7 @@ def run_graph(
 _USER_ERRORS = (
     UsageError,
     MissingWeights,
+    CaptionerError,
     ScorerError,
     ScorerBug,
     HeadError,

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from pipelines.tar import TarWriter
 from quality.columns.personal_data import without_personal_data
 from quality.images import Converted, ImageError, Target, convert
-from schemas.columns import table_of
+from schemas.captions import with_version
+from schemas.columns import field, table_of
 from schemas.digest import digest_of_json, digest_of_table
 from schemas.pool import Pool
 from schemas.release import INDEX, Release
@@ -31,6 +32,11 @@ _WINDOW_BYTES: Final = 8_000_000  # of stored images, read together: of three wi
 _TASK_PAIRS: Final = 16  # converted by one task of a thread pool
 # Columns about the unit's tar, not about the pair; and what the scorer `evidence` tells in columns of its own.
 _UNTOLD: Final = frozenset({"key", "status", "error_message", "offset", "size", "evidence"})
+
+# What a sample's JSON tells beside `caption`, where that is of a version: the source's own, and which version it is.
+OF_THE_SOURCE: Final = "caption.source"
+VERSION: Final = "caption.version"
+CAPTION: Final = field("caption", pa.string(), meaning="of the version that the policy takes, or redacted by it")  # of such an index
 
 _PLACES: Final = ["#tar", "#offset", "#size"]  # of a pair's stored bytes
 _REVISION: Final = 1  # of how a shard is written from equal inputs
@@ -86,11 +92,12 @@ class ShardWriter:
         *,
         score_columns: Sequence[tuple[str, Sequence[str]]] = (),
         redact: bool = False,
+        captions: str | None = None,
         parent: Release | None = None,
         reads: int = 32,
         threads: int = 1,
     ):
-        self.redact, self.parent = redact, parent
+        self.redact, self.captions, self.parent = redact, captions, parent
         self.same_target = parent is not None and (parent.run() or {}).get("target_digest") == target.digest()
         self.pool, self.release, self.target = pool, release, target
         self.score_columns = [(name, list(columns)) for name, columns in score_columns]
@@ -108,7 +115,7 @@ class ShardWriter:
         yield from (number for number, _ in shards if number not in missing)
         if not missing:
             return
-        known = _Known(self.pool, self.score_columns, missing, redact=self.redact)
+        known = _Known(self.pool, self.score_columns, missing, redact=self.redact, captions=self.captions)
         with ThreadPoolExecutor(self.reads) as readers, ThreadPoolExecutor(self.threads) as converters:
             for number in sorted(missing):
                 digest = known.input_digest(number, self.target)
@@ -123,8 +130,8 @@ class ShardWriter:
         pairs = known.pairs(number)
         if self.parent is not None and self.same_target and self.parent.shard(number) is not None:
             pairs = list(_with_made(pairs, self.parent, number))
-        reading = _one_ahead((window, self._start_reading(window, readers)) for window in _windows(pairs))
-        converting = _one_ahead(self._start_converting(window, _read(reads), converters) for window, reads in reading)
+        reading = one_ahead((window, self._start_reading(window, readers)) for window in _windows(pairs))
+        converting = one_ahead(self._start_converting(window, _read(reads), converters) for window, reads in reading)
         rows: list[dict[str, Any]] = []
         with Scratch() as folder:
             path = Path(folder, "shard.tar")
@@ -180,19 +187,34 @@ def _with_made(pairs: Sequence[Pair], parent: Release, number: int) -> Iterator[
 
 
 def input_digest_of(
-    pool: Pool, members: pa.Table, target: Target, *, score_columns: Sequence[tuple[str, Sequence[str]]], redact: bool
+    pool: Pool,
+    members: pa.Table,
+    target: Target,
+    *,
+    score_columns: Sequence[tuple[str, Sequence[str]]],
+    redact: bool,
+    captions: str | None,
 ) -> str:
     """What :class:`ShardWriter` would note as the digest of a shard's inputs, had it these members (MEMBERS)."""
     named = [(name, list(columns)) for name, columns in score_columns]
-    return _Known(pool, named, {0: members}, redact=redact).input_digest(0, target)
+    return _Known(pool, named, {0: members}, redact=redact, captions=captions).input_digest(0, target)
 
 
 class _Known:
     """All that the pool says of the pairs of some shards."""
 
-    def __init__(self, pool: Pool, score_columns: Sequence[tuple[str, Sequence[str]]], shards: Mapping[int, pa.Table], *, redact: bool):
-        self.pool, self.score_columns, self.redact = pool, score_columns, redact
-        self.index = pa.schema([*INDEX, *self._score_fields()])
+    def __init__(
+        self,
+        pool: Pool,
+        score_columns: Sequence[tuple[str, Sequence[str]]],
+        shards: Mapping[int, pa.Table],
+        *,
+        redact: bool,
+        captions: str | None,
+    ):
+        self.pool, self.score_columns, self.redact, self.captions = pool, score_columns, redact, captions
+        index = INDEX if captions is None else INDEX.set(INDEX.get_field_index(CAPTION.name), CAPTION)
+        self.index = pa.schema([*index, *self._score_fields()])
         # Units of one schema are one table; those of different schemas stay apart: a pair's JSON must not depend on its company.
         parts: dict[str, list[pa.Table]] = defaultdict(list)
         members = pa.concat_tables(
@@ -230,12 +252,17 @@ class _Known:
         """Everything about the given rows of a unit, columns in the order of names."""
         rows = members["row"]
         commit = self.pool.raw_commit(unit)
-        raw = self.pool.read_raw(unit).take(rows)
+        whole = self.pool.read_raw(unit)
+        raw = whole.take(rows)
         if commit is None or commit.tar is None or not raw["uid"].equals(members["uid"]) or raw["offset"].null_count:
             raise ShardError(f"unit {unit}: decisions and pool do not fit, a kept pair has no stored image or another uid; select again")
         for name in {"optout", "optout_signals"} - {*raw.column_names}:  # a commit may be older than these columns
             raw = raw.append_column(name, pa.nulls(raw.num_rows, pa.string()))
         columns = {name: raw[name] for name in raw.column_names if name not in _UNTOLD}
+        if self.captions is not None:
+            columns[OF_THE_SOURCE] = raw["caption"]
+            columns[VERSION] = pa.array([self.captions] * raw.num_rows, pa.string())
+            columns["caption"] = with_version(whole.select(["uid", "caption"]), self.pool, unit, self.captions)["caption"].take(rows)
         for pass_name, names in self.score_columns:
             columns.update(zip(names, self.pool.read_scores(pass_name, unit, names).take(rows).columns, strict=True))
         columns["unit"] = members["unit"]
@@ -291,7 +318,7 @@ def _windows(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
         yield pairs[start:]
 
 
-def _one_ahead(started: Iterable[T]) -> Iterator[T]:
+def one_ahead(started: Iterable[T]) -> Iterator[T]:
     """The same elements; each is taken, and so started, before the one in front of it is handed out."""
     iterator = iter(started)
     for ready in iterator:

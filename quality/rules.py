@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from quality.block_lists import LISTED
 from quality.listed import check_hashes, is_listed, is_near
+from schemas.caption_names import SOURCES
 from schemas.policy import Policy, PolicyError, Rule, read_policy
-from schemas.reasons import ACCEPTED, REASONS, REJECTED, error_word, reason_of_fetch
+from schemas.reasons import ACCEPTED, REASONS, REJECTED, UNCAPTIONED, error_word, reason_of_fetch
 
 KEEP, REVIEW, DROP = 0, 1, 2  # positions in schemas.reasons.VERDICTS
 UNDECODABLE: Final = "image:undecodable"
@@ -98,6 +99,7 @@ class Rules:
     def reasons(self) -> tuple[str, ...]:
         """All reasons that this policy can give, in a fixed order."""
         words = [f"{family}:{word}" for family in ("source", "fetch") for word in REASONS[family]] + [LISTED, UNDECODABLE, CRASHED]
+        words += [UNCAPTIONED] if self.policy.caption_version else []
         for rule in self.policy.rules:
             words += rule.gives
         return tuple(dict.fromkeys([*words, *DUPLICATES, REJECTED, ACCEPTED]))
@@ -107,8 +109,13 @@ class Rules:
         """The columns that rules look at, each once, in order."""
         return tuple(dict.fromkeys(name for rule in self.policy.rules for name in rule.reads))
 
+    @property
+    def always_read(self) -> tuple[str, ...]:
+        """What every decision of this policy looks at beside `columns`."""
+        return (*ALWAYS_READ, SOURCES) if self.policy.caption_version else ALWAYS_READ
+
     def apply(self, table: pa.Table, cuts: Mapping[int, float] | None = None, lifted: np.ndarray | None = None) -> Ruled:
-        """Rules on rows of ALWAYS_READ and `columns`.
+        """Rules on rows of `always_read` and `columns`.
 
         cuts: for each rule with top_fraction, by its index, the lowest value that stays; without it such rules do not act.
         lifted: a mask per row of the reasons that people overruled; None for nobody.
@@ -120,6 +127,8 @@ class Rules:
         crashed = broken & np.asarray(pc.fill_null(pc.starts_with(table["image.error"], "crashed"), False))
         ruled.add(broken & ~crashed, UNDECODABLE, DROP)
         ruled.add(crashed, CRASHED, DROP)
+        if self.policy.caption_version:
+            ruled.add(fetched & np.asarray(pc.is_null(table[SOURCES])), UNCAPTIONED, DROP)
         judged = fetched & ~broken
         for index, rule in enumerate(self.policy.rules):
             missing, violates = judge(rule, table, None if cuts is None else cuts.get(index), self.policy.duplicates.pdq_quality)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from quality.block_lists import STORED_COLUMNS
-from quality.column_plan import ColumnPlan, catalogue, plan_columns
+from quality.column_plan import ColumnPlan, catalogue, check_scored, check_version, plan_columns
 from quality.duplicates import FINGERPRINT_COLUMNS, IDENTITY_COLUMNS
 from quality.rules import ALWAYS_READ, check_policy
 from quality.semantic_duplicates import EMBEDDINGS, MOST_ROWS
@@ -13,7 +13,12 @@ from schemas.pool import Pool
 
 def plan_selection(pool: Pool, units: Sequence[str], policy: Policy) -> ColumnPlan:
     """The columns that select reads. Raises PolicyError when the policy does not fit the pool."""
-    check_policy(policy, catalogue(pool, units), where=f"policy {policy.name}")
+    check_version(pool, units, policy.caption_version, where=f"policy {policy.name}")
+    available = catalogue(pool, units, policy.caption_version)
+    for rule in policy.rules:
+        if rule.column not in available:
+            check_scored(pool, policy, rule.column)
+    check_policy(policy, available, where=f"policy {policy.name}")
     names = (
         *ALWAYS_READ,
         *(name for rule in policy.rules for name in rule.reads),
@@ -30,7 +35,7 @@ def plan_selection(pool: Pool, units: Sequence[str], policy: Policy) -> ColumnPl
 
 def _check_semantic(pool: Pool, units: Sequence[str], policy: Policy) -> None:
     where = f"policy {policy.name}: [duplicates]: semantic = true"
-    if units and EMBEDDINGS not in catalogue(pool, units):
+    if units and EMBEDDINGS not in catalogue(pool, units, policy.caption_version):
         raise PolicyError(
             f"{where} needs the column {EMBEDDINGS}, which no scorer of this pool wrote; run --start_at score --scorers embed"
         )

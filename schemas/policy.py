@@ -2,6 +2,7 @@
 
 name = "embedded"
 description = "what this policy is for"
+caption = "caption"     # the captions that are judged and released: the sources'; "caption@blip2": the version blip2 (python -m pipelines.caption)
 
 [duplicates]
 exact = true            # same bytes, or same picture, colours and caption: the better pair stays
@@ -44,6 +45,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from schemas.caption_names import SOURCES, version_of
 from schemas.digest import digest_of_json
 from schemas.reasons import check_reason, is_fact
 from schemas.value_lists import ListError, ValueList, find_list
@@ -151,7 +153,10 @@ class Captions:
 
 @dataclass(frozen=True)
 class Policy:
-    """A parsed policy. similarity: the column that ranks equal pairs after verdict, licence class and pixels; null ranks last."""
+    """A parsed policy. similarity: the column that ranks equal pairs after verdict, licence class and pixels; null ranks last.
+
+    caption: "caption", or the version that stands in its place in all that is judged and released, as "caption@blip2".
+    """
 
     name: str
     rules: tuple[Rule, ...]
@@ -159,9 +164,17 @@ class Policy:
     similarity: str = "clip.similarity"
     duplicates: Duplicates = Duplicates()
     captions: Captions = Captions()
+    caption: str = SOURCES
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "rules": [rule.as_dict() for rule in self.rules]}
+        """All fields; `caption` only where it names a version: policies that name none are as they were before there was one."""
+        told = {**asdict(self), "rules": [rule.as_dict() for rule in self.rules]}
+        return told if self.caption != SOURCES else {name: value for name, value in told.items() if name != "caption"}
+
+    @property
+    def caption_version(self) -> str | None:
+        """The version of the captions that is judged and released; None for the sources'."""
+        return version_of(self.caption)
 
     @property
     def overrulable(self) -> frozenset[str]:
@@ -200,7 +213,7 @@ def parse_policy(text: str, *, where: str, folder: Path = Path()) -> Policy:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{where}: not TOML: {error}") from error
-    _only(data, {"name", "description", "similarity", "duplicates", "captions", "rule"}, where)
+    _only(data, {"name", "description", "similarity", "caption", "duplicates", "captions", "rule"}, where)
     rules = data.get("rule", [])
     if not isinstance(rules, list) or not rules:
         raise PolicyError(f"{where}: no [[rule]]; a policy needs at least one")
@@ -212,6 +225,7 @@ def parse_policy(text: str, *, where: str, folder: Path = Path()) -> Policy:
         name=_typed(data, "name", str, where),
         description=_typed(data, "description", str, where, default=""),
         similarity=_typed(data, "similarity", str, where, default="clip.similarity"),
+        caption=_caption(data, where),
         duplicates=_duplicates(duplicates, f"{where}: [duplicates]"),
         captions=Captions(personal_data=_one_of(captions, "personal_data", ("keep", "redact"), f"{where}: [captions]", default="keep")),
         rules=tuple(_rule(rule, f"{where}: rule {number} ({_label(rule)})", folder) for number, rule in enumerate(rules, 1)),
@@ -227,6 +241,15 @@ def parse_stored_policy(data: Mapping[str, Any]) -> Policy:
 
 def _restored(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else ValueList(**value) if isinstance(value, dict) else value
+
+
+def _caption(data: Mapping[str, Any], where: str) -> str:
+    caption = _typed(data, "caption", str, where, default=SOURCES)
+    try:
+        version_of(caption)
+    except ValueError as error:
+        raise PolicyError(f"{where}: field 'caption': {error}") from error
+    return caption
 
 
 def _duplicates(data: Mapping[str, Any], where: str) -> Duplicates:

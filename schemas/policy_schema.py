@@ -15,6 +15,10 @@ DESCRIPTIONS: Final = {
     "Policy.name": "What releases and reports call the policy.",
     "Policy.description": "What it is for. No part of its digest.",
     "Policy.similarity": "The column that ranks equal pairs after verdict, licence class and pixels.",
+    "Policy.caption": (
+        'The captions that are judged and released: "caption", the sources\' own; "caption@NAME", a version that python -m pipelines.caption '
+        "added to the pool: pairs that it has no caption for are dropped."
+    ),
     "Policy.rules": "Bounds on columns; a pair is judged by all of them.",
     "Policy.duplicates": "Which pairs count as equal; the best of them stays.",
     "Policy.captions": "How captions, and the text beside them, are released; the pool keeps them as they came.",

@@ -12,6 +12,8 @@
     pool/incidents/<unit>.json          how many of its pairs a block list stopped, by kind of list; nothing else about them
     pool/scores/<pass>/pass.json        the scorers of a pass
     pool/scores/<pass>/<unit>.parquet   their columns, "<scorer>.<field>"
+    pool/captions/<name>/captions.json  where a version of the captions comes from, see schemas.captions
+    pool/captions/<name>/<unit>.parquet its captions, row by row; null where it has none
 
 The Parquet is the commit: it is put in one create-only go, after its tar. An attempt that finds a commit adopts it. Only pipelines.forget
 replaces one.
@@ -122,7 +124,7 @@ class Pool:
         """
         assert table.schema.names[: len(RAW)] == RAW.names, "columns of a raw commit begin with RAW"
         commit = self._prepared(unit, table, tar, input_digest, tar_sha256)
-        if self._put_parquet(f"pool/raw/{unit}.parquet", table, asdict(commit)):
+        if self.put_parquet(f"pool/raw/{unit}.parquet", table, asdict(commit)):
             return commit
         standing = self.raw_commit(unit)
         assert standing is not None
@@ -143,7 +145,7 @@ class Pool:
         standing = self.raw_commit(unit)
         assert standing is not None and standing.rows == table.num_rows, "a commit is replaced row by row"
         commit = self._prepared(unit, table, tar, standing.input_digest, tar_sha256)
-        self._put_parquet(f"pool/raw/{unit}.parquet", table, asdict(commit), put=self.store.put)
+        self.put_parquet(f"pool/raw/{unit}.parquet", table, asdict(commit), put=self.store.put)
         return commit
 
     def _prepared(self, unit: str, table: pa.Table, tar: Path | UserTar | None, input_digest: str, tar_sha256: str | None) -> Commit:
@@ -160,11 +162,11 @@ class Pool:
         return replace(commit, tar=name, tar_sha256=digest)
 
     def raw_commit(self, unit: str) -> Commit | None:
-        return self._commit(f"pool/raw/{unit}.parquet")
+        return self.commit_at(f"pool/raw/{unit}.parquet")
 
     def read_raw(self, unit: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns of a unit's raw commit, rows in order. Raises FileNotFoundError."""
-        return self._read(f"pool/raw/{unit}.parquet", columns)
+        return self.read_parquet(f"pool/raw/{unit}.parquet", columns)
 
     def raw_schema(self, unit: str) -> pa.Schema:
         """The columns of a unit's raw commit, carried ones included."""
@@ -194,12 +196,12 @@ class Pool:
     def put_requests(self, unit: str, table: pa.Table) -> None:
         """Puts the unit's times and sizes of requests, in place of an earlier attempt's: columns REQUESTS, one row a raw row, in order."""
         assert table.schema.names == REQUESTS.names, "columns of requests are REQUESTS"
-        self._put_parquet(f"pool/requests/{unit}.parquet", table, {"unit": unit}, put=self.store.put)
+        self.put_parquet(f"pool/requests/{unit}.parquet", table, {"unit": unit}, put=self.store.put)
 
     def read_requests(self, unit: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         """Columns of what :meth:`put_requests` put; None for a unit that has none: an older pool's, or one that is not fetched."""
         try:
-            return self._read(f"pool/requests/{unit}.parquet", columns, kept=False)
+            return self.read_parquet(f"pool/requests/{unit}.parquet", columns, kept=False)
         except FileNotFoundError:
             return None
 
@@ -224,12 +226,12 @@ class Pool:
 
     def put_hosts(self, bucket: str, readings: pa.Table) -> None:
         """Adds readings (schemas.columns.HOSTS) to those of a bucket."""
-        self._put_parquet(f"pool/hosts/{bucket}-{digest_of_table(readings)[:8]}.parquet", readings, {"bucket": bucket})
+        self.put_parquet(f"pool/hosts/{bucket}-{digest_of_table(readings)[:8]}.parquet", readings, {"bucket": bucket})
 
     def read_hosts(self, bucket: str) -> pa.Table:
         """All readings of a bucket, in no order."""
         paths = [path for path, _ in self.store.list("pool/hosts") if Path(path).name.startswith(f"{bucket}-")]
-        return pa.concat_tables([HOSTS.empty_table(), *(self._read(path, HOSTS.names) for path in paths)])
+        return pa.concat_tables([HOSTS.empty_table(), *(self.read_parquet(path, HOSTS.names) for path in paths)])
 
     # ---- pairs on block lists
 
@@ -260,7 +262,8 @@ class Pool:
     # ---- scores
 
     def put_pass(self, pass_: Pass) -> None:
-        data = {"name": pass_.name, "scorers": [asdict(scorer) for scorer in pass_.scorers]}
+        data: dict[str, Any] = {"name": pass_.name, "scorers": [asdict(scorer) for scorer in pass_.scorers]}
+        data |= ({"captions": pass_.captions} if pass_.captions else {}) | ({"blind": list(pass_.blind)} if pass_.blind else {})
         self.store.put_new(f"pool/scores/{pass_.name}/pass.json", json.dumps(data, indent=1, sort_keys=True).encode())
 
     def passes(self) -> list[Pass]:
@@ -270,8 +273,15 @@ class Pool:
             if path.endswith("/pass.json"):
                 data = json.loads(self.store.read(path))
                 scorers = tuple(ScorerInfo(info["name"], info["version"], tuple(info["columns"])) for info in data["scorers"])
-                found.append(Pass(data["name"], scorers))
+                found.append(Pass(data["name"], scorers, data.get("captions"), tuple(data.get("blind", ()))))
         return found
+
+    def passes_for(self, captions: str | None) -> list[Pass]:
+        """The passes of the pool with the scorers that hold for a version of the captions (None: the sources'); without those that have none.
+
+        Those that read it come first."""
+        found = [replace(pass_, scorers=pass_.reading(captions)) for pass_ in self.passes()]
+        return sorted((pass_ for pass_ in found if pass_.scorers), key=lambda pass_: pass_.captions != captions)
 
     def scored(self, pass_name: str) -> set[str]:
         """Names of units whose scores of this pass are committed."""
@@ -284,9 +294,9 @@ class Pool:
         """
         path = f"pool/scores/{pass_name}/{unit}.parquet"
         commit = Commit(unit, input_digest, digest_of_table(table), table.num_rows)
-        if self._put_parquet(path, table, asdict(commit)):
+        if self.put_parquet(path, table, asdict(commit)):
             return commit
-        standing = self._commit(path)
+        standing = self.commit_at(path)
         assert standing is not None
         if standing.input_digest != input_digest:
             raise PoolError(f"{self.store.path_of(path)} belongs to another commit of the unit; delete {pass_name}/ and score again")
@@ -295,14 +305,14 @@ class Pool:
     def replace_scores(self, pass_name: str, unit: str, table: pa.Table, *, input_digest: str) -> Commit:
         """Puts scores in place of those that stand, after :meth:`replace_commit`. input_digest: the new commit's content digest."""
         commit = Commit(unit, input_digest, digest_of_table(table), table.num_rows)
-        self._put_parquet(f"pool/scores/{pass_name}/{unit}.parquet", table, asdict(commit), put=self.store.put)
+        self.put_parquet(f"pool/scores/{pass_name}/{unit}.parquet", table, asdict(commit), put=self.store.put)
         return commit
 
     def score_commit(self, pass_name: str, unit: str) -> Commit | None:
-        return self._commit(f"pool/scores/{pass_name}/{unit}.parquet")
+        return self.commit_at(f"pool/scores/{pass_name}/{unit}.parquet")
 
     def read_scores(self, pass_name: str, unit: str, columns: Sequence[str] | None = None) -> pa.Table:
-        return self._read(f"pool/scores/{pass_name}/{unit}.parquet", columns)
+        return self.read_parquet(f"pool/scores/{pass_name}/{unit}.parquet", columns)
 
     def score_schema(self, pass_name: str, unit: str) -> pa.Schema:
         """The columns of a unit's scores, with each field's metadata."""
@@ -310,14 +320,15 @@ class Pool:
 
     # ---- Parquet
 
-    def _put_parquet(self, path: str, table: pa.Table, meta: Mapping[str, Any], *, put: Callable[[str, Path], Any] | None = None) -> Any:
-        """put: how, create-only unless told; returns what it returns."""
+    def put_parquet(self, path: str, table: pa.Table, meta: Mapping[str, Any], *, put: Callable[[str, Path], Any] | None = None) -> Any:
+        """Puts a table as a file of ours. put: how, create-only unless told; returns what it returns."""
         with Scratch() as folder:
             local = Path(folder, "table.parquet")
             write_parquet(table, meta, local)
             return (put or self.store.put_new)(path, local)
 
-    def _commit(self, path: str) -> Commit | None:
+    def commit_at(self, path: str) -> Commit | None:
+        """What the footer of a unit's file says; None where there is no file."""
         try:
             with self.store.open(path, kept=True) as file:
                 return Commit(**footer_of(pq.read_schema(file).metadata, path))
@@ -328,7 +339,8 @@ class Pool:
         with self.store.open(path, kept=True) as file:
             return pq.read_schema(file)
 
-    def _read(self, path: str, columns: Sequence[str] | None, *, kept: bool = True) -> pa.Table:
+    def read_parquet(self, path: str, columns: Sequence[str] | None, *, kept: bool = True) -> pa.Table:
+        """Columns of a file, rows in order; None: all. Raises FileNotFoundError, KeyError for a column that it does not have."""
         with self.store.open(path, kept=kept) as file:
             parquet = pq.ParquetFile(file)
             missing = set(columns or ()) - set(parquet.schema_arrow.names)

@@ -80,6 +80,7 @@ REASONS: Final = {
         "common": "the same caption stands too often in the pool",
         "boilerplate": "the caption is a file name, a date or a link",
         "personal_data": "the caption holds an e-mail address, or a phone, card, account or national id number",
+        "not_in_version": "the version of the captions that the release takes has none for the pair",
         "missing": "the caption was not measured",
     },
     "clip": {
@@ -128,6 +129,7 @@ REASONS: Final = {
     "review": {"rejected": "a person decided against the pair", "accepted": "a person decided for the pair"},
 }
 
+UNCAPTIONED: Final = "caption:not_in_version"
 REJECTED: Final = "review:rejected"
 ACCEPTED: Final = "review:accepted"  # the one reason that a kept pair can have
 
@@ -137,7 +139,7 @@ _FACTS: Final = frozenset({"source", "fetch", "list", "duplicate"})
 
 def is_fact(reason: str) -> bool:
     """Whether a reason is none that a person could overrule: the pair was not fetched, is blocked, undecodable or a duplicate."""
-    return reason.partition(":")[0] in _FACTS or reason in ("image:undecodable", "image:crashed", "optout:refused")
+    return reason.partition(":")[0] in _FACTS or reason in ("image:undecodable", "image:crashed", "optout:refused", UNCAPTIONED)
 
 
 def reason_text(reason: str) -> str:

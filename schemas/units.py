@@ -9,6 +9,7 @@ from typing import Final
 from schemas.digest import digest_of_json
 from schemas.user_tar import UserTar
 
+BLIND: Final = frozenset({"nsfw", "image", "faces", "evidence"})  # packaged scorers that read no captions
 _UNIT: Final = re.compile(r"([0-9a-f]{16})-(\d{5,})(?:\.r([1-9]\d*))?")
 
 
@@ -76,15 +77,28 @@ class ScorerInfo:
 
 @dataclass(frozen=True)
 class Pass:
-    """A set of scorers that ran together; `name` is also its folder's."""
+    """A set of scorers that ran together; `name` is also its folder's.
+
+    captions: the version of the captions (schemas.captions) that they read; None for the sources'. blind: names of scorers of a user's that
+    say that they read no captions; of the packaged ones it is known.
+    """
 
     name: str
     scorers: tuple[ScorerInfo, ...]
+    captions: str | None = None
+    blind: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, scorers: Sequence[ScorerInfo]) -> "Pass":
-        digest = digest_of_json([[scorer.name, scorer.version] for scorer in scorers])
-        return cls("+".join(scorer.name for scorer in scorers) + "-" + digest[:8], tuple(scorers))
+    def of(cls, scorers: Sequence[ScorerInfo], captions: str | None = None, blind: Sequence[str] = ()) -> "Pass":
+        told = [[scorer.name, scorer.version] for scorer in scorers]
+        digest = digest_of_json(told if captions is None else [captions, told])
+        return cls("+".join(scorer.name for scorer in scorers) + "-" + digest[:8], tuple(scorers), captions, tuple(blind))
+
+    def reading(self, captions: str | None) -> tuple[ScorerInfo, ...]:
+        """Its scorers whose columns hold where the captions are those of a version (None: the sources'): they read these, or none at all."""
+        if self.captions == captions:
+            return self.scorers
+        return () if self.captions else tuple(scorer for scorer in self.scorers if scorer.name in {*BLIND, *self.blind})
 
 
 @dataclass(frozen=True)

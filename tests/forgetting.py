@@ -237,7 +237,7 @@ def _review(pool: Pool) -> None:
                 note = f"I know this: {pair['caption']}"
                 answers.append({"task": identity, "uid": pair["uid"], "question": "keep", "answer": "yes", "reviewer": "ann", "note": note})
     for path, rows, schema in ((TASKS_PATH, tasks, TASKS), ("reviews/decisions.parquet", answers, ANSWERS)):
-        pool._put_parquet(path, table_of(rows, schema), {}, put=pool.store.put)
+        pool.put_parquet(path, table_of(rows, schema), {}, put=pool.store.put)
     add_answers(pool, url_of(pool.store, None))
 
 

@@ -29,6 +29,7 @@ from quality.scorers.batch import PairBatch
 from quality.scorers.cards import cards
 from schemas.pool import Pool
 from schemas.release import Release, releases
+from tests.captioning import write_captions
 from tests.conftest import ROOT, SOAK, Done
 from tests.documentation import COMMANDS, OTHERS, Command, blocks, check_arguments, check_flags, commands, pages
 from tests.follower import Follower
@@ -40,7 +41,7 @@ ALL = [command for block in BLOCKS if block.language in COMMANDS for command in 
 OUTSIDE = {
     "--contact": "asks the open web", "serve": "stays", "--preset": "the user's tars or lists", "--clip_checkpoint": "the user's weights",
     "--c2pa_trust": "the user's anchors", "--labels": "people's labels", "exchange": "another tool's export", "calibrate": "people's answers",
-    "--person_names": "the user's names",
+    "--person_names": "the user's names", "--model": "the user's model",
 }  # fmt: skip
 OUTSIDE_MODULES = ("training.", "tests.", "infra.", "apache_beam.")
 FAILS = {"our_gates.py": 1}  # the gate of that page wants a thousand pairs
@@ -83,6 +84,7 @@ def reader(done: Done, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fol
         again = ["--dataset", "pigment-data", "--start_at", "select", "--release", "strict", "--policy", "stricter.toml", *CHEAP]
         assert follower.run("pipelines.ingest", again) == 0, follower.said.read_text("utf-8")
         shutil.copytree(place / "pigment-data", place / "cats")
+        write_captions(place / "told.csv", {uid: f"told {uid[:6]}" for uid in all_uids(place / "cats")})
         (place / "urls.txt").write_text(f"{kept_url(place / 'cats')}\n")
         yield follower
     finally:
@@ -98,6 +100,12 @@ def kept_url(root: Path) -> str:
             if decision["verdict"] == "keep" and raw["url"]:
                 return raw["url"]
     raise AssertionError("no pair was kept")
+
+
+def all_uids(root: Path) -> list[str]:
+    """Of a pool's pairs."""
+    pool = Pool(root)
+    return [uid for unit in sorted(pool.committed()) for uid in pool.read_raw(unit, ["uid"])["uid"].drop_null().to_pylist()]
 
 
 def made_real(command: Command, place: Path) -> list[str]:

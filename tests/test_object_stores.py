@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import pytest
 
+import pipelines.caption
 import pipelines.explain
 import pipelines.export
 import pipelines.export_ids
@@ -40,6 +41,7 @@ from quality.review.server.load import load_tasks
 from schemas.pool import Pool
 from schemas.release import Release, latest
 from schemas.store import StoreError
+from tests.captioning import write_captions
 from tests.conftest import ROOT, SOAK, digests, ingest
 from tests.stores import KINDS, Asked, Remote, remote, uploaded
 from tests.tars import write_tar
@@ -192,6 +194,15 @@ def test_a_dataset_in_a_store_grows_and_is_verified_and_exported(finished, folde
     references = after.references()
     assert after.manifest()["parent"] == before and references and references == Release(Pool(here).store, after.name).references()  # type: ignore[index]
     assert "absent -> keep              10 pairs" in said(pipelines.releases.main, "--dataset", there, "--diff", before, after.name)
+    assert "nothing is wrong" in said(pipelines.verify.__main__.main, "--dataset", there)
+    (tmp_path / "told.toml").write_text('caption = "caption@told"\n' + POLICY)
+    write_captions(tmp_path / "told" / "told.csv", {uid: f"told {uid[:4]}" for uid in _uids(there)[3:]})
+    for root, folder_of_it in ((here, tmp_path / "told"), (there, uploaded(tmp_path / "told", f"{there}-told"))):
+        columns = ("--columns", "uid=ID,caption=TEXT")
+        said(pipelines.caption.main, "--dataset", root, "--name", "told", "--captions", f"{folder_of_it}/told.csv", *columns)
+        said(pipelines.ingest.main, "--dataset", root, "--start_at", "select", *flags, "--policy", tmp_path / "told.toml")
+    assert digests(there) == digests(here)
+    after = Release(Pool(there).store, str(latest(Pool(there).store)))
     assert "nothing is wrong" in said(pipelines.verify.__main__.main, "--dataset", there)
     for root, name in ((here, "here"), (there, "there")):
         said(pipelines.export.main, "--dataset", root, "--format", "parquet", "--out", tmp_path / name)

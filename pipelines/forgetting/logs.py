@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from quality.traces.removed import Removed
+from schemas.captions import versions
 from schemas.pool import Pool
 from schemas.removals import Entries
 from schemas.store import Store
@@ -32,8 +33,10 @@ def texts_of(pool: Pool, plan: Mapping[str, Sequence[int]]) -> set[str]:
     """What a log may say of the rows: addresses, captions, digests. Of rows that were taken out already nothing is left."""
     found = set[str]()
     for unit, rows in plan.items():
-        raw = pool.read_raw(unit, _TEXTS).take(pa.array(rows))
-        found.update(text for column in raw.columns for text in column.to_pylist() if text is not None and len(text) >= _SHORTEST)
+        tables = [pool.read_raw(unit, _TEXTS)]
+        tables += [version.read(unit) for version in versions(pool) if version.commit_of(unit) is not None]
+        columns = [column for table in tables for column in table.take(pa.array(rows)).columns]
+        found.update(text for column in columns for text in column.to_pylist() if text is not None and len(text) >= _SHORTEST)
     return found
 
 

@@ -29,7 +29,11 @@ def receipt_of(
         "reviews": asdict(reviews),
         "logs": asdict(logs),
         "other_files": list(others),
-        "not_reached": {"tars_of_the_user": list(units.user_tars), "releases_that_are_gone": sorted(releases.successors)},
+        "not_reached": {
+            "tars_of_the_user": list(units.user_tars),
+            "files_of_captions": list(units.caption_files),
+            "releases_that_are_gone": sorted(releases.successors),
+        },
     }
 
 
@@ -49,6 +53,7 @@ def lines_of(receipt: dict[str, Any], dataset: str) -> list[str]:
     lines += _reviews_and_files(receipt)
     lines += ["", "what cannot be reached from here"]
     lines += [f"  your own tar, which is never changed: {tar}" for tar in receipt["not_reached"]["tars_of_the_user"]]
+    lines += [f"  your own file of captions: {name}" for name in receipt["not_reached"].get("files_of_captions", ())]
     gone = receipt["not_reached"]["releases_that_are_gone"]
     if gone:
         lines.append(f"  models that were trained on {', '.join(gone)}: their cards name the release")

@@ -152,12 +152,14 @@ def _input_digest(pool: Pool, release: Release, index: pa.Table) -> str | None:
     """By which a later release of the line knows that it need not write the shard again; None where it cannot be told which pass gave a score."""
     run = release.run()
     assert run is not None
-    passes = {
-        pass_.name: {name for scorer in pass_.scorers for name in scorer.columns} for pass_ in pool.passes() if pass_.name in run["passes"]
-    }
+    policy = parse_stored_policy(run["policy"])
+    used = [pass_ for pass_ in pool.passes_for(policy.caption_version) if pass_.name in run["passes"]]
+    passes = {pass_.name: {name for scorer in pass_.scorers for name in scorer.columns} for pass_ in used}
     names = index.column_names[len(INDEX) :]
     if any(sum(name in columns for columns in passes.values()) != 1 for name in names):
         return None
     score_columns = [(name, [column for column in names if column in passes[name]]) for name in run["passes"]]
-    redact = parse_stored_policy(run["policy"]).captions.personal_data == "redact"
-    return input_digest_of(pool, index.select(MEMBERS.names), Target(**run["target"]), score_columns=score_columns, redact=redact)
+    return input_digest_of(
+        pool, index.select(MEMBERS.names), Target(**run["target"]), score_columns=score_columns,
+        redact=policy.captions.personal_data == "redact", captions=policy.caption_version,
+    )  # fmt: skip

@@ -17,6 +17,7 @@ from pipelines.sources.listing import TARS
 from pipelines.sources.places import place_of
 from pipelines.tar import BLOCK, MAX_NAME, TarWriter
 from quality.block_lists import BlockLists, blanked
+from schemas.captions import versions
 from schemas.columns import REQUESTS
 from schemas.follow_ups import follow_ups_of, put_statuses
 from schemas.pool import Pool
@@ -29,10 +30,12 @@ _READ_BYTES: Final = 64_000_000  # of images, read together
 
 @dataclass(frozen=True)
 class Units:
-    """units: how many were rewritten, or had been. user_tars: the user's, which still hold what was removed."""
+    """units: how many were rewritten, or had been. user_tars: the user's, which still hold what was removed. caption_files: names of those
+    that versions of the captions were read from, which may."""
 
     units: int
     user_tars: tuple[str, ...]
+    caption_files: tuple[str, ...]
 
 
 def rewrite_units(pool: Pool, plan: Mapping[str, Sequence[int]], entries: Entries) -> Units:
@@ -46,7 +49,7 @@ def rewrite_units(pool: Pool, plan: Mapping[str, Sequence[int]], entries: Entrie
         _restate_follow_ups(pool, base)
     _forget_hosts(pool, entries)
     pool.sweep()  # the tars that stood, and what killed writers left
-    return Units(len(plan), tuple(_user_tars(pool, plan)))
+    return Units(len(plan), tuple(_user_tars(pool, plan)), tuple(_caption_files(pool)))
 
 
 def _rewrite(pool: Pool, unit: str, rows: Sequence[int]) -> None:
@@ -65,6 +68,10 @@ def _rewrite(pool: Pool, unit: str, rows: Sequence[int]) -> None:
         if scores is not None and scores.input_digest != commit.content_digest:  # else they were rewritten already
             table = blanked(pool.read_scores(pass_.name, unit), gone)
             pool.replace_scores(pass_.name, unit, table, input_digest=commit.content_digest)
+    for version in versions(pool):
+        captions = version.commit_of(unit)
+        if captions is not None and captions.input_digest != commit.content_digest:
+            version.replace(commit, blanked(version.read(unit), gone))
 
 
 def _is_blank(raw: pa.Table, rows: Sequence[int]) -> bool:
@@ -147,3 +154,7 @@ def _forget_hosts(pool: Pool, entries: Entries) -> None:
 def _user_tars(pool: Pool, units: Mapping[str, Sequence[int]]) -> list[str]:
     files = {file: pool.file(file) for file in {split_unit(unit)[0] for unit in units}}
     return sorted({str(place_of(file.source) / file.path) for file in files.values() if file is not None and file.kind in TARS})
+
+
+def _caption_files(pool: Pool) -> list[str]:
+    return sorted({file["name"] for version in versions(pool) for file in (version.origin() or {}).get("files", ())})

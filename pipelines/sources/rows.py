@@ -232,7 +232,7 @@ def source_table(chunk: Chunk, mapping: Mapping[str, str]) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     for name in KNOWN_SOURCE_COLUMNS:
         array = chunk.columns.get(theirs[name])
-        text, not_text = _text(_numbers_as_text(array) if name == "source_id" else array, n)
+        text, not_text = text_of(numbers_as_text(array) if name == "source_id" else array, n)
         wrong |= not_text
         columns[_POOL_NAMES.get(name, name)] = text
     for name, array in chunk.columns.items():
@@ -259,14 +259,14 @@ def source_table(chunk: Chunk, mapping: Mapping[str, str]) -> pa.Table:
     return known
 
 
-def _numbers_as_text(array: Any) -> Any:
+def numbers_as_text(array: Any) -> Any:
     """Whole numbers as text: an id may be either (coyo's `id`, laion's `SAMPLE_ID`)."""
     if isinstance(array, list):
         return [str(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in array]
     return array.cast(pa.string()) if array is not None and pa.types.is_integer(array.type) else array
 
 
-def _text(array: Any, n: int) -> tuple[pa.Array, np.ndarray]:
+def text_of(array: Any, n: int) -> tuple[pa.Array, np.ndarray]:
     """(the values as text, which rows hold something else than text), of an array, a list or nothing. What is no text is null here."""
     if isinstance(array, list):
         wrong = np.array([value is not None and not isinstance(value, str) for value in array], bool)

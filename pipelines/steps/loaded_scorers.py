@@ -1,6 +1,6 @@
 """Scorers that are loaded, what they ask of a chunk, and the chunks of a unit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -10,7 +10,8 @@ from pipelines.steps.shared_models import ModelsDied, SharedModels
 from quality.engines import started_by
 from quality.engines.threads import bound_threads
 from quality.scorers.batch import SIDE, PairBatch, chunks
-from quality.scorers.protocol import Scorer, in_order, raw_of, sides_of
+from quality.scorers.protocol import Scorer, image_columns, in_order, raw_of, sides_of
+from schemas.captions import with_version
 from schemas.columns import RAW
 from schemas.pool import Pool
 
@@ -28,9 +29,11 @@ class Needs:
     schema: pa.Schema
 
     @classmethod
-    def of(cls, scorers: Sequence[Scorer]) -> "Needs":
+    def of(cls, scorers: Sequence[Scorer], stored: Collection[str] = ()) -> "Needs":
+        """stored: columns that chunks bring; a scorer whose columns from pixels are all among them asks for none."""
+        pixels = [scorer for scorer in scorers if not image_columns(scorer) or not image_columns(scorer) <= {*stored}]
         schema = pa.schema([f.with_name(f"{scorer.name}.{f.name}") for scorer in scorers for f in scorer.fields])
-        return cls(sides_of(scorers), raw_of(scorers), schema)
+        return cls(sides_of(pixels), raw_of(scorers), schema)
 
 
 class LoadedScorers:
@@ -45,7 +48,7 @@ class LoadedScorers:
         with started_by(SharedModels(scorers, sharing).start):
             for scorer in scorers:
                 scorer.load()
-        self.needs = Needs.of(scorers)
+        self.needs = Needs.of(scorers, stored)
         self.schema = self.needs.schema
 
     def score(self, batch: PairBatch, where: str) -> pa.RecordBatch:
@@ -68,11 +71,13 @@ class LoadedScorers:
         return pa.record_batch([batch.column(name) for name in self.schema.names], schema=self.schema)
 
 
-def batches(pool: Pool, unit: str, needs: Needs, stored: Mapping[str, str]) -> Iterator[tuple[int, PairBatch]]:
-    """(first row, chunk) of a unit. stored: as of :func:`score_unit`."""
+def batches(
+    pool: Pool, unit: str, needs: Needs, stored: Mapping[str, str], *, captions: str | None = None
+) -> Iterator[tuple[int, PairBatch]]:
+    """(first row, chunk) of a unit. stored, captions: as of :func:`score_unit`."""
     there = [name for name in needs.raw if name in pool.raw_schema(unit).names]  # a commit may be older than a column
-    raw = pool.read_raw(unit, ["caption", "offset", "size", *there])
-    captions, offsets, sizes = (raw.column(name).to_pylist() for name in ("caption", "offset", "size"))
+    raw = with_version(pool.read_raw(unit, ["caption", "offset", "size", *there]), pool, unit, captions)
+    texts, offsets, sizes = (raw.column(name).to_pylist() for name in ("caption", "offset", "size"))
     commit = pool.raw_commit(unit)
     assert commit is not None
     tar = pool.images_of(commit)
@@ -88,6 +93,6 @@ def batches(pool: Pool, unit: str, needs: Needs, stored: Mapping[str, str]) -> I
 
     widest = None if None in needs.sides else max((side for side in needs.sides if side is not None), default=SIDE)
     for first, data in chunks(raw.num_rows, read, side=widest):
-        batch = PairBatch(captions[first : first + len(data)], data)
+        batch = PairBatch(texts[first : first + len(data)], data)
         batch.add_columns({need: column.slice(first, len(data)) for need, column in columns.items()})
         yield first, batch

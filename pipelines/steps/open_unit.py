@@ -34,6 +34,7 @@ class OpenUnit:
     def __init__(self, pool: Pool, rules: Rules, plan: ColumnPlan, settled: tuple[Release, str] | None = None):
         self.pool, self.rules, self.plan, self.settled = pool, rules, plan, settled
         self.looked_at = tuple(dict.fromkeys((*ALWAYS_READ, *rules.columns)))
+        self.judged_by = tuple(dict.fromkeys((*self.looked_at, *rules.always_read)))
         self.judge: Rules | Settled = rules
 
     def setup(self) -> None:
@@ -56,14 +57,15 @@ class OpenUnit:
     def __call__(
         self, unit: str, known: Iterable[bytes], more: Iterable[str] = (), cuts: Mapping[int, float] | None = None
     ) -> tuple[pa.Table, Ruled]:
-        wanted = {*self.looked_at, *more}
+        wanted = {*self.judged_by, *more}
         counts = repeats.COLUMN.name in wanted
         table = self.read(unit, known, {*wanted, repeats.NEEDS} if counts else wanted)
         if counts:
             column = repeats.column_of(table[repeats.NEEDS], unpacked(known, repeats.REPEATS))
             table = table.append_column(repeats.COLUMN, column)
         table = table.select([name for name in table.column_names if name in wanted])
-        return table, self.judge.apply(table, cuts)
+        ruled = self.judge.apply(table, cuts)
+        return table.select([name for name in table.column_names if name in {*self.looked_at, *more}]), ruled
 
 
 class OnUnits(beam.DoFn):

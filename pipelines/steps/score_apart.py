@@ -18,16 +18,18 @@ SECONDS: Final = 1800.0  # that a chunk may take before its process is ended: it
 Sent = tuple[Sequence[str | None], Sequence[bytes | None], Mapping[str, pa.Array], str]  # captions, bytes, columns, where
 
 
-def score_unit_apart(pool: Pool, unit: str, scorers: Sequence[Scorer], *, stored: Mapping[str, str]) -> pa.Table:
+def score_unit_apart(
+    pool: Pool, unit: str, scorers: Sequence[Scorer], *, stored: Mapping[str, str], captions: str | None = None
+) -> pa.Table:
     """The table of score_units.score_unit, by scorers that are loaded in a child process.
 
     A pair that ends the child is scored as one without caption and bytes, with CRASHED as its image.error; the others of its chunk are what
     they would be beside such a pair. Raises ScorerBug where a chunk ends the child and none of its pairs alone does.
     """
-    needs = Needs.of(scorers)
+    needs = Needs.of(scorers, tuple(stored))
     scored = []
     with closing(Apart(_scoring, tuple(scorers), tuple(stored), seconds=SECONDS)) as child:
-        for first, batch in batches(pool, unit, needs, stored):
+        for first, batch in batches(pool, unit, needs, stored, captions=captions):
             where = f"unit {unit}, rows {first} to {first + len(batch) - 1}"
             scored.append(_score(child, batch, where))
     return pa.Table.from_batches(scored, schema=needs.schema)

@@ -12,7 +12,7 @@ from pipelines.steps.loaded_scorers import LoadedScorers, batches
 from pipelines.steps.score_apart import score_unit_apart
 from pipelines.steps.shared_models import SHARING, ModelsDied
 from quality.scorers.batch import PairBatch
-from quality.scorers.protocol import Scorer, in_order, info_of
+from quality.scorers.protocol import Scorer, image_columns, in_order, info_of
 from schemas.attempts import TRIES, Attempts
 from schemas.pool import Pool
 from schemas.units import Pass, PoolError, ScorerInfo
@@ -56,14 +56,26 @@ def stored_columns(pool: Pool, scorers: Sequence[Scorer], pass_: Pass, *, reads:
     own = {column for scorer in scorers for column in info_of(scorer).columns}
     found: dict[str, str] = {}
     for need in sorted({need for scorer in scorers for need in scorer.needs} - own):
-        givers = [
-            (other.name, info) for other in pool.passes() if other.name != pass_.name for info in other.scorers if need in info.columns
-        ]
+        others = [other for other in pool.passes_for(pass_.captions) if other.name != pass_.name]
+        givers = [(other.name, info) for other in others for info in other.scorers if need in info.columns]
         passes = [name for name, info in givers if info in reads] or [name for name, _ in givers]
         if len(passes) > 1:
             raise PoolError(f"column {need} is in the passes {', '.join(passes)}; run its scorer together with those that need it")
         if passes:
             found[need] = passes[0]
+    return found | _measured(pool, scorers, pass_)
+
+
+def _measured(pool: Pool, scorers: Sequence[Scorer], pass_: Pass) -> dict[str, str]:
+    """Column to pass, of the columns that a scorer of this pass has from images alone, and that it gave in another pass, with other captions."""
+    found, committed = dict[str, str](), pool.committed()
+    if pass_.captions is None:
+        return found
+    for other in pool.passes():
+        if other.name != pass_.name and committed <= pool.scored(other.name):
+            for scorer in scorers:
+                if info_of(scorer) in other.scorers:
+                    found |= dict.fromkeys(image_columns(scorer), other.name)
     return found
 
 
@@ -97,12 +109,12 @@ class _Score(beam.DoFn):
             load = partial(LoadedScorers, self._scorers, stored=tuple(self._stored), sharing=self._sharing, threads=self._threads)
             self._loaded = self._shared.acquire(load)
         try:
-            return score_unit(self._pool, unit, self._loaded, executor=self._executor, stored=self._stored)
+            return score_unit(self._pool, unit, self._loaded, executor=self._executor, stored=self._stored, captions=self._pass.captions)
         except ModelsDied:  # the unit would end each process that has the models, for all others too
             return self._score_apart(unit)
 
     def _score_apart(self, unit: str) -> pa.Table:
-        return score_unit_apart(self._pool, unit, self._scorers, stored=self._stored)
+        return score_unit_apart(self._pool, unit, self._scorers, stored=self._stored, captions=self._pass.captions)
 
     def teardown(self) -> None:
         self._executor.shutdown()
@@ -115,14 +127,18 @@ def score_unit(
     *,
     executor: ThreadPoolExecutor,
     stored: Mapping[str, str] | None = None,
+    captions: str | None = None,
 ) -> pa.Table:
-    """The columns of all scorers, one row per row of the unit's raw commit. stored: needed columns that are in other passes."""
-    decoding = _decoding(batches(pool, unit, loaded.needs, stored or {}), loaded.needs.sides, executor)
+    """The columns of all scorers, one row per row of the unit's raw commit. stored: needed columns that are in other passes.
+
+    captions: the version that is read in the place of the sources' captions.
+    """
+    chunks = decoding(batches(pool, unit, loaded.needs, stored or {}, captions=captions), loaded.needs.sides, executor)
     scored = []
     try:
-        ahead = next(decoding, None)
+        ahead = next(chunks, None)
         while ahead is not None:
-            (first, batch), ahead = ahead, next(decoding, None)
+            (first, batch), ahead = ahead, next(chunks, None)
             scored.append(loaded.score(batch, f"unit {unit}, rows {first} to {first + len(batch) - 1}"))
     finally:
         if ahead is not None:
@@ -130,7 +146,7 @@ def score_unit(
     return pa.Table.from_batches(scored, schema=loaded.schema)
 
 
-def _decoding(
+def decoding(
     chunks: Iterator[tuple[int, PairBatch]], sides: Sequence[int | None], executor: ThreadPoolExecutor
 ) -> Iterator[tuple[int, PairBatch]]:
     """The chunks, their decoding begun."""

@@ -30,6 +30,7 @@ class WriteShards(beam.PTransform):
     shards: how many the pairs are spread over; with `parent`, those of the units that no release of its line has decided about, which come
     behind the parent's shards (schemas.line). A shard that the parent has, made from the same inputs, is not written: see references_of_line.
     score_columns: (pass, its columns) that go to the index and to each `.json`: scalars. redact: all text without personal data.
+    captions: the version that the pairs have in the place of their sources' captions.
     reads: tars that one process reads at a time. threads: images that one process converts at a time: cores / processes.
     """
 
@@ -42,6 +43,7 @@ class WriteShards(beam.PTransform):
         shards: int,
         score_columns: Sequence[tuple[str, Sequence[str]]] = (),
         redact: bool = False,
+        captions: str | None = None,
         parent: Release | None = None,
         workers_reads: int = 32,
         threads: int = 1,
@@ -51,7 +53,15 @@ class WriteShards(beam.PTransform):
         if self.total < 1:
             raise ValueError("no shards; at least 1 is needed")
         self.writer = ShardWriter(
-            pool, release, target, score_columns=score_columns, redact=redact, parent=parent, reads=workers_reads, threads=threads
+            pool,
+            release,
+            target,
+            score_columns=score_columns,
+            redact=redact,
+            captions=captions,
+            parent=parent,
+            reads=workers_reads,
+            threads=threads,
         )
 
     def expand(self, units: beam.PCollection[str]) -> beam.PCollection[int]:

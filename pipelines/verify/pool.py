@@ -1,4 +1,4 @@
-"""The pool: each unit's commit, tar, scores and requests; what hosts said; and that nothing lies there that nobody names."""
+"""The pool: each unit's commit, tar, scores, captions and requests; what hosts said; and that nothing lies there that nobody names."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from pipelines.verify.findings import RESTORE, Damaged, Finding, differing, read_json, reading, size_and_digest
 from pipelines.verify.tars import images_of_unit, shortened
+from schemas.captions import CaptionVersion, versions
 from schemas.columns import HOSTS, RAW_ALWAYS, REQUESTS
 from schemas.digest import digest_of_table
 from schemas.follow_ups import follow_up
@@ -18,18 +19,20 @@ from schemas.store import StoreError
 from schemas.units import Commit, number_of, split_unit
 
 _SCORE_AGAIN = "delete it and run python -m pipelines.ingest --start_at score"
+_CAPTION_AGAIN = "delete it and run the command again that made the version (python -m pipelines.caption)"
 _SWEEP = "run python -m pipelines.sweep while no job writes to the dataset"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What lies in the pool. passes: scored units by pass. named: units that some release names; raw: the raw digests that releases have of
-    them."""
+    """What lies in the pool. passes: scored units by pass. captions: units by version of the captions. named: units that some release names;
+    raw: the raw digests that releases have of them."""
 
     units: Collection[str]
     planned: Mapping[str, int]
     passes: Mapping[str, Collection[str]]
     raw: Mapping[str, Collection[str]] = field(default_factory=dict)
+    captions: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     @property
     def named(self) -> Collection[str]:
@@ -55,6 +58,9 @@ def check_unit(pool: Pool, layout: Layout, unit: str, tell: Callable[[int], None
     for pass_name, scored in layout.passes.items():
         if unit in scored:
             found += _scores(pool, layout, pass_name, commit)
+    for name, units in layout.captions.items():
+        if unit in units:
+            found += _captions(layout, CaptionVersion(pool, name), commit, table["uid"])
     return found
 
 
@@ -106,7 +112,7 @@ def _requests(pool: Pool, unit: str, rows: int) -> list[Finding]:
         return []  # units of folders and tars of older pools have none
     todo = "delete it: it is beside the commit, and only fetch_summary reads it"
     try:
-        table = reading(path, lambda: pool._read(path, REQUESTS.names), todo=todo)
+        table = reading(path, lambda: pool.read_parquet(path, REQUESTS.names), todo=todo)
     except Damaged as damaged:
         return [damaged.finding]
     return differing(path, "", "rows", rows, table.num_rows, todo)
@@ -133,6 +139,41 @@ def _scores(pool: Pool, layout: Layout, pass_name: str, raw: Commit) -> Iterator
     yield from wrong or differing(path, "", "digest of the content", commit.content_digest, digest_of_table(table), _SCORE_AGAIN)
 
 
+def _captions(layout: Layout, version: CaptionVersion, raw: Commit, uids: pa.ChunkedArray) -> Iterator[Finding]:
+    path = f"{version.path}/{raw.unit}.parquet"
+    try:
+        commit = reading(path, lambda: version.commit_of(raw.unit), todo=_CAPTION_AGAIN)
+        table = reading(path, lambda: version.read(raw.unit), todo=_CAPTION_AGAIN)
+    except Damaged as damaged:
+        yield damaged.finding
+        return
+    assert commit is not None
+    wrong = [
+        *differing(path, "footer, unit", "name", raw.unit, commit.unit, _CAPTION_AGAIN),
+        *differing(path, "", "rows", raw.rows, table.num_rows, _CAPTION_AGAIN),
+    ]
+    if commit.input_digest not in layout.raw.get(raw.unit, ()):  # as of scores
+        wrong += differing(
+            path,
+            "footer, input_digest",
+            "digest of the commit that has the captions",
+            raw.content_digest,
+            commit.input_digest,
+            _CAPTION_AGAIN,
+        )
+    wrong = wrong or differing(path, "", "digest of the content", commit.content_digest, digest_of_table(table), _CAPTION_AGAIN)
+    if wrong:
+        yield from wrong
+        return
+    given = table.num_rows - table["caption"].null_count
+    counts = {"captioned": given, "without": table.num_rows - given}
+    yield from differing(path, "footer, statuses", "rows with a caption and without", counts, dict(commit.statuses), _CAPTION_AGAIN)
+    for row, (ours, theirs) in enumerate(zip(uids.to_pylist(), table["uid"].to_pylist(), strict=True)):
+        if ours != theirs:
+            yield Finding(path, f"row {row}", "uid, as the unit has it", str(ours), str(theirs), _CAPTION_AGAIN)
+            return
+
+
 def check_pool(pool: Pool, layout: Layout) -> Iterator[Finding]:
     """What belongs to no unit, and what nobody names."""
     store = pool.store
@@ -145,7 +186,7 @@ def check_pool(pool: Pool, layout: Layout) -> Iterator[Finding]:
     for path, _ in store.list("pool/hosts"):
         bucket, _, digest = Path(path).stem.rpartition("-")
         try:
-            table = reading(path, lambda path=path: pool._read(path, HOSTS.names))  # type: ignore[misc]
+            table = reading(path, lambda path=path: pool.read_parquet(path, HOSTS.names))  # type: ignore[misc]
         except Damaged as damaged:
             yield damaged.finding
             continue
@@ -190,6 +231,10 @@ def _orphans(pool: Pool, layout: Layout) -> Iterator[Finding]:
             yield Finding(
                 f"pool/scores/{pass_name}/{unit}.parquet", "", "scores of a unit that the pool does not have", "", "", "delete it"
             )
+    for name, units in layout.captions.items():
+        yield from _json(pool, f"pool/captions/{name}/captions.json")
+        for unit in sorted(set(units) - set(layout.units) - gone):
+            yield Finding(f"pool/captions/{name}/{unit}.parquet", "", "captions of a unit that the pool does not have", "", "", "delete it")
     for path in store.leftovers():
         yield Finding(path, "", "a temporary file of a writer that was killed", "", "", _SWEEP)
 
@@ -214,4 +259,5 @@ def layout_of(pool: Pool, raw: Mapping[str, Collection[str]]) -> Layout:
         passes.setdefault(pass_name, set())
         if name.endswith(".parquet"):
             passes[pass_name].add(Path(name).stem)
-    return Layout(pool.committed(), planned, passes, raw)
+    captions = {version.name: version.units() for version in versions(pool)}
+    return Layout(pool.committed(), planned, passes, raw, captions)

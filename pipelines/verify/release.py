@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipelines.verify.findings import RESTORE, Damaged, Finding, differing, read_json, reading, size_and_digest
+from schemas.captions import CaptionVersion
 from schemas.line import generations_of, references_of
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS
@@ -151,3 +152,21 @@ def _units_of_pool(pool: Pool, path: str, manifest: Mapping[str, Any]) -> Iterat
                 yield Finding(of_pass, "", "is not there", f"scores with content {digest[:12]}…", "nothing", RESTORE)
             elif scores.input_digest == unit["raw"]:
                 yield from differing(of_pass, "", "digest of the content, as releases have it", digest, scores.content_digest)
+        yield from _captions_of_pool(pool, manifest, name)
+
+
+def _captions_of_pool(pool: Pool, manifest: Mapping[str, Any], unit: str) -> Iterator[Finding]:
+    """The captions that the release took, where it took a version of them."""
+    told, digest = manifest.get("captions"), manifest["units"][unit].get("captions")
+    if told is None or digest is None:
+        return
+    version = CaptionVersion(pool, told["version"])
+    path = f"{version.path}/{unit}.parquet"
+    try:
+        commit = reading(path, lambda: version.commit_of(unit))
+    except Damaged:
+        return  # told by the unit's own check
+    if commit is None:
+        yield Finding(path, "", "is not there", f"captions with content {digest[:12]}…", "nothing", RESTORE)
+    elif commit.input_digest == manifest["units"][unit]["raw"]:
+        yield from differing(path, "", "digest of the content, as releases have it", digest, commit.content_digest)

@@ -59,7 +59,7 @@ def summary(facts: Facts) -> str:
         "### 2.4. User data",
         f"Data from user interactions with the AI model, or with other services: {said('user_data')}.",
         "### 2.5. Synthetic data",
-        f"Synthetic AI-generated data created by the provider or on their behalf: {said('synthetic_data')}. What was measured:",
+        f"Synthetic AI-generated data created by the provider or on their behalf: {said('synthetic_data')}.{_generated(facts)} What was measured:",
         text.table(
             ["what", "pairs", "of so many measured"],
             [[what, text.share(holds, of), f"{of:,}"] for what, (holds, of) in facts.measured.items() if "generated" in what],
@@ -125,3 +125,8 @@ def _blocked(facts: Facts) -> str:
     return (
         f"{listed} Reasons of safety: {', '.join(f'{count:,} {text.code(reason)}' for reason, count in sorted(unsafe.items())) or 'none'}."
     )
+
+
+def _generated(facts: Facts) -> str:
+    """Captions that a model wrote are such data."""
+    return f" {text.captions(facts)}" if "model" in ((facts.manifest.get("captions") or {}).get("origin") or {}) else ""

@@ -125,6 +125,7 @@ def _contents(facts: Facts) -> list[list[str]]:
         ["images", f"{text.size(facts.image_bytes)}; {', '.join(f'{count:,} {suffix}' for suffix, count in sorted(facts.suffixes.items()))}"],
         *([f"{side}, pixels", f"{low:,} to {high:,}, half of them at most {middle:,}"] for side, (low, middle, high) in facts.sides.items()),
         ["captions", f"{facts.caption_letters / max(1, facts.pairs):,.0f} letters on average"],
+        *([["origin of captions", text.captions(facts)]] if "captions" in facts.manifest else []),
         ["languages of captions", text.languages_told(facts)],
         ["hosts", f"{len(facts.hosts):,}"],
     ]  # fmt: skip

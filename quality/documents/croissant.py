@@ -55,7 +55,7 @@ def croissant(facts: Facts) -> str:
         "@type": "sc:Dataset",
         "name": facts.name,
         "description": about.get(
-            "description", f"{facts.pairs:,} pictures with captions, selected by policy {facts.manifest['policy']['name']}."
+            "description", f"{facts.pairs:,} pictures with captions, selected by policy {facts.manifest['policy']['name']}.{_origin(facts)}"
         ),
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "license": [about["license"]] if "license" in about else _licenses(facts),
@@ -137,6 +137,11 @@ def _object(name: str, path: str, encoding: str, size: int, sha256: str) -> dict
 def _digest(kept: Kept, path: str) -> tuple[str, int]:
     with kept.pool.store.open(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+
+
+def _origin(facts: Facts) -> str:
+    """Of captions that are not the sources'."""
+    return f" {text.captions(facts)}" if "captions" in facts.manifest else ""
 
 
 def _record_sets(facts: Facts) -> list[dict[str, Any]]:

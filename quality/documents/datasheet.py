@@ -82,7 +82,7 @@ def _composition(facts: Facts) -> Answers:
         ("Are there recommended data splits?", "None are made."),
         (
             "Are there any errors, sources of noise, or redundancies in the dataset?",
-            f"Captions and licences are as the sources have them. Known limitations: {said('limitations')}.",
+            f"{_captions(facts)} Known limitations: {said('limitations')}.",
         ),
         (
             "Is the dataset self-contained, or does it link to or otherwise rely on external resources?",
@@ -225,3 +225,9 @@ def _people(facts: Facts) -> str:
 def _before(facts: Facts) -> str:
     parent = facts.manifest["parent"]
     return "this is the first of its line" if parent is None else f"the one before is {text.code(parent)}"
+
+
+def _captions(facts: Facts) -> str:
+    if facts.manifest.get("captions") is None:
+        return "Captions and licences are as the sources have them."
+    return f"{text.captions(facts)} Licences are as the sources have them."

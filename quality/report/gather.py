@@ -40,7 +40,7 @@ class _Gatherer:
     def __init__(self, scope: Scope, against: Release | None, sharp: str, lists: BlockLists):
         self.scope, self.other, self.sharp, self.lists = scope, against, sharp, lists
         self.pool, self.release, self.policy = scope.pool, scope.release, scope.policy
-        self.ledger = read_ledger(scope.pool, scope.release, scope.units, passes=scope.run.get("passes"))
+        self.ledger = read_ledger(scope.pool, scope.release, scope.units, passes=scope.run.get("passes"), captions=scope.captions)
         self.chooser = Chooser(self.ledger, 3 if lists else 1)
         self.before: Before | None = None if against is None else read_before(self.pool, against, self.ledger)
         self.bounds = self._bounds()
@@ -49,7 +49,7 @@ class _Gatherer:
         self.duels = self._duels()
         rows += [row for _, loser, winner in self.duels for row in (loser, *([] if winner is None else [winner]))]
         self.redacts = self.policy is None or self.policy.captions.personal_data == "redact"
-        self.pairs = read_pairs(self.pool, self.ledger, rows, lists, redact=self.redacts, sharp=sharp)
+        self.pairs = read_pairs(self.pool, self.ledger, rows, lists, redact=self.redacts, captions=scope.captions, sharp=sharp)
 
     # ---- which pairs
 
@@ -211,6 +211,7 @@ class _Gatherer:
             policy_text="" if self.policy is None else self.policy.description,
             policy_digest=self.scope.run.get("policy_digest"),
             redacts=self.redacts,
+            captions=self.scope.captions,
             published=manifest is not None,
             rows=sum(planned.values()) if planned else len(ledger),
             fetched=int(fetched.sum()),
@@ -246,7 +247,7 @@ class _Gatherer:
             shards=len(shards) if shards else None,
             bytes=sum(shard.bytes for shard in shards) if shards else None,
             took=[(step, float(done["seconds"]), int(done["pairs"])) for step, done in self.scope.run.get("took", {}).items()],
-            scorers=_scorers(pool, self.scope.run),
+            scorers=_scorers(pool, self.scope.run, self.scope.captions),
             sources=[Path(str(each.get("source"))).name for each in (pool.settings("source") or {}).get("sources", ())],
             rules=self._rules(reasons),
             against=self._comparison(),
@@ -285,11 +286,11 @@ def _incidents(pool: Pool, units: Sequence[str]) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def _scorers(pool: Pool, run: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
+def _scorers(pool: Pool, run: Mapping[str, Any], captions: str | None) -> list[tuple[str, str, str | None]]:
     """(calibration, version, engine) of the scorers that were used."""
     engines = pool.settings("engines") or {}
     found = []
-    for pass_ in pool.passes():
+    for pass_ in pool.passes_for(captions):
         if "passes" not in run or pass_.name in run["passes"]:
             for scorer in pass_.scorers:
                 used = sorted({engine for tower, engine in engines.items() if tower.partition(".")[0] == scorer.name})

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quality.columns import COLUMN_FUNCTIONS
+from schemas.captions import with_version
 from schemas.follow_ups import retried_rows
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS, error_word
@@ -84,13 +85,17 @@ class Ledger:
         return (self.mask >> np.uint64(self.reasons.index(reason)) & np.uint64(1)).astype(bool)
 
 
-def read_ledger(pool: Pool, release: Release | None, units: Sequence[str], *, passes: Sequence[str] | None = None) -> Ledger:
-    """The ledger of some committed units. release: whose decisions; None: nothing is decided. passes: names of the passes that it used."""
-    return _Reader(pool, release, units, passes).read()
+def read_ledger(
+    pool: Pool, release: Release | None, units: Sequence[str], *, passes: Sequence[str] | None = None, captions: str | None = None
+) -> Ledger:
+    """The ledger of some committed units. release: whose decisions; None: nothing is decided. passes: names of the passes that it used.
+    captions: the version of the captions that it took; None: the sources'."""
+    return _Reader(pool, release, units, passes, captions).read()
 
 
 class _Reader:
-    def __init__(self, pool: Pool, release: Release | None, units: Sequence[str], passes: Sequence[str] | None):
+    def __init__(self, pool: Pool, release: Release | None, units: Sequence[str], passes: Sequence[str] | None, captions: str | None):
+        self.captions = captions
         self.pool, self.release, self.units, self.there = pool, release, list(units), set(units)
         self.decided: dict[str, pa.Field] = {}
         if release is not None and units:
@@ -99,8 +104,9 @@ class _Reader:
                 for column in release.read_decisions(units[0]).schema
                 if column.name not in DECISIONS.names and (_is_number(column.type) or column.name in WORDS)
             }
-        self.scored = {pass_.name: pool.scored(pass_.name) for pass_ in pool.passes()}
-        self.sources = self._sources(sorted(pool.passes(), key=lambda pass_: (pass_.name not in (passes or ()), _order(pass_))))
+        there = pool.passes_for(captions)
+        self.scored = {pass_.name: pool.scored(pass_.name) for pass_ in there}
+        self.sources = self._sources(sorted(there, key=lambda pass_: (pass_.name not in (passes or ()), _order(pass_))))
         # Columns of decisions have lost what their fields say of themselves.
         self.fields = self.decided | {name: column for name, (column, _, _) in self.sources.items()}
         self.fields |= {name: COLUMN_FUNCTIONS[_function_of(name)].fields.field(name) for name in COMPUTED}
@@ -145,6 +151,7 @@ class _Reader:
 
     def _unit(self, place: int, unit: str, at: int) -> int:
         raw = self.pool.read_raw(unit, ["uid", "status", "error_message", "caption", "license", "license_url"])
+        raw = with_version(raw, self.pool, unit, self.captions)
         here = np.ones(raw.num_rows, bool)
         here[retried_rows(self.pool, unit, self.there)] = False
         raw, n = _only(raw, here), int(here.sum())

@@ -184,7 +184,8 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything on the page. rows: of all planned units; fetched: with stored bytes; release: None for a pool without one."""
+    """Everything on the page. rows: of all planned units; fetched: with stored bytes; release: None for a pool without one. captions: the version
+    that is shown; None: the sources'."""
 
     dataset: str
     release: str | None
@@ -192,6 +193,7 @@ class Report:
     policy_text: str
     policy_digest: str | None
     redacts: bool
+    captions: str | None
     published: bool
     rows: int
     fetched: int

@@ -13,6 +13,7 @@ from quality.columns.personal_data import without_personal_data
 from quality.report.images import thumbnails
 from quality.report.ledger import Ledger
 from quality.report.model import Pair
+from schemas.captions import with_version
 from schemas.pool import Pool
 from schemas.reasons import REJECTED, VERDICTS
 
@@ -71,18 +72,19 @@ class Chooser:
 
 
 def read_pairs(
-    pool: Pool, ledger: Ledger, rows: Sequence[int], lists: BlockLists, *, redact: bool, sharp: str = "safe"
+    pool: Pool, ledger: Ledger, rows: Sequence[int], lists: BlockLists, *, redact: bool, captions: str | None = None, sharp: str = "safe"
 ) -> Mapping[int, Pair]:
     """The pairs of rows of the ledger; a row that is not in the answer may not be shown.
 
     rows: in the order of the page: past the limit of the file's size, what comes later has no sharp thumbnail. sharp: which have one.
+    captions: the version of the captions to show; None: the sources'.
     """
     wanted: dict[int, list[int]] = {}
     for row in dict.fromkeys(rows):
         wanted.setdefault(int(ledger.unit[row]), []).append(row)
     found: dict[int, Pair] = {}
     for place, some in sorted(wanted.items()):
-        found |= _of_unit(pool, ledger, ledger.units[place], sorted(some), lists, redact)
+        found |= _of_unit(pool, ledger, ledger.units[place], sorted(some), lists, redact, captions)
     spent, made = 0, {}
     for row in dict.fromkeys(rows):
         if row in found:
@@ -91,9 +93,11 @@ def read_pairs(
     return made
 
 
-def _of_unit(pool: Pool, ledger: Ledger, unit: str, rows: list[int], lists: BlockLists, redact: bool) -> dict[int, Pair]:
+def _of_unit(
+    pool: Pool, ledger: Ledger, unit: str, rows: list[int], lists: BlockLists, redact: bool, captions: str | None
+) -> dict[int, Pair]:
     places = [int(ledger.row[row]) for row in rows]
-    table = pool.read_raw(unit, list(_DETAILS)).take(pa.array(places, pa.int64()))
+    table = with_version(pool.read_raw(unit, list(_DETAILS)), pool, unit, captions).take(pa.array(places, pa.int64()))
     listed = listed_pairs(pool, unit, lists, places)
     details = (without_personal_data(table) if redact else table).to_pylist()
     shown = [at for at, row in enumerate(rows) if not listed[at] and ledger.known[row] and details[at]["uid"] is not None]

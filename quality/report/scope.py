@@ -20,6 +20,11 @@ class Scope:
     run: Mapping[str, Any]
     units: list[str]
 
+    @property
+    def captions(self) -> str | None:
+        """The version of the captions that the release took; None for the sources'."""
+        return None if self.policy is None else self.policy.caption_version
+
 
 def scope_of(dataset: str, release: str | None, *, pool_only: bool) -> Scope:
     """Raises UsageError, naming what there is."""

@@ -33,6 +33,7 @@ _KOREAN_REASONS: Final = {
     "caption:common": "같은 캡션이 풀에 너무 자주 나옴",
     "caption:boilerplate": "파일 이름·날짜·링크뿐인 캡션",
     "caption:personal_data": "캡션에 이메일, 전화·카드·계좌·신분증 번호가 있음",
+    "caption:not_in_version": "릴리스가 쓰는 캡션 버전에 이 쌍의 캡션이 없음",
     "caption:missing": "캡션이 측정되지 않음",
     "clip:low_similarity": "캡션과 이미지가 충분히 맞지 않음",
     "clip:not_in_top": "일치도가 원하는 상위 비율에 들지 못함",

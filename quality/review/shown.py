@@ -11,6 +11,7 @@ from quality.block_lists import listed_pairs, read_lists
 from quality.columns.personal_data import without_personal_data
 from quality.review.sampling import Asked
 from quality.rules import judge
+from schemas.captions import with_version
 from schemas.columns import table_of
 from schemas.policy import Policy, Rule
 from schemas.pool import Pool
@@ -41,7 +42,7 @@ def _of_unit(pool: Pool, release: Release, policy: Policy, unit: str, asked: Seq
     commit = pool.raw_commit(unit)
     assert commit is not None
     rows = pa.array([each.row for each in asked])
-    raw = pool.read_raw(unit, _FROM_RAW).take(rows)
+    raw = with_version(pool.read_raw(unit, _FROM_RAW), pool, unit, policy.caption_version).take(rows)
     if policy.captions.personal_data == "redact":
         raw = without_personal_data(raw)
     decided = release.read_decisions(unit).take(rows)

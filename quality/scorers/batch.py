@@ -21,8 +21,8 @@ Decoded = tuple[np.ndarray | None, str | None]
 class PairBatch:
     """At most CHUNK_ROWS pairs. Row i of everything belongs to row i.
 
-    captions: as the source has them, or None. data: the stored image bytes; None where fetching failed. Pixels are decoded when they are
-    first asked for, once for each `side`, so that what a scorer sees never depends on which other scorers run with it.
+    captions: as the source or a version of them has them, or None. data: the stored image bytes; None where fetching failed. Pixels are
+    decoded when they are first asked for, once for each `side`, so that what a scorer sees never depends on which other scorers run with it.
     """
 
     def __init__(self, captions: Sequence[str | None], data: Sequence[bytes | None], *, max_pixels: int = MAX_PIXELS):

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from quality.pages import table
 from quality.scorers import make_scorers
-from quality.scorers.protocol import Scorer
+from quality.scorers.protocol import Scorer, reads_captions
 from schemas.columns import range_of
 
 NOTICES: Final = Path(__file__).parents[2] / "MODEL_NOTICES.md"
@@ -30,7 +30,7 @@ def cards() -> str:
 
 
 def _card(scorer: Scorer) -> str:
-    needs = ", ".join(f"`{name}`" for name in scorer.needs) or "bytes and captions"
+    needs = ", ".join(f"`{name}`" for name in scorer.needs) or ("bytes and captions" if reads_captions(scorer) else "bytes")
     module = sys.modules[type(scorer).__module__]
     first = inspect.cleandoc(module.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     file = Path(inspect.getfile(type(scorer))).name

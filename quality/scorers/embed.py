@@ -53,6 +53,7 @@ class Embed:
     name = "embed"
     needs: tuple[str, ...] = ()
     side = SIDE
+    from_image: tuple[str, ...] = ("image",)
 
     def __init__(
         self,
@@ -90,11 +91,14 @@ class Embed:
 
     def score(self, batch: PairBatch) -> pa.RecordBatch:
         """`image` is null where the image cannot be decoded, `text` where there is no caption; both where fetching failed."""
-        shown = {row: image for row, image in enumerate(batch.pixels(side=SIDE)) if image is not None}
         told = {row: caption for row, caption in enumerate(batch.captions) if caption is not None and batch.data[row] is not None}
-        image = _column(list(shown), self._run_images(list(shown.values())), len(batch))
+        image = batch.column("embed.image").cast(_VECTOR) if "embed.image" in batch.columns else self._images(batch)
         text = _column(list(told), self._run_captions(list(told.values())), len(batch))
         return pa.record_batch([image, text], schema=self.fields)
+
+    def _images(self, batch: PairBatch) -> pa.Array:
+        shown = {row: image for row, image in enumerate(batch.pixels(side=SIDE)) if image is not None}
+        return _column(list(shown), self._run_images(list(shown.values())), len(batch))
 
     def _run_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         return self._image(self._model.prepare(images)) if images else np.empty((0, 1), np.float32)

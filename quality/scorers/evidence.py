@@ -44,6 +44,7 @@ class Evidence:
     """
 
     name = "evidence"
+    reads_captions = False
     needs: tuple[str, ...] = ()
     side = SIDE
     fields = FIELDS
@@ -80,6 +81,7 @@ class StoredEvidence:
     """
 
     name = "evidence"
+    reads_captions = False
     needs: tuple[str, ...] = ()
     raw: tuple[str, ...] = ("evidence",)
     fields = FIELDS

@@ -30,6 +30,7 @@ class Faces:
     """Counts faces and measures the largest. Scores of one image do not depend on its neighbours: images go through one by one."""
 
     name = "faces"
+    reads_captions = False
     needs: tuple[str, ...] = ()
     side = SIDE
     fields = pa.schema(

@@ -19,6 +19,7 @@ class Image:
     """Measures the picture. Everything a later selection may want is here: pools need not be scored again for it."""
 
     name = "image"
+    reads_captions = False
     needs: tuple[str, ...] = ()
     side = SIDE
     version = f"pixels@1;side{SIDE};opencv+pdqhash;1"

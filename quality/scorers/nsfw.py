@@ -38,6 +38,7 @@ class Nsfw:
     """
 
     name = "nsfw"
+    reads_captions = False
     side = SIDE
     fields = pa.schema(
         [

@@ -18,6 +18,9 @@ class Scorer(Protocol):
     reads; () for pixels and captions only. fields: the columns it adds, without prefix, each with metadata (schemas.columns.field).
     A scorer that reads columns of the raw commit names them in `raw` (an attribute); PairBatch.column has them.
     A scorer that asks for pixels may say at which `side` (an attribute): they are then decoded while the chunk before is scored.
+    A scorer that reads no captions says so: `reads_captions = False` (an attribute; without it, it counts as one that does). With a version of
+    the captions (`ingest --captions`) it is not run again. Fields of a reader that hang on the image alone are named in `from_image`: where the
+    pool has them of the same scorer, PairBatch.column has them.
     Instances are pickled to workers before they are loaded.
     """
 
@@ -36,6 +39,16 @@ class Scorer(Protocol):
 def info_of(scorer: Scorer) -> ScorerInfo:
     """What the pool records of a scorer."""
     return ScorerInfo(scorer.name, scorer.version, tuple(f"{scorer.name}.{column}" for column in scorer.fields.names))
+
+
+def reads_captions(scorer: Scorer) -> bool:
+    """Whether other captions could give other scores."""
+    return getattr(scorer, "reads_captions", True)
+
+
+def image_columns(scorer: Scorer) -> set[str]:
+    """The columns that a reader of captions has from the image alone, as it says."""
+    return {f"{scorer.name}.{name}" for name in getattr(scorer, "from_image", ())}
 
 
 def sides_of(scorers: Sequence[Scorer]) -> list[int | None]:

@@ -138,7 +138,7 @@ def test_an_older_pool_has_counts_and_no_times(tmp_path):
     pool = Pool(tmp_path / "data")
     rows = [{"row": 0, "url": "http://a.test/0", "status": "failed_to_download", "error_message": "dns"}, {"row": 1, "status": "success"}]
     table = table_of(rows, RAW_ALWAYS)
-    pool._put_parquet(f"pool/raw/{unit(0)}.parquet", table, {"unit": unit(0), "input_digest": "i", "content_digest": "c", "rows": 2})
+    pool.put_parquet(f"pool/raw/{unit(0)}.parquet", table, {"unit": unit(0), "input_digest": "i", "content_digest": "c", "rows": 2})
     summary = summarise(pool, NO_LISTS)
     assert (summary.rows, summary.measured, summary.requests, summary.received, summary.latency, summary.spells) == (
         2,

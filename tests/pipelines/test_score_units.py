@@ -19,6 +19,7 @@ from pipelines.steps.score_units import ScoreUnits, score_unit
 from quality.scorers import make_scorers
 from quality.scorers.image import Image
 from quality.scorers.protocol import info_of
+from schemas.captions import CAPTIONS, CaptionVersion
 from schemas.columns import field, range_of
 from schemas.digest import digest_of_table
 from schemas.pool import Pool
@@ -247,3 +248,35 @@ def test_score_files_are_the_same_bytes_each_time(tmp_path):
         name = run(pool, [Image()], units=UNITS[1:])
         digests.add(hashlib.sha256(pool.store.read(f"pool/scores/{name}/{UNITS[1]}.parquet")).hexdigest())
     assert len(digests) == 1
+
+
+def test_a_version_of_the_captions_is_embedded_without_looking_at_images_again(tmp_path):
+    pool = Pool(tmp_path / "data")
+    pairs = drawn_pairs()
+    put_unit(pool, UNITS[0], [*pairs, ("no picture", None)])
+    scorers = make_scorers(["embed", "clip"], model=tiny_clip(tmp_path / "tiny"), cache=cache_folder())
+    first = pass_of(scorers)
+    pool.put_pass(first)
+
+    def score(made, pass_):
+        with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+            _ = pipeline | beam.Create([UNITS[0]]) | ScoreUnits(pool, made, pass_, threads=1)
+        return pool.read_scores(pass_.name, UNITS[0])
+
+    before = score(scorers, first)
+    version, raw = CaptionVersion(pool, "other"), pool.raw_commit(UNITS[0])
+    told = [pairs[3][0]] * 3 + [None] + [caption for caption, _ in pairs[4:]] + ["no picture"]
+    version.adopt({"files": []})
+    version.commit(raw, pa.table([pool.read_raw(UNITS[0], ["uid"])["uid"], pa.array(told)], schema=CAPTIONS))
+    scorers = make_scorers(["embed", "clip"], model=scorers[0].source.model, cache=cache_folder())
+    scorers[0]._images = None  # would raise
+    other = Pass.of([info_of(scorer) for scorer in scorers], "other")
+    assert other.name != first.name and Pass.of(other.scorers).name == first.name
+    pool.put_pass(other)
+    assert [pass_.captions for pass_ in pool.passes()] in ([None, "other"], ["other", None])
+    after = score(scorers, other)
+    assert after["embed.image"].equals(before["embed.image"])
+    texts, old = after["embed.text"].to_pylist(), before["embed.text"].to_pylist()
+    assert texts[0] == texts[1] == texts[2] and texts[3] is None and texts[4:] == old[4:]
+    similarities = after["clip.similarity"].to_pylist()
+    assert similarities[3] is None and similarities[4:] == before["clip.similarity"].to_pylist()[4:]

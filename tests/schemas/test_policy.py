@@ -122,3 +122,17 @@ def test_unknown_names_are_told_what_there_is(tmp_path: Path):
         find_policy("no-such")
     with pytest.raises(PolicyError, match="Is a directory"):
         find_policy(str(tmp_path))
+
+
+def test_a_policy_that_names_no_version_of_captions_is_what_it_was():
+    text = 'name = "x"\n{}[[rule]]\ncolumn = "clip.similarity"\nmin = 0.1\nreason = "clip:low_similarity"\n'
+    plain, said, other = (
+        parse_policy(text.format(line), where="x") for line in ("", 'caption = "caption"\n', 'caption = "caption@blip2"\n')
+    )
+    assert plain == said and plain.digest == said.digest and "caption" not in plain.as_dict() and plain.caption_version is None
+    assert other.caption_version == "blip2" and other.digest != plain.digest
+    for policy in (plain, other):
+        assert parse_stored_policy(json.loads(json.dumps(policy.as_dict()))) == policy
+    for wrong in ("blip2", "caption@", "caption@Blip2", "caption@a/b", "caption@a--b", "captions@a"):
+        with pytest.raises(PolicyError, match="field 'caption'"):
+            parse_policy(text.format(f'caption = "{wrong}"\n'), where="x")

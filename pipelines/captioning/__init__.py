@@ -1,0 +1,1 @@
+"""Other captions for a pool's pairs, from a file or by a model."""
