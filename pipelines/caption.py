@@ -19,7 +19,7 @@ from pipelines.progress import duration, say
 from pipelines.run import command
 from quality.captioners import Settings, open_captioner
 from quality.captioners.protocol import DTYPES, origin_of
-from quality.command import pool_at
+from quality.command import pool_at, this_python
 from quality.engines.threads import bound_threads
 from schemas.caption_names import PREFIX, check_name
 from schemas.captions import CaptionVersion
@@ -143,10 +143,10 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _next(dataset: str, name: str) -> list[str]:
+    ingest = f"{this_python()} -m pipelines.ingest --dataset {dataset}"
     return [
-        "next:",
-        f"  python -m pipelines.ingest --dataset {dataset} --start_at score --stop_after score --captions {name}",
-        f'  python -m pipelines.ingest --dataset {dataset} --start_at select --policy FILE   # a policy with the line: caption = "{PREFIX}{name}"',
+        f"next: {ingest} --start_at score --stop_after score --captions {name}",
+        f'      {ingest} --start_at select --policy FILE   # a policy with the line: caption = "{PREFIX}{name}"',
     ]
 
 

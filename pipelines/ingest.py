@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -45,6 +44,7 @@ from pipelines.steps.select_pairs import SelectPairs
 from pipelines.steps.write_shards import WriteShards
 from pipelines.what_if import what_if
 from quality.block_lists import LISTED
+from quality.command import as_typed, this_python
 from quality.documents import has_documents, read_about, write_documents
 from quality.gates import GateResults, run_gates, suites_with
 from quality.review.settle import counts_of
@@ -232,7 +232,7 @@ def deferred_text(job: PoolJob, deferred: dict[str, int], args: argparse.Namespa
 
 def _pool_text(job: PoolJob, args: argparse.Namespace) -> str:
     done = f"{len(job.committed):,} units are in {job.pool.store.path_of('pool')}"
-    return "\n".join([done, *_tars_lines(job.pool, {}), f"next: {_python()} -m pipelines.ingest --dataset {args.dataset}"])
+    return "\n".join([done, *_tars_lines(job.pool, {}), f"next: {this_python()} -m pipelines.ingest --dataset {args.dataset}"])
 
 
 def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, already: bool, seconds: float, finished: bool) -> list[str]:
@@ -264,8 +264,8 @@ def _summary(job: ReleaseJob, funnel: Funnel, gates: GateResults | None, *, alre
         "",
         f"{funnel.rows:,} pairs in {duration(seconds)}"
         + (f", {funnel.rows / seconds:,.0f} pairs/s" if seconds >= 1 and not already else ""),
-        f"next: {_python()} -m quality.report --dataset {_shown(store.root)}",
-        f"      {_python()} -m pipelines.explain --dataset {_shown(store.root)} --uid {_an_uid(job)}",
+        f"next: {this_python()} -m quality.report --dataset {as_typed(store.root)}",
+        f"      {this_python()} -m pipelines.explain --dataset {as_typed(store.root)} --uid {_an_uid(job)}",
     ]
     return lines
 
@@ -316,17 +316,6 @@ def _tars_lines(pool: Pool, listed: Mapping[str, int]) -> list[str]:
     holding = tars_that_hold_listed(pool, listed)
     told = ["  your own tars are never changed; these still hold images that a list stopped:"] if holding else []
     return told + [f"    {tar}" for tar in holding]
-
-
-def _python() -> str:
-    """This interpreter as a person would type it here: below this folder by its path, else by its name."""
-    path = Path(sys.executable)
-    return _shown(str(path)) if path.is_relative_to(Path.cwd()) else "python"
-
-
-def _shown(root: str) -> str:
-    """The path, or URL, as a person would type it here."""
-    return str(Path(root).relative_to(Path.cwd())) if Path(root).is_relative_to(Path.cwd()) else root
 
 
 def _an_uid(job: ReleaseJob) -> str:

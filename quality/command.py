@@ -4,6 +4,7 @@ import argparse
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from schemas.policy import PolicyError
@@ -74,3 +75,14 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     sys.stderr.write(f"pigment: {text}\n")
     sys.stderr.flush()
+
+
+def this_python() -> str:
+    """This interpreter as a person would type it here: below this folder by its path, else by its name."""
+    path = Path(sys.executable)
+    return as_typed(str(path)) if path.is_relative_to(Path.cwd()) else "python"
+
+
+def as_typed(place: str) -> str:
+    """A path, or URL, as a person would type it here."""
+    return str(Path(place).relative_to(Path.cwd())) if Path(place).is_relative_to(Path.cwd()) else place

@@ -12,6 +12,7 @@ from pipelines.forgetting.logs import Logs
 from pipelines.forgetting.releases import Followed
 from pipelines.forgetting.reviews import Reviewed
 from pipelines.forgetting.units import Units
+from quality.command import as_typed, this_python
 from schemas.removals import Request
 
 
@@ -62,7 +63,7 @@ def lines_of(receipt: dict[str, Any], dataset: str) -> list[str]:
         "  a PostgreSQL's write-ahead log, replicas and backups; a review's database that was not named (--database)",
         "",
         "Neither ingest nor select takes the pictures back, nor what lies within PDQ distance 31 of one that was named.",
-        f"next: python -m pipelines.forget --dataset {dataset} --check {request['id']}",
+        f"next: {this_python()} -m pipelines.forget --dataset {as_typed(dataset)} --check {request['id']}",
     ]
     return lines
 
