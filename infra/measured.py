@@ -60,7 +60,7 @@ def _select() -> list[str]:
         lines.append(
             f"{rows:>12,}{run['wall_s']:>9,.1f}{run['cpu_s']:>9,.1f}{1e6 * run['cpu_s'] / rows:>14,.1f}{run['peak_mb']:>9,}{run['duplicates']:>12,}"
         )
-    lines.append(f"on the line through the last two, 100,000,000 rows take {known.memory_of_select(1e8) / 1e9:,.1f} GB")
+    lines.append(f"on the line through the last two, 1,000,000,000 rows take {known.memory_of_select(1e9) / 1e9:,.1f} GB")
     return lines
 
 
