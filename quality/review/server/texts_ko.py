@@ -30,6 +30,7 @@ REASONS_KO: Final = {
     "caption:common": "같은 캡션이 풀에 너무 많습니다",
     "caption:boilerplate": "캡션이 파일 이름, 날짜 또는 링크입니다",
     "caption:personal_data": "캡션에 이메일 주소, 전화번호, 카드 번호, 계좌 번호 또는 신분증 번호가 있습니다",
+    "caption:not_in_version": "릴리스가 쓰는 캡션 버전에 이 쌍의 캡션이 없습니다",
     "caption:missing": "캡션을 측정하지 못했습니다",
     "clip:low_similarity": "캡션과 이미지가 잘 맞지 않습니다",
     "clip:not_in_top": "캡션과 이미지가 원하는 비율만큼 잘 맞지 않습니다",
