@@ -99,7 +99,7 @@ def _no_formula(value: str) -> str:
 _STYLE: Final = (
     ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:90rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid "
-    "light-dark(#dedbd5,#333a43);overflow-wrap:anywhere}nav{margin:1rem 0}nav a{margin-right:1rem}"
+    "light-dark(#dedbd5,#333a43);overflow-wrap:anywhere}th{white-space:nowrap}nav{margin:1rem 0}nav a{margin-right:1rem}"
 )
 _HEAD: Final = (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
