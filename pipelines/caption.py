@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -15,7 +14,7 @@ from pipelines.captioning.model import ModelCaptions
 from pipelines.captioning.units import Given, give_captions, part_of, rows_to_do
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError, mapping, positive
 from pipelines.pool_job import check_removals
-from pipelines.progress import duration, say
+from pipelines.progress import PairsTold, duration, say
 from pipelines.run import command
 from quality.captioners import Settings, open_captioner
 from quality.captioners.protocol import DTYPES, origin_of
@@ -26,7 +25,6 @@ from schemas.captions import CaptionVersion
 from schemas.pool import Pool
 from schemas.units import Commit
 
-_EVERY_S = 10.0
 # Flags that are about a model, with their defaults.
 _OF_MODELS: Final[dict[str, Any]] = {
     "checkpoint": None, "prompt": None, "beams": Settings.beams, "tokens": Settings.tokens, "dtype": Settings.dtype, "device": "cpu",
@@ -50,29 +48,6 @@ The same command continues after a kill; after an append it does the new units. 
 """
 
 
-class _Told:
-    """A line now and then. total: rows that are to be done."""
-
-    def __init__(self) -> None:
-        self.began = self.last = time.monotonic()
-        self.total = self.done = 0
-
-    def start(self, total: int) -> None:
-        self.began, self.total = time.monotonic(), total
-
-    def __call__(self, rows: int) -> None:
-        now = time.monotonic()
-        self.done += rows
-        if now - self.last >= _EVERY_S and 0 < self.done < self.total:
-            self.last = now
-            rate = self.done / (now - self.began)
-            say(f"caption  {self.done:,}/{self.total:,} pairs  {rate:,.0f} pairs/s  {duration((self.total - self.done) / rate)} left")
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code. Raises what pipelines.run.command turns into messages."""
     args = _parser().parse_args(argv)
@@ -83,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(args)
     pool = pool_at(args.dataset)
     check_removals(pool.store)
-    version, told = CaptionVersion(pool, args.name), _Told()
+    version, told = CaptionVersion(pool, args.name), PairsTold("caption")
     given = (_from_file if args.model is None else _by_model)(args, pool, version, told)
     new = f", {given.made:,} of its {given.units:,} units in {duration(told.seconds)}" if given.made else ": all was there"
     of = "the pool" if args.part == (1, 1) else f"{given.units:,} units, part {args.part[0]} of {args.part[1]}"
@@ -94,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_DONE
 
 
-def _from_file(args: argparse.Namespace, pool: Pool, version: CaptionVersion, told: _Told) -> Given:
+def _from_file(args: argparse.Namespace, pool: Pool, version: CaptionVersion, told: PairsTold) -> Given:
     with CaptionFile(args.captions, args.columns or {}) as file:
         units = part_of(pool.committed())
         for unit in units:
@@ -120,7 +95,7 @@ def _from_file(args: argparse.Namespace, pool: Pool, version: CaptionVersion, to
     return given
 
 
-def _by_model(args: argparse.Namespace, pool: Pool, version: CaptionVersion, told: _Told) -> Given:
+def _by_model(args: argparse.Namespace, pool: Pool, version: CaptionVersion, told: PairsTold) -> Given:
     bound_threads(os.cpu_count() or 1)
     settings = Settings(args.beams, args.tokens, args.prompt, args.dtype)
     model = open_captioner(args.model, args.checkpoint, settings, device=args.device)

@@ -1,7 +1,6 @@
 """A published release in layouts that other tools read. `python -m pipelines.export --help`."""
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,7 +10,7 @@ from pipelines.exports.lists import datacomp_ids, laion, url_list
 from pipelines.exports.pictures import imagefolder, parquet, webdataset
 from pipelines.exports.whole import put_mark, whole
 from pipelines.options import EXIT_CODES, EXIT_DONE, Parser, UsageError
-from pipelines.progress import duration, say
+from pipelines.progress import PairsTold, duration, say
 from pipelines.run import command
 from quality.block_lists import read_lists
 from quality.command import pool_at
@@ -28,7 +27,6 @@ FORMATS: Final[dict[str, Callable[[Export, Path, Tell], None]]] = {
     "datacomp-npy": datacomp_ids,
 }
 _CSV: Final = ("imagefolder", "laion", "url-list")  # that can be written so
-_EVERY_S: Final = 10.0
 
 _EXAMPLES = """examples:
   python -m pipelines.export --dataset cats --format imagefolder --out cats-folder
@@ -53,27 +51,6 @@ Layouts with images bring README.md, NOTICE, OBLIGATIONS.md and ATTRIBUTION, whi
 """
 
 
-class _Progress:
-    """A line now and then."""
-
-    def __init__(self, total: int):
-        self.total, self.done, self.began = total, 0, time.monotonic()
-        self.told = self.began
-
-    def __call__(self, pairs: int) -> None:
-        self.done += pairs
-        now = time.monotonic()
-        if now - self.told >= _EVERY_S and self.done < self.total:
-            self.told = now
-            rate = self.done / (now - self.began)
-            left = f"  {rate:,.0f} pairs/s  {duration((self.total - self.done) / rate)} left" if rate else ""
-            say(f"export  {self.done:,}/{self.total:,} pairs{left}")
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code. Raises what pipelines.run.command turns into messages."""
     args = _parser().parse_args(argv)
@@ -85,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with whole(Path(args.out), overwrite=args.overwrite) as folder:
         kept = Kept(pool, release, lists=lists)
         facts = gather(kept, about)
-        progress = _Progress(facts.pairs)
+        progress = PairsTold("export", facts.pairs)
         FORMATS[args.format](Export(kept, facts, args.csv), folder, progress)
         told = {"format": args.format, "release": release.name, "digest": facts.manifest["digest"], "pairs": progress.done}
         put_mark(folder, {**told, "kept": facts.pairs, "listed": facts.listed})

@@ -126,6 +126,31 @@ class Took:
             self.steps[name] = {"seconds": round(time.monotonic() - started, 1), "pairs": done}
 
 
+class PairsTold:
+    """A line now and then of work that one process does: pairs done, rate and time left. what: its first word. total: pairs that are to be done."""
+
+    def __init__(self, what: str, total: int = 0):
+        self.what, self.done = what, 0
+        self.start(total)
+
+    def start(self, total: int) -> None:
+        """The clock runs from here."""
+        self.total = total
+        self.began = self._last = time.monotonic()
+
+    def __call__(self, pairs: int) -> None:
+        self.done += pairs
+        now = time.monotonic()
+        if now - self._last >= _EVERY_S[False] and 0 < self.done < self.total:
+            self._last = now
+            rate = self.done / (now - self.began)
+            say(f"{self.what}  {self.done:,}/{self.total:,} pairs  {rate:,.0f} pairs/s  {duration((self.total - self.done) / rate)} left")
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
 def duration(seconds: float) -> str:
     """`42 s`, `3 min 05 s`, `2 h 10 min`."""
     whole = max(0, round(seconds))

@@ -6,9 +6,11 @@ import hashlib
 import io
 import mmap
 import os
+import tarfile
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 BLOCK: Final = 512
 RECORD: Final = 20 * BLOCK  # tar's default record: the archive's length is a multiple of it
@@ -90,6 +92,13 @@ class TarWriter:
         while view:
             view = view[self._file.write(view) :]
         self._filled = 0
+
+
+def copy_members(source: Any, target: TarWriter, *, keys: Collection[str], keep: bool) -> dict[str, int]:
+    """Copies the files of an open tar whose key, the name to its first dot, is in `keys` (keep), or is not; returns where each lies now, by name."""
+    with tarfile.open(fileobj=source, mode="r|") as tar:
+        kept = ((member, tar.extractfile(member)) for member in tar if (member.name.partition(".")[0] in keys) == keep)
+        return {member.name: target.add(member.name, file.read()) for member, file in kept if file is not None}
 
 
 def _open_direct(path: str, flags: int) -> int:

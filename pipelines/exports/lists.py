@@ -30,7 +30,7 @@ def laion(export: Export, folder: Path, tell: Tell) -> None:
     for shard, table in export.kept.tables(list(names.values())):
         table = pa.table(
             [table[ours] for ours in names.values()],
-            schema=pa.schema([_named(export.facts.schema.field(ours), theirs) for theirs, ours in names.items()]),
+            schema=pa.schema([export.facts.schema.field(ours).with_name(theirs) for theirs, ours in names.items()]),
         )
         _put(export, folder / f"part-{shard['shard']:05d}", table.filter(pc.is_valid(table["URL"])))
         tell(table.num_rows)
@@ -84,10 +84,6 @@ class _AsTheyCame:
         for unit in set(units) - self.units.keys():
             self.units[unit] = self.pool.read_raw(unit, ["sha256"])["sha256"].combine_chunks()
         return pa.array([self.units[unit][row].as_py() for unit, row in zip(units, rows, strict=True)], pa.string())
-
-
-def _named(column: pa.Field, name: str) -> pa.Field:
-    return column.with_name(name)
 
 
 def _put(export: Export, path: Path, table: pa.Table) -> None:

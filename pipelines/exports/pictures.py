@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.exports import Export, Tell, told
-from pipelines.tar import TarWriter
+from pipelines.tar import TarWriter, copy_members
 from quality.documents.attribution import attribution
 from quality.documents.card import features_of_tars, head
 from quality.documents.facts import Facts
@@ -59,10 +58,11 @@ def webdataset(export: Export, folder: Path, tell: Tell) -> None:
         out = folder / "data" / f"train-{shard['shard']:06d}.tar"
         with export.kept.pool.store.open(export.kept.path_of(shard)) as source:
             if free.all():
-                with out.open("wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
+                with out.open("wb") as whole:
+                    shutil.copyfileobj(source, whole, 1 << 20)
             else:
-                _copy_members(source, out, set(table["uid"].filter(pa.array(free)).to_pylist()))
+                with TarWriter(out) as target:
+                    copy_members(source, target, keys=set(table["uid"].filter(pa.array(free)).to_pylist()), keep=True)
         tell(int(free.sum()))
     _papers(export.facts, folder, data_files="data/*.tar", features=features_of_tars(export.facts))
 
@@ -107,14 +107,6 @@ def _windows(export: Export, shard: Mapping[str, Any], table: pa.Table) -> Itera
         rows = table.slice(start, stop - start).to_pylist()
         yield rows, export.kept.pool.store.read_ranges(tar, [(row["offset"], row["size"]) for row in rows])
         start = stop
-
-
-def _copy_members(source: Any, out: Path, uids: set[str]) -> None:
-    with tarfile.open(fileobj=source, mode="r:") as tar, TarWriter(out) as target:
-        for member in tar:
-            file = tar.extractfile(member)
-            if file is not None and member.name.partition(".")[0] in uids:
-                target.add(member.name, file.read())
 
 
 def _parquet_schema(columns: Sequence[pa.Field]) -> pa.Schema:

@@ -1,6 +1,5 @@
 """A release written again without some pairs: decisions and shards of the one that it follows, all that stays being the same bytes."""
 
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.shards import MEMBERS, input_digest_of
-from pipelines.tar import TarWriter
+from pipelines.tar import TarWriter, copy_members
 from quality.block_lists import LISTED, blanked
 from quality.images.convert import Target
 from schemas.digest import digest_of_json, digest_of_table
@@ -129,16 +128,11 @@ def _copy_shard(pool: Pool, release: Release, successor: Release, number: int, p
     assert standing is not None
     gone = planned(index, plan)
     keys = frozenset(index["uid"].filter(pa.array(gone)).to_pylist())
-    offsets = dict[str, int]()
     with Scratch("forget") as folder:
         path = Path(folder, "shard.tar")
         with TarWriter(path, cached=False) as tar:
-            with release.store.open(release.shard_path(number, "tar")) as file, tarfile.open(fileobj=file, mode="r|") as old:
-                for member in old:
-                    if member.name.partition(".")[0] not in keys:
-                        data = old.extractfile(member)
-                        assert data is not None
-                        offsets[member.name] = tar.add(member.name, data.read())
+            with release.store.open(release.shard_path(number, "tar")) as old:
+                offsets = copy_members(old, tar, keys=keys, keep=False)
             digest = tar.close()
         left = index.filter(pa.array(~gone)).combine_chunks()
         at = left.schema.get_field_index("offset")

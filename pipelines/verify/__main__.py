@@ -11,9 +11,10 @@ from typing import Final, TextIO
 from pipelines.options import EXIT_CODES, EXIT_DONE, EXIT_GATE, Parser, UsageError, positive
 from pipelines.progress import duration, say
 from pipelines.run import command
-from pipelines.verify.dataset import Progress, release_names, verify
+from pipelines.verify.dataset import Progress, verify
 from pipelines.verify.findings import Finding
 from schemas.pool import Pool
+from schemas.release import releases
 
 _EVERY_S: Final = {True: 1.0, False: 10.0}  # terminal: one line rewritten; file or pipe: a line now and then
 _EXAMPLES: Final = """examples:
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="each finding as a JSON object in a line, nothing else on stdout")
     args = parser.parse_args(argv)
     pool = Pool(args.dataset)
-    names = release_names(pool)
+    names = [release.name for release in releases(pool.store)]
     if not names and not pool.store.exists("pool/source.json"):
         raise UsageError(f"{args.dataset}: no dataset here; check --dataset")
     for name in args.release or ():

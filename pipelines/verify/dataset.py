@@ -13,6 +13,7 @@ from pipelines.verify.pool import Layout, check_pool, check_unit, layout_of
 from pipelines.verify.release import books_of, check_release, manifest_of, numbers_of
 from schemas.pool import Pool
 from schemas.release import Decided, Release, latest
+from schemas.release import releases as all_releases
 
 
 @dataclass
@@ -40,18 +41,14 @@ class _Books:
     manifest_wrong: bool = False
 
 
-def release_names(pool: Pool) -> list[str]:
-    """Names of all releases, published or not."""
-    return sorted({path.split("/")[1] for path, _ in pool.store.list("releases") if path.count("/") > 1})
-
-
 def verify(
     pool: Pool, *, releases: list[str] | None = None, with_pool: bool = True, threads: int = 2, progress: Progress | None = None
 ) -> Iterator[Finding]:
     """Every finding, each once. releases: names; None: all. with_pool: whether the pool is read too. threads: files read at a time."""
     progress = progress or Progress()
     seen = set[Finding]()
-    for finding in _findings(pool, release_names(pool) if releases is None else releases, with_pool, threads, progress):
+    names = [release.name for release in all_releases(pool.store)] if releases is None else releases
+    for finding in _findings(pool, names, with_pool, threads, progress):
         if finding not in seen:
             seen.add(finding)
             yield finding

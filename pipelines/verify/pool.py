@@ -119,24 +119,15 @@ def _requests(pool: Pool, unit: str, rows: int) -> list[Finding]:
 
 
 def _scores(pool: Pool, layout: Layout, pass_name: str, raw: Commit) -> Iterator[Finding]:
-    path = f"pool/scores/{pass_name}/{raw.unit}.parquet"
+    path, unit = f"pool/scores/{pass_name}/{raw.unit}.parquet", raw.unit
     try:
-        commit = reading(path, lambda: pool.score_commit(pass_name, raw.unit), todo=_SCORE_AGAIN)
-        table = reading(path, lambda: pool.read_scores(pass_name, raw.unit), todo=_SCORE_AGAIN)
+        commit = reading(path, lambda: pool.score_commit(pass_name, unit), todo=_SCORE_AGAIN)
+        table = reading(path, lambda: pool.read_scores(pass_name, unit), todo=_SCORE_AGAIN)
     except Damaged as damaged:
         yield damaged.finding
         return
     assert commit is not None
-    wrong = [
-        *differing(path, "footer, unit", "name", raw.unit, commit.unit, _SCORE_AGAIN),
-        *differing(path, "", "rows", raw.rows, table.num_rows, _SCORE_AGAIN),
-    ]
-    # Where a release knows the commit by the digest that the scores have, it is the commit that was changed: the release tells.
-    if commit.input_digest not in layout.raw.get(raw.unit, ()):
-        wrong += differing(
-            path, "footer, input_digest", "digest of the commit that was scored", raw.content_digest, commit.input_digest, _SCORE_AGAIN
-        )
-    yield from wrong or differing(path, "", "digest of the content", commit.content_digest, digest_of_table(table), _SCORE_AGAIN)
+    yield from _of_unit(layout, path, raw, commit, table, "digest of the commit that was scored", _SCORE_AGAIN)
 
 
 def _captions(layout: Layout, version: CaptionVersion, raw: Commit, uids: pa.ChunkedArray) -> Iterator[Finding]:
@@ -148,20 +139,7 @@ def _captions(layout: Layout, version: CaptionVersion, raw: Commit, uids: pa.Chu
         yield damaged.finding
         return
     assert commit is not None
-    wrong = [
-        *differing(path, "footer, unit", "name", raw.unit, commit.unit, _CAPTION_AGAIN),
-        *differing(path, "", "rows", raw.rows, table.num_rows, _CAPTION_AGAIN),
-    ]
-    if commit.input_digest not in layout.raw.get(raw.unit, ()):  # as of scores
-        wrong += differing(
-            path,
-            "footer, input_digest",
-            "digest of the commit that has the captions",
-            raw.content_digest,
-            commit.input_digest,
-            _CAPTION_AGAIN,
-        )
-    wrong = wrong or differing(path, "", "digest of the content", commit.content_digest, digest_of_table(table), _CAPTION_AGAIN)
+    wrong = _of_unit(layout, path, raw, commit, table, "digest of the commit that has the captions", _CAPTION_AGAIN)
     if wrong:
         yield from wrong
         return
@@ -172,6 +150,18 @@ def _captions(layout: Layout, version: CaptionVersion, raw: Commit, uids: pa.Chu
         if ours != theirs:
             yield Finding(path, f"row {row}", "uid, as the unit has it", str(ours), str(theirs), _CAPTION_AGAIN)
             return
+
+
+def _of_unit(layout: Layout, path: str, raw: Commit, commit: Commit, table: pa.Table, made_of: str, again: str) -> list[Finding]:
+    """What a file row by row beside a unit's commit `raw`, as its scores are, says of itself. made_of: the words for its input's digest."""
+    wrong = [
+        *differing(path, "footer, unit", "name", raw.unit, commit.unit, again),
+        *differing(path, "", "rows", raw.rows, table.num_rows, again),
+    ]
+    # Where a release knows the commit by the digest that the file has, it is the commit that was changed: the release tells.
+    if commit.input_digest not in layout.raw.get(raw.unit, ()):
+        wrong += differing(path, "footer, input_digest", made_of, raw.content_digest, commit.input_digest, again)
+    return wrong or differing(path, "", "digest of the content", commit.content_digest, digest_of_table(table), again)
 
 
 def check_pool(pool: Pool, layout: Layout) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """A published release: its manifest against run, decisions, shards and pool; its books; and what was made from it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from schemas.line import generations_of, references_of
 from schemas.pool import Pool
 from schemas.reasons import VERDICTS
 from schemas.release import Decided, Release
+from schemas.units import Commit
 
 _NEEDED: Final = ("counts", "digest", "funnel", "policy", "release", "shards", "units")
 
@@ -143,30 +145,21 @@ def _units_of_pool(pool: Pool, path: str, manifest: Mapping[str, Any]) -> Iterat
         yield from differing(place, "", "digest of the content, as releases have it", unit["raw"], commit.content_digest)
         yield from differing(place, "footer, tar_sha256", "digest of its tar, as releases have it", unit["tar"], commit.tar_sha256)
         for pass_name, digest in unit["scores"].items():
-            of_pass = f"pool/scores/{pass_name}/{name}.parquet"
-            try:
-                scores = reading(of_pass, lambda name=name, pass_name=pass_name: pool.score_commit(pass_name, name))  # type: ignore[misc]
-            except Damaged:
-                continue
-            if scores is None:
-                yield Finding(of_pass, "", "is not there", f"scores with content {digest[:12]}…", "nothing", RESTORE)
-            elif scores.input_digest == unit["raw"]:
-                yield from differing(of_pass, "", "digest of the content, as releases have it", digest, scores.content_digest)
-        yield from _captions_of_pool(pool, manifest, name)
+            scores = partial(pool.score_commit, pass_name, name)
+            yield from _as_told(f"pool/scores/{pass_name}/{name}.parquet", scores, unit["raw"], digest, "scores")
+        if (captions := manifest.get("captions")) is not None and "captions" in unit:
+            version = CaptionVersion(pool, captions["version"])
+            given = partial(version.commit_of, name)
+            yield from _as_told(f"{version.path}/{name}.parquet", given, unit["raw"], unit["captions"], "captions")
 
 
-def _captions_of_pool(pool: Pool, manifest: Mapping[str, Any], unit: str) -> Iterator[Finding]:
-    """The captions that the release took, where it took a version of them."""
-    told, digest = manifest.get("captions"), manifest["units"][unit].get("captions")
-    if told is None or digest is None:
-        return
-    version = CaptionVersion(pool, told["version"])
-    path = f"{version.path}/{unit}.parquet"
+def _as_told(path: str, read: Callable[[], Commit | None], raw: str, digest: str, what: str) -> Iterator[Finding]:
+    """A file beside a unit's commit `raw`, against the digest that the release has of it."""
     try:
-        commit = reading(path, lambda: version.commit_of(unit))
+        commit = reading(path, read)
     except Damaged:
         return  # told by the unit's own check
     if commit is None:
-        yield Finding(path, "", "is not there", f"captions with content {digest[:12]}…", "nothing", RESTORE)
-    elif commit.input_digest == manifest["units"][unit]["raw"]:
+        yield Finding(path, "", "is not there", f"{what} with content {digest[:12]}…", "nothing", RESTORE)
+    elif commit.input_digest == raw:
         yield from differing(path, "", "digest of the content, as releases have it", digest, commit.content_digest)

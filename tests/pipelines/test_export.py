@@ -1,6 +1,5 @@
 """Exports: what is in them is what the release has; they are there whole or not at all, and never in the place of anything else."""
 
-import io
 import json
 import os
 import shutil
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -233,18 +231,6 @@ def test_pairs_without_an_address_are_left_out_of_lists_and_counted(tmp_path, ca
     assert run(tmp_path / "data", "url-list", tmp_path / "out") == 0
     assert "12 pairs of release one" in (said := capsys.readouterr().out) and "6 more have no url" in said
     assert sum(pq.read_metadata(path).num_rows for path in (tmp_path / "out").glob("*.parquet")) == 12
-
-
-def test_progress_is_told_now_and_then(monkeypatch):
-    out, clock = io.StringIO(), iter([0.0, 4.0, 15.0, 16.0, 40.0])
-    monkeypatch.setattr(export, "say", lambda text: out.write(text + "\n"))
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    progress = export._Progress(1_000)
-    for _ in range(3):
-        progress(250)
-    assert out.getvalue() == "export  500/1,000 pairs  33 pairs/s  15 s left\n"
-    progress(250)
-    assert out.getvalue().count("\n") == 1, "the end is told by the summary"
 
 
 def test_it_runs_as_a_command(data, tmp_path):

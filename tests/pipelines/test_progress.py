@@ -1,9 +1,10 @@
 """The progress line, from what stands in the pool."""
 
 import io
+import time
 from pathlib import Path
 
-from pipelines.progress import Progress, Took, duration
+from pipelines.progress import PairsTold, Progress, Took, duration
 from schemas.follow_ups import FollowUp, put_follow_up
 from schemas.pool import Pool
 from schemas.units import SourceFile
@@ -61,3 +62,15 @@ def test_what_a_step_took_is_told_unless_it_did_nothing():
 
 def test_durations_read_as_people_say_them():
     assert [duration(seconds) for seconds in (0.4, 59.4, 60, 185, 7800)] == ["0 s", "59 s", "1 min 00 s", "3 min 05 s", "2 h 10 min"]
+
+
+def test_pairs_of_one_process_are_told_now_and_then(monkeypatch):
+    out, clock = io.StringIO(), iter([0.0, 4.0, 15.0, 16.0, 40.0])
+    monkeypatch.setattr("pipelines.progress.say", lambda text: out.write(text + "\n"))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    told = PairsTold("export", 1_000)
+    for _ in range(3):
+        told(250)
+    assert out.getvalue() == "export  500/1,000 pairs  33 pairs/s  15 s left\n"
+    told(250)
+    assert out.getvalue().count("\n") == 1, "the end is told by the summary"
